@@ -1,0 +1,1 @@
+"""dpjax: Deep Potential models in JAX."""
