@@ -1,0 +1,20 @@
+"""Test-wide settings: two virtual CPU devices, float64, no silent rank promotion, plots without a window.
+
+They are made here, before the first import of jax, and nowhere in the package: importing dpjax changes no flag
+(``test_layout.py`` checks it), so a user's program keeps its own settings.
+"""
+
+from __future__ import annotations
+
+import os
+
+DEVICES = "--xla_force_host_platform_device_count=2"
+if DEVICES not in os.environ.get("XLA_FLAGS", ""):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {DEVICES}".strip()
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import jax  # noqa: E402  the variables above must be set first
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_rank_promotion", "raise")

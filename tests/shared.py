@@ -1,0 +1,33 @@
+"""Access to the larger reference sets, which live beside a checkout and are not part of the repository."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def shared_root() -> Path:
+    """Folder of the larger sets: ``DPJAX_SHARED`` if set, else ``shared`` beside the checkout. May not exist."""
+    return Path(os.environ.get("DPJAX_SHARED") or REPOSITORY.parent / "shared")
+
+
+def shared(*parts: str) -> Path:
+    """Path of a file or folder in the larger sets; skips the calling test when it is absent.
+
+    At module level, where a skip is not possible, ask ``shared_root()`` and ``Path.exists`` instead.
+    """
+    path = shared_root().joinpath(*parts)
+    if not path.exists():
+        pytest.skip(f"{Path(*parts)} is not in the larger test sets ({shared_root()}); set DPJAX_SHARED to their folder")
+    return path
+
+
+def golden(*parts: str) -> Path:
+    """Path of a fixture that ships with the repository, ``tests/goldens/...``; missing is an error, never a skip."""
+    path = REPOSITORY.joinpath("tests", "goldens", *parts)
+    assert path.exists(), f"{path} is part of the repository and missing"
+    return path
