@@ -1,0 +1,7 @@
+"""Frames to flat, padded, type-sorted batches (DESIGN of the batch: ``docs/architecture.md``)."""
+
+from dpjax.batching.batch import Batch, Layout
+from dpjax.batching.ladder import round_up
+from dpjax.batching.packing import Frame, choose_layout, pack, unpack_atoms
+
+__all__ = ["Batch", "Frame", "Layout", "choose_layout", "pack", "round_up", "unpack_atoms"]

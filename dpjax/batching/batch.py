@@ -1,0 +1,60 @@
+"""The batch: one flat set of atoms with their neighbours, whatever the number and sizes of its frames.
+
+Atoms of all frames lie on one axis.  Where a model has networks per type they are sorted by type: section t of the atom axis
+starts at ``layout.atom_start[t]`` and holds ``layout.atoms[t]`` places, real atoms first.  The neighbour axis is cut into sections
+by neighbour type in the same way, and ``count[i, t]`` says how many slots of section t are neighbours of atom i.  Everything
+behind a count is bucket padding: any finite value, no weight anywhere.  Models without per-type networks have one section.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import accumulate
+
+import flax.struct
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Static sizes of a batch; one compiled program serves all batches of one layout."""
+
+    atoms: tuple[int, ...]  # places for atoms of each section
+    nbrs: tuple[int, ...]  # slots for neighbours of each section
+    frames: int
+
+    @property
+    def n_atom(self) -> int:
+        return sum(self.atoms)
+
+    @property
+    def n_nbr(self) -> int:
+        return sum(self.nbrs)
+
+    @property
+    def atom_start(self) -> tuple[int, ...]:
+        return (0, *accumulate(self.atoms))
+
+    @property
+    def nbr_start(self) -> tuple[int, ...]:
+        return (0, *accumulate(self.nbrs))
+
+
+@flax.struct.dataclass
+class Batch:
+    """Arrays of one batch; ``n_atom``, ``n_nbr``, ``n_frame`` are the padded sizes of ``layout``."""
+
+    coord: Array  # (n_atom, 3) angstrom
+    cell: Array  # (n_frame, 3, 3) angstrom, rows; zero for open frames (all their shifts are zero)
+    atype: Array  # (n_atom,) int32, -1 on padding
+    frame: Array  # (n_atom,) int32
+    index: Array  # (n_atom, n_nbr) int32, place of the neighbour on the atom axis
+    shift: Array  # (n_atom, n_nbr, 3) integer cell vectors added to the neighbour
+    count: Array  # (n_atom, n_section) int32 neighbours in each section, untruncated
+    natoms: Array  # (n_frame,) int32 real atoms; 0 on padding frames
+    fparam: Array | None = None  # (n_frame, n)
+    aparam: Array | None = None  # (n_atom, n)
+    layout: Layout = flax.struct.field(pytree_node=False, default=None)

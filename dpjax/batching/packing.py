@@ -1,0 +1,172 @@
+"""Frames and their neighbour tables to a :class:`Batch`, and results back to frames.  Plain NumPy, run in the prefetch thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dpjax.batching.batch import Batch, Layout
+from dpjax.batching.ladder import ATOM_BLOCK, round_up
+from dpjax.errors import CapacityError
+from dpjax.neighbors import NeighborTable
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One structure and its neighbours."""
+
+    coord: np.ndarray  # (n, 3) angstrom
+    atype: np.ndarray  # (n,) -1: placeholder, left out of the batch
+    table: NeighborTable
+    cell: np.ndarray | None = None  # (3, 3) or None for open boundaries
+    fparam: np.ndarray | None = None  # (k,)
+    aparam: np.ndarray | None = None  # (n, k)
+
+
+def _sections(frames: Sequence[Frame], n_section: int) -> tuple[np.ndarray, np.ndarray]:
+    """Section of each atom of all frames joined (placeholders: -1) and the frame it belongs to."""
+    atype = np.concatenate([f.atype for f in frames])
+    owner = np.repeat(np.arange(len(frames)), [len(f.atype) for f in frames])
+    section = atype if n_section > 1 else np.where(atype < 0, -1, 0)
+    return section.astype(np.int64), owner
+
+
+def _counts(frame: Frame, n_section: int) -> np.ndarray:
+    """(n, n_section) neighbours of each atom in each section."""
+    count = frame.table.count
+    return count if n_section > 1 else count.sum(axis=1, keepdims=True)
+
+
+def choose_layout(
+    frames: Sequence[Frame], n_section: int, sel: Sequence[int] | None = None, floor: Layout | None = None
+) -> Layout:
+    """Ladder sizes that hold ``frames``.
+
+    Args:
+        frames: structures of one batch.
+        n_section: number of types for models with per-type networks, else 1.
+        sel: neighbours of each section that a descriptor keeps; a capacity never exceeds it unless real neighbours do, so
+            that the truncation code is compiled only where it is needed.
+        floor: sizes to start from; the neighbour capacities of a running training only ever grow.
+    """
+    section, _ = _sections(frames, n_section)
+    atoms = [round_up(int(np.sum(section == t)), multiple=ATOM_BLOCK) for t in range(n_section)]
+    most = np.zeros(n_section, dtype=int)
+    for frame in frames:
+        if len(frame.atype):
+            most = np.maximum(most, _counts(frame, n_section).max(axis=0))
+    nbrs = [neighbor_capacity(int(m), None if sel is None else sel[t]) for t, m in enumerate(most)]
+    if floor is not None:
+        nbrs = [max(a, b) for a, b in zip(nbrs, floor.nbrs, strict=True)]
+    return Layout(tuple(atoms), tuple(nbrs), len(frames))
+
+
+def neighbor_capacity(most: int, sel: int | None) -> int:
+    """Ladder size for ``most`` neighbours, kept at ``sel`` as long as nothing exceeds it; at least one slot."""
+    size = max(round_up(most, multiple=4), 1)
+    return size if sel is None or most > sel else min(size, max(sel, 1))
+
+
+def _places(section: np.ndarray, layout: Layout) -> np.ndarray:
+    """Place on the batch's atom axis for each atom of all frames joined, -1 for placeholders."""
+    order = np.argsort(section, kind="stable")
+    order = order[np.searchsorted(section[order], 0) :]  # placeholders sort first
+    counts = np.bincount(section[order], minlength=len(layout.atoms))
+    for t, (have, room) in enumerate(zip(counts, layout.atoms, strict=True)):
+        if have > room:
+            raise CapacityError(f"{have} atoms of section {t} do not fit into a batch with {room} places; use a larger layout")
+    starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
+    rank = np.arange(len(order)) - np.repeat(starts, counts)
+    places = np.full(len(section), -1)
+    places[order] = np.repeat(np.asarray(layout.atom_start[:-1]), counts) + rank
+    return places
+
+
+def _fill_neighbors(batch: Batch, frame: Frame, places: np.ndarray) -> None:
+    """Write the table of one frame into ``index``, ``shift`` and ``count`` of the batch."""
+    layout = batch.layout
+    n_section = len(layout.nbrs)
+    count = _counts(frame, n_section)
+    if np.any(count > np.asarray(layout.nbrs)[None]):
+        raise CapacityError(
+            f"neighbours {count.max(axis=0).tolist()} do not fit into slots {list(layout.nbrs)}; use a larger layout"
+        )
+    flat = count.reshape(-1)
+    n_edge = int(flat.sum())
+    group = np.repeat(np.arange(flat.size), flat)
+    rank = np.arange(n_edge) - np.repeat(np.cumsum(flat) - flat, flat)
+    slot = np.asarray(layout.nbr_start)[group % n_section] + rank
+    centre = places[group // n_section]
+    batch.index[centre, slot] = places[frame.table.index]
+    batch.shift[centre, slot] = frame.table.shift
+    real = places >= 0
+    batch.count[places[real]] = count[real]
+
+
+def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarray]]:
+    """Join frames into one batch.
+
+    Returns:
+        The batch (NumPy arrays) and, for each frame, the place of every atom on the batch's atom axis, -1 for placeholders.
+
+    Raises:
+        CapacityError: the frames do not fit into ``layout``.
+    """
+    section, owner = _sections(frames, len(layout.atoms))
+    places = _places(section, layout)
+    n_atom, n_nbr = layout.n_atom, layout.n_nbr
+    shift_dtype = np.result_type(np.int8, *(f.table.shift.dtype for f in frames))
+    batch = Batch(
+        coord=np.zeros((n_atom, 3)),
+        cell=np.zeros((layout.frames, 3, 3)),
+        atype=np.full(n_atom, -1, np.int32),
+        frame=np.zeros(n_atom, np.int32),
+        index=np.zeros((n_atom, n_nbr), np.int32),
+        shift=np.zeros((n_atom, n_nbr, 3), shift_dtype),
+        count=np.zeros((n_atom, len(layout.nbrs)), np.int32),
+        natoms=np.zeros(layout.frames, np.int32),
+        fparam=_stack_fparam(frames, layout),
+        aparam=_stack_atoms([f.aparam for f in frames], places, n_atom),
+        layout=layout,
+    )
+    real = places >= 0
+    batch.coord[places[real]] = np.concatenate([f.coord for f in frames])[real]
+    batch.atype[places[real]] = np.concatenate([f.atype for f in frames])[real]
+    batch.frame[places[real]] = owner[real]
+    split = np.split(places, np.cumsum([len(f.atype) for f in frames])[:-1])
+    for i, (frame, own) in enumerate(zip(frames, split, strict=True)):
+        _fill_neighbors(batch, frame, own)
+        batch.natoms[i] = np.sum(own >= 0)
+        if frame.cell is not None:
+            batch.cell[i] = frame.cell
+    return batch, split
+
+
+def _stack_fparam(frames: Sequence[Frame], layout: Layout) -> np.ndarray | None:
+    if frames[0].fparam is None:
+        return None
+    rows = np.stack([f.fparam for f in frames])
+    return np.concatenate([rows, np.zeros((layout.frames - len(rows), rows.shape[1]))])
+
+
+def _stack_atoms(arrays: Sequence[np.ndarray | None], places: np.ndarray, n_atom: int) -> np.ndarray | None:
+    if arrays[0] is None:
+        return None
+    return pack_atoms(np.concatenate(arrays), places, n_atom)
+
+
+def pack_atoms(values: np.ndarray, places: np.ndarray, n_atom: int) -> np.ndarray:
+    """Scatter per-atom values (n, ...) of all frames joined to the batch's atom axis (n_atom, ...); padding is zero."""
+    out = np.zeros((n_atom, *values.shape[1:]), values.dtype)
+    real = places >= 0
+    out[places[real]] = values[real]
+    return out
+
+
+def unpack_atoms(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Gather per-atom results (n_atom, ...) of one frame back into its own atom order; zero for placeholders."""
+    out = np.asarray(values)[places]
+    out[places < 0] = 0
+    return out

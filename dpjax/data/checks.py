@@ -1,0 +1,63 @@
+"""Checks of values, made whenever frames are read: no NaN, no infinity, no cell without volume."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from dpjax.data.labels import BOX, LabelSpec
+from dpjax.errors import DataError
+
+if TYPE_CHECKING:
+    from dpjax.data.reader import SystemReader
+
+FLAT_CELL = 1e-6
+"""Volume over product of edge lengths below which a cell counts as singular."""
+
+
+def check_finite(reader: SystemReader, spec: LabelSpec, frames: np.ndarray, values: np.ndarray) -> None:
+    """Raises DataError naming file, frame and atom of the first value that is not finite.
+
+    Args:
+        reader: where ``values`` come from.
+        spec: which array it is.
+        frames: (f,) frame numbers.
+        values: (f, width), atoms in file order.
+    """
+    if np.isfinite(values).all():
+        return
+    row, column = np.argwhere(~np.isfinite(values))[0]
+    file, frame = reader.locate(spec, int(frames[row]))
+    if spec.atom_pair:
+        place = f", atom {column // (9 * reader.n_atom)}"
+    elif spec.per_atom:
+        place = f", atom {column // spec.size}"
+    else:
+        place = f", component {column}"
+    raise DataError(
+        f"{file}: frame {frame}{place} (counting from 0, in file order) holds {values[row, column]}; expected a finite number. "
+        "Remove the frame from all files of the set, or calculate it again."
+    )
+
+
+def check_cells(reader: SystemReader, frames: np.ndarray, boxes: np.ndarray) -> None:
+    """Raises DataError naming file and frame of the first cell whose vectors (nearly) lie in a plane.
+
+    Args:
+        reader: where ``boxes`` come from.
+        frames: (f,) frame numbers.
+        boxes: (f, 9) cell vectors as rows.
+    """
+    cells = boxes.reshape(-1, 3, 3)
+    volume = np.abs(np.linalg.det(cells))
+    edges = np.prod(np.linalg.norm(cells, axis=-1), axis=-1)
+    flat = volume <= FLAT_CELL * edges
+    if flat.any():
+        row = int(np.argmax(flat))
+        file, frame = reader.locate(BOX, int(frames[row]))
+        raise DataError(
+            f"{file}: frame {frame} has a {'zero' if not boxes[row].any() else 'singular'} cell (volume {volume[row]:.3g} A^3, "
+            f"vectors {cells[row].tolist()}); expected three independent vectors. Correct it, or create an empty file `nopbc` "
+            "beside type.raw if the system is not periodic."
+        )

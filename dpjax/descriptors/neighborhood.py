@@ -1,0 +1,68 @@
+"""A descriptor's view of the neighbour table: its own cut of the one untruncated table a model searches.
+
+The table comes in sections by neighbour type.  A descriptor keeps at most ``sel[t]`` neighbours of type t, after the reference's
+two-step rule: of all neighbours the nearest ``sum(sel)`` stay, then of each type the nearest ``sel[t]`` of those.  Where the array
+widths show that nothing can be cut, no sorting code is compiled at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class Section(NamedTuple):
+    """Neighbours of one type for a block of centres."""
+
+    disp: jax.Array  # (n_atom, k, 3) angstrom; any finite value where mask is False
+    mask: jax.Array  # (n_atom, k) bool
+    kept: jax.Array  # (n_atom,) number of True entries
+
+
+def may_truncate(nbrs: Sequence[int], sel: Sequence[int]) -> bool:
+    """Whether arrays of widths ``nbrs`` could hold more neighbours than ``sel`` keeps."""
+    return any(have > keep for have, keep in zip(nbrs, sel, strict=True))
+
+
+def sections(
+    disp: jax.Array, count: jax.Array, nbrs: Sequence[int], sel: Sequence[int], rcut: float
+) -> list[Section]:
+    """Cut a neighbour table into sections by neighbour type and truncate each to ``sel``.
+
+    Args:
+        disp: (n_atom, sum(nbrs), 3) neighbour minus centre, angstrom.
+        count: (n_atom, n_type) neighbours of each type; they fill their section from the front.
+        nbrs: width of each section.
+        sel: neighbours of each type that the descriptor keeps.
+        rcut: the descriptor's own cut-off, angstrom; slots beyond it (a larger table, a list with a skin) are left out.
+
+    Returns:
+        One :class:`Section` for each type, at most ``sel[t]`` wide where truncation is possible.
+    """
+    parts, start = [], 0
+    for t, width in enumerate(nbrs):
+        part = jax.lax.slice_in_dim(disp, start, start + width, axis=1)
+        listed = jnp.arange(width)[None, :] < count[:, t, None]
+        near = jnp.sum(part * part, axis=-1) < rcut * rcut
+        parts.append((part, listed & near))
+        start += width
+    if may_truncate(nbrs, sel):
+        parts = _truncate(parts, sel)
+    return [Section(part, mask, jnp.sum(mask, axis=1)) for part, mask in parts]
+
+
+def _truncate(parts: list[tuple[jax.Array, jax.Array]], sel: Sequence[int]) -> list[tuple[jax.Array, jax.Array]]:
+    """Keep the nearest ``sum(sel)`` of all, then the nearest ``sel[t]`` of each section."""
+    squares = [jnp.where(mask, jax.lax.stop_gradient(jnp.sum(part * part, axis=-1)), jnp.inf) for part, mask in parts]
+    everything = jnp.sort(jnp.concatenate(squares, axis=1), axis=1)
+    total = sum(sel)
+    limit = everything[:, total - 1 : total] if everything.shape[1] >= total > 0 else jnp.inf
+    cut = []
+    for (part, mask), sq, keep in zip(parts, squares, sel, strict=True):
+        order = jnp.argsort(sq, axis=1)[:, : max(keep, 0)]
+        near = jnp.take_along_axis(mask & (sq <= limit), order, axis=1)
+        cut.append((jnp.take_along_axis(part, order[..., None], axis=1), near))
+    return cut

@@ -1,0 +1,130 @@
+"""Energy fitting (``ener``): a network per type from descriptors and parameters to atomic energies in eV."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dpjax.config import EnerFittingConfig
+from dpjax.errors import ConfigError
+from dpjax.nn.dense import DenseStack
+from dpjax.nn.precision import dtype_of
+
+
+def layer_owners(config: EnerFittingConfig) -> tuple[int, ...]:
+    """For each layer, output layer included, the one whose parameters it uses: itself, or the first of its ``layer_name``.
+
+    Raises:
+        ConfigError: layers of one name have different shapes.
+    """
+    n_layer = len(config.neuron) + 1
+    names = config.layer_name or (None,) * n_layer
+    owners = tuple(i if name is None else names.index(name) for i, name in enumerate(names))
+    widths = (*config.neuron, 1)
+    for i, owner in enumerate(owners):
+        alike = i == owner or (0 < owner and i < n_layer - 1 and widths[owner - 1 : owner + 1] == widths[i - 1 : i + 1])
+        if not alike:
+            raise ConfigError(
+                f"model/fitting_net/layer_name: layers {owner} and {i} share the name {names[i]!r} but not their shape "
+                f"(neuron {list(config.neuron)}). Only layers of equal input and output width can share parameters."
+            )
+    return owners
+
+
+def trainable_layers(config: EnerFittingConfig) -> list[bool]:
+    """``trainable`` as one flag for each layer, output layer included."""
+    n_layer = len(config.neuron) + 1
+    return [config.trainable] * n_layer if isinstance(config.trainable, bool) else list(config.trainable)
+
+
+class EnerFitting(nn.Module):
+    """Atomic energies for atoms of one type at a time.
+
+    Statistics (collection ``stats``): ``bias_atom_e`` (n_type, 1); where such inputs exist ``fparam_avg``,
+    ``fparam_inv_std``, ``aparam_avg``, ``aparam_inv_std``, and ``case_embd``, the vector that tells tasks apart.
+    """
+
+    config: EnerFittingConfig
+    n_type: int
+    dim_descriptor: int
+
+    def setup(self):
+        cfg = self.config
+        self.net = {
+            str(t): DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, 1, self.dtype, layer_owners(cfg))
+            for t in range(self.n_type)
+        }
+        self.bias_atom_e = self.variable("stats", "bias_atom_e", jnp.zeros, (self.n_type, 1), jnp.float64)
+        self.fparam_norm = self._normalisation("fparam", cfg.numb_fparam)
+        self.aparam_norm = self._normalisation("aparam", cfg.numb_aparam)
+        if cfg.dim_case_embd:
+            self.case_embd = self.variable("stats", "case_embd", jnp.zeros, (cfg.dim_case_embd,), jnp.float64)
+
+    def _normalisation(self, name: str, size: int):
+        if not size:
+            return None
+        mean = self.variable("stats", f"{name}_avg", jnp.zeros, (size,), jnp.float64)
+        return mean, self.variable("stats", f"{name}_inv_std", jnp.ones, (size,), jnp.float64)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return dtype_of(self.config.precision)
+
+    @property
+    def dim_extra(self) -> int:
+        """Number of network inputs beside the descriptor."""
+        cfg = self.config
+        return cfg.numb_fparam + (0 if cfg.use_aparam_as_mask else cfg.numb_aparam) + cfg.dim_case_embd
+
+    def init_parameters(self) -> None:
+        """Touch every network once, so that ``init`` creates all parameters and statistics."""
+        for network in self.net.values():
+            network(jnp.zeros((1, self.dim_descriptor + self.dim_extra), self.dtype))
+
+    def extra_inputs(self, n_atom: int, fparam: jax.Array | None, aparam: jax.Array | None) -> jax.Array:
+        """Network inputs beside the descriptor, normalised: frame parameters, atomic parameters, case vector.
+
+        Args:
+            fparam: (n_atom, numb_fparam) the frame's parameters, one row per atom.
+            aparam: (n_atom, numb_aparam).
+
+        Returns:
+            (n_atom, dim_extra).
+        """
+        parts = []
+        if self.fparam_norm is not None:
+            mean, inverse = self.fparam_norm
+            parts.append((fparam - mean.value[None]) * inverse.value[None])
+        if self.aparam_norm is not None and not self.config.use_aparam_as_mask:
+            mean, inverse = self.aparam_norm
+            parts.append((aparam - mean.value[None]) * inverse.value[None])
+        if self.config.dim_case_embd:
+            parts.append(jnp.broadcast_to(self.case_embd.value[None], (n_atom, self.config.dim_case_embd)))
+        return jnp.concatenate([p.astype(self.dtype) for p in parts], axis=1) if parts else jnp.zeros((n_atom, 0), self.dtype)
+
+    def __call__(
+        self, centre: int, descriptor: jax.Array, fparam: jax.Array | None = None, aparam: jax.Array | None = None
+    ) -> jax.Array:
+        """Atomic energies of atoms of type ``centre``.
+
+        Args:
+            centre: type of the atoms (static).
+            descriptor: (n_atom, dim_descriptor).
+            fparam: (n_atom, numb_fparam) or None.
+            aparam: (n_atom, numb_aparam) or None.
+
+        Returns:
+            (n_atom,) eV, in the precision of the network; ``bias_atom_e`` is added by the model.
+        """
+        network = self.net[str(centre)]
+        extra = self.extra_inputs(descriptor.shape[0], fparam, aparam)
+        energy = network(jnp.concatenate([descriptor.astype(self.dtype), extra], axis=1))
+        if self.has_fixed_energy(centre):  # the given energy is that of the atom alone: remove the network's own
+            energy = energy - network(jnp.concatenate([jnp.zeros_like(descriptor, self.dtype), extra], axis=1))
+        return energy[:, 0]
+
+    def has_fixed_energy(self, centre: int) -> bool:
+        """Whether ``atom_ener`` fixes the energy of an isolated atom of this type."""
+        given = self.config.atom_ener
+        return centre < len(given) and given[centre] is not None

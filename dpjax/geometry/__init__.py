@@ -1,0 +1,1 @@
+"""Cells, displacements and the smooth environment matrix: pure functions of coordinates."""

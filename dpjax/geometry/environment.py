@@ -1,0 +1,31 @@
+"""The smooth environment matrix, rows ``(s, s x/r, s y/r, s z/r)`` with ``s = w(r)/r`` (arXiv:1805.09003)."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def switch_weight(dist: jax.Array, r_on: float, r_off: float) -> jax.Array:
+    """Quintic switch w: 1 below ``r_on``, 0 above ``r_off``, twice continuously differentiable; shape of ``dist``."""
+    u = jnp.clip((dist - r_on) / (r_off - r_on), 0.0, 1.0)
+    return u * u * u * (u * (15.0 - 6.0 * u) - 10.0) + 1.0
+
+
+def env_rows(disp: jax.Array, mask: jax.Array, *, r_on: float, r_off: float, protection: float = 0.0) -> jax.Array:
+    """Rows of the environment matrix before normalisation.
+
+    Args:
+        disp: (..., 3) neighbour minus centre, angstrom; any finite value where ``mask`` is False.
+        mask: (...) bool, False in empty slots.
+        r_on, r_off: interval over which the weight goes smoothly to zero, angstrom.
+        protection: added to distances in the denominators, angstrom.
+
+    Returns:
+        (..., 4): ``w/(r+p), w x/(r+p)^2, ...``; exactly zero, with zero derivatives, where ``mask`` is False.
+    """
+    sq = jnp.sum(disp * disp, axis=-1)
+    dist = jnp.sqrt(jnp.where(mask, sq, 1.0))  # mask before the root: keeps NaN out of the derivatives
+    inverse = 1.0 / (dist + protection)
+    radial = jnp.where(mask, switch_weight(dist, r_on, r_off), 0.0) * inverse
+    return jnp.concatenate([radial[..., None], (radial * inverse)[..., None] * disp], axis=-1)

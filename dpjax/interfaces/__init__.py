@@ -1,0 +1,1 @@
+"""Where models meet their users: the NumPy-in, NumPy-out :class:`Potential` and the adapters built on it."""

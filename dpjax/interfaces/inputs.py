@@ -1,0 +1,115 @@
+"""Checks and shapes of what users hand to ``evaluate``: rectangular arrays or lists of frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dpjax.config import ModelConfig
+from dpjax.errors import DataError, ModelError
+
+
+@dataclass(frozen=True)
+class Structures:
+    """Frames as lists of per-frame arrays; ``ragged`` if the caller gave lists and wants lists back."""
+
+    coord: list[np.ndarray]  # (n, 3) each
+    atype: list[np.ndarray]  # (n,)
+    cell: list[np.ndarray | None]  # (3, 3)
+    fparam: list[np.ndarray | None]  # (numb_fparam,)
+    aparam: list[np.ndarray | None]  # (n, numb_aparam)
+    ragged: bool
+
+
+def read_structures(config: ModelConfig, coord, atype, cell, fparam, aparam) -> Structures:
+    """Check and split the arguments of ``evaluate``; see there for shapes.
+
+    Raises:
+        DataError: a shape or type that does not fit.
+        ModelError: a parameter the model does not take, or needs and did not get.
+    """
+    ragged = isinstance(coord, (list, tuple)) and not _is_nested_rectangular(coord)
+    coords = [_array(c, (-1, 3), f"coord of frame {i}") for i, c in enumerate(coord if ragged else _frames(coord))]
+    n = len(coords)
+    types = _split_types(atype, coords, len(config.type_map))
+    cells = _split_cells(cell, n)
+    fitting = config.fitting_net
+    return Structures(
+        coords, types, cells,
+        _split_fparam(fparam, n, fitting.numb_fparam, fitting.default_fparam),
+        _split_aparam(aparam, coords, fitting.numb_aparam),
+        ragged,
+    )  # fmt: skip
+
+
+def _is_nested_rectangular(coord) -> bool:
+    """Nested plain lists of numbers are one array, not a list of frames of arrays."""
+    if any(isinstance(c, np.ndarray) or hasattr(c, "__array__") for c in coord):
+        return False
+    return len({len(c) for c in coord}) == 1
+
+
+def _frames(coord) -> np.ndarray:
+    array = np.asarray(coord, dtype=np.float64)
+    if array.ndim != 3 or array.shape[-1] != 3:
+        raise DataError(f"coord: found shape {array.shape}, expected (n_frame, n_atom, 3); use coord[None] for one frame")
+    return array
+
+
+def _array(value, shape: tuple[int, ...], what: str) -> np.ndarray:
+    try:
+        array = np.asarray(value, dtype=np.float64)
+        return array.reshape(shape)
+    except (ValueError, TypeError):
+        raise DataError(f"{what}: found shape {np.shape(value)}, expected {shape} (-1: any)") from None
+
+
+def _split_types(atype, coords, n_type: int) -> list[np.ndarray]:
+    shared = not isinstance(atype, (list, tuple)) or not len(atype) or np.ndim(atype[0]) == 0
+    if shared and np.ndim(atype) == 1:
+        rows = [np.asarray(atype)] * len(coords)
+    else:
+        rows = [np.asarray(row) for row in atype]
+    if len(rows) != len(coords):
+        raise DataError(f"atype: found {len(rows)} frames, expected {len(coords)} as in coord")
+    out = []
+    for i, (row, coord) in enumerate(zip(rows, coords, strict=True)):
+        if row.shape != (len(coord),) or not np.issubdtype(row.dtype, np.integer):
+            raise DataError(f"atype of frame {i}: found {row.dtype} of shape {row.shape}, expected integers of shape ({len(coord)},)")
+        if row.size and (row.max() >= n_type or row.min() < -1):
+            raise DataError(f"atype of frame {i}: found types {row.min()}..{row.max()}, expected -1 (placeholder) or 0..{n_type - 1}")
+        out.append(row.astype(np.int32))
+    return out
+
+
+def _split_cells(cell, n: int) -> list[np.ndarray | None]:
+    if cell is None:
+        return [None] * n
+    if len(cell) != n:
+        raise DataError(f"cell: found {len(cell)} frames, expected {n} as in coord")
+    return [None if c is None else _array(c, (3, 3), f"cell of frame {i}") for i, c in enumerate(cell)]
+
+
+def _split_fparam(fparam, n: int, size: int, default) -> list[np.ndarray | None]:
+    if not size:
+        if fparam is not None:
+            raise ModelError("fparam was given but this model has no frame parameters (numb_fparam is 0); leave it out")
+        return [None] * n
+    if fparam is None:
+        if default is None:
+            raise ModelError(f"this model needs fparam of shape (n_frame, {size}) and has no default_fparam")
+        return [np.asarray(default, dtype=np.float64)] * n
+    return list(_array(fparam, (n, size), "fparam"))
+
+
+def _split_aparam(aparam, coords, size: int) -> list[np.ndarray | None]:
+    if not size:
+        if aparam is not None:
+            raise ModelError("aparam was given but this model has no atomic parameters (numb_aparam is 0); leave it out")
+        return [None] * len(coords)
+    if aparam is None:
+        raise ModelError(f"this model needs aparam of shape (n_frame, n_atom, {size})")
+    if len(aparam) != len(coords):
+        raise DataError(f"aparam: found {len(aparam)} frames, expected {len(coords)} as in coord")
+    return [_array(a, (len(c), size), f"aparam of frame {i}") for i, (a, c) in enumerate(zip(aparam, coords, strict=True))]

@@ -1,0 +1,74 @@
+"""Weight maps of the network parts: DeePMD-kit's ``Layer`` and ``NetworkCollection`` trees and our parameter trees.
+
+Ours: ``{"layers_0": {"matrix", "bias", "idt"}, ...}``.  Theirs: a ``Layer`` holds ``w``, ``b``, ``idt`` below ``@variables``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from dpjax.errors import ModelError
+
+Tree = dict[str, Any]
+_NAMES = {"matrix": "w", "bias": "b", "idt": "idt"}
+
+
+def read_stack(network: Tree) -> Tree:
+    """Parameters of one network tree."""
+    return {f"layers_{i}": _read_layer(layer) for i, layer in enumerate(network["layers"])}
+
+
+def _read_layer(layer: Tree) -> Tree:
+    variables = layer["@variables"]
+    return {ours: np.asarray(variables[theirs]) for ours, theirs in _NAMES.items() if variables.get(theirs) is not None}
+
+
+def write_layer(params: Tree, *, activation_function: str, resnet: bool, precision: str, trainable: bool = True) -> Tree:
+    """The ``Layer`` tree of one dense layer."""
+    return {
+        "@class": "Layer",
+        "@version": 2,
+        "bias": "bias" in params,
+        "use_timestep": "idt" in params,
+        "activation_function": activation_function,
+        "resnet": resnet,
+        "precision": precision,
+        "trainable": trainable,
+        "@variables": {theirs: _array(params.get(ours)) for ours, theirs in _NAMES.items()},
+    }
+
+
+def _array(value) -> np.ndarray | None:
+    return None if value is None else np.asarray(value)
+
+
+def collection(network_type: str, networks: Sequence[Tree], ndim: int, n_type: int) -> Tree:
+    """A ``NetworkCollection`` tree: one network for each tuple of ``ndim`` types, first type fastest."""
+    return {
+        "@class": "NetworkCollection",
+        "@version": 1,
+        "ndim": ndim,
+        "ntypes": n_type,
+        "network_type": network_type,
+        "networks": list(networks),
+    }
+
+
+def networks_of(tree: Tree, n_expected: int, where: str) -> list[Tree]:
+    """The networks of a ``NetworkCollection``.
+
+    Raises:
+        ModelError: their number is not what the model's types need.
+    """
+    networks = tree["networks"]
+    if len(networks) != n_expected or any(n is None for n in networks):
+        raise ModelError(f"{where}: found {len(networks)} networks, expected {n_expected} (one for each type or pair of types)")
+    return networks
+
+
+def common_precision(precision: str) -> str:
+    """The spelling DeePMD-kit stores: ``default`` is float64."""
+    return {"default": "float64", "double": "float64"}.get(precision.lower(), precision.lower())

@@ -1,0 +1,113 @@
+"""Weight map of ``se_e2_a``: DeePMD-kit's ``Descriptor`` tree, version 2, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dpjax.config import SeE2AConfig
+from dpjax.errors import ModelError
+from dpjax.interop.networks import collection, common_precision, networks_of, read_stack, write_layer
+
+Tree = dict[str, Any]
+_KEYS = ("rcut", "rcut_smth", "sel", "neuron", "axis_neuron", "activation_function", "resnet_dt", "type_one_side", "precision")
+_KEYS += ("trainable", "exclude_types", "env_protection", "set_davg_zero")
+
+
+def read_section(tree: Tree) -> Tree:
+    """The input section that describes the stored descriptor.
+
+    Raises:
+        ModelError: the stored descriptor uses something this version does not have.
+    """
+    if tree.get("spin") is not None or tree.get("compress") is not None:
+        raise ModelError("descriptor: spin descriptors and compressed embeddings are not built yet")
+    if tree.get("env_mat", {}).get("use_exp_switch"):
+        raise ModelError("descriptor/env_mat: use_exp_switch is true, which se_e2_a does not have")
+    return {"type": "se_e2_a", **{key: tree[key] for key in _KEYS}}
+
+
+def network_order(one_side: bool, n_type: int) -> list[str]:
+    """Our network names in the order of the stored list: the centre's type runs fastest."""
+    if one_side:
+        return [str(t) for t in range(n_type)]
+    return [f"{c}_{t}" for t in range(n_type) for c in range(n_type)]
+
+
+def read_variables(tree: Tree) -> tuple[Tree, Tree]:
+    """Collections ``params`` and ``stats`` of the stored descriptor."""
+    n_type = len(tree["sel"])
+    names = network_order(tree["type_one_side"], n_type)
+    networks = networks_of(tree["embeddings"], len(names), "descriptor/embeddings")
+    params = {f"embedding_{name}": read_stack(network) for name, network in zip(names, networks, strict=True)}
+    stats = {key: shared_row(tree["@variables"][key], f"descriptor/{key}") for key in ("davg", "dstd")}
+    return params, stats
+
+
+def shared_row(array: np.ndarray, where: str) -> np.ndarray:
+    """(n_type, n_slot, 4) statistics as (n_type, 4).
+
+    Raises:
+        ModelError: the slots of a type differ; the design carries one row for all slots of a type.
+    """
+    array = np.asarray(array)
+    if array.size and np.any(array != array[:, :1]):
+        raise ModelError(
+            f"{where}: the rows of different neighbour slots differ, but statistics are the same for all slots of a type in every "
+            "model that DeePMD-kit trains. This file was edited or made by other means and cannot be read."
+        )
+    return array[:, 0]
+
+
+def write_tree(config: SeE2AConfig, type_map: tuple[str, ...], params: Tree, stats: Tree) -> Tree:
+    """The ``Descriptor`` tree of our descriptor."""
+    n_type, precision = len(type_map), common_precision(config.precision)
+    names = network_order(config.type_one_side, n_type)
+    common = {"activation_function": config.activation_function, "precision": precision}
+
+    def network(weights: Tree) -> Tree:
+        n_layer = len(config.neuron)
+        layers = [write_layer(weights[f"layers_{i}"], resnet=True, trainable=config.trainable, **common) for i in range(n_layer)]
+        return {
+            "@class": "EmbeddingNetwork",
+            "@version": 2,
+            "in_dim": 1,
+            "neuron": list(config.neuron),
+            "resnet_dt": config.resnet_dt,
+            "bias": True,
+            **common,
+            "layers": layers,
+        }
+
+    networks = [network(params[f"embedding_{name}"]) for name in names]
+    slots = sum(config.sel)
+    return {
+        "@class": "Descriptor",
+        "type": "se_e2_a",
+        "@version": 2,
+        "rcut": config.rcut,
+        "rcut_smth": config.rcut_smth,
+        "sel": list(config.sel),
+        "neuron": list(config.neuron),
+        "axis_neuron": config.axis_neuron,
+        "resnet_dt": config.resnet_dt,
+        "set_davg_zero": config.set_davg_zero,
+        **common,
+        "embeddings": collection("embedding_network", networks, 1 if config.type_one_side else 2, n_type),
+        "env_mat": {
+            "rcut": config.rcut,
+            "rcut_smth": config.rcut_smth,
+            "protection": config.env_protection,
+            "use_exp_switch": False,
+        },
+        "exclude_types": [list(pair) for pair in config.exclude_types],
+        "env_protection": config.env_protection,
+        "@variables": {
+            key: np.repeat(np.asarray(stats[key])[:, None], slots, axis=1) for key in ("davg", "dstd")
+        },
+        "type_map": list(type_map),
+        "trainable": config.trainable,
+        "type_one_side": config.type_one_side,
+        "spin": None,
+    }

@@ -1,0 +1,103 @@
+"""Weight map of the ``standard`` model and the table of the parts' maps."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+
+from dpjax.config import ModelConfig, parse_model
+from dpjax.errors import ModelError
+from dpjax.interop import ener, se_e2_a
+
+Tree = dict[str, Any]
+DESCRIPTORS = {"se_e2_a": se_e2_a}
+FITTINGS = {"ener": ener}
+
+
+def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
+    """Configuration and variables of a stored model tree (the root of a ``.dp`` file or its ``model``).
+
+    Raises:
+        ModelError: the tree is no model, or one that this version does not have.
+    """
+    model = tree.get("model", tree)
+    if "model_dict" in tree or "descriptor" not in model or "fitting" not in model:
+        raise ModelError(f"model type {model.get('type', 'unknown')!r} is not built yet; this version reads standard single-task models")
+    descriptor, fitting = model["descriptor"], model["fitting"]
+    descriptor_map = _find(DESCRIPTORS, descriptor.get("type"), "descriptor")
+    fitting_map = _find(FITTINGS, fitting.get("type"), "fitting")
+    section = {
+        "type_map": list(model["type_map"]),
+        "descriptor": descriptor_map.read_section(descriptor),
+        "fitting_net": fitting_map.read_section(fitting),
+        "pair_exclude_types": model.get("pair_exclude_types") or [],
+        "atom_exclude_types": model.get("atom_exclude_types") or [],
+    }
+    if model.get("preset_out_bias"):
+        section["preset_out_bias"] = model["preset_out_bias"]
+    outside = set(fitting.get("exclude_types") or []) - set(section["atom_exclude_types"])
+    if outside:
+        raise ModelError(
+            f"fitting/exclude_types: types {sorted(outside)} are excluded by the fitting but not by the model (atom_exclude_types); "
+            "such a model cannot be described by an input file"
+        )
+    d_params, d_stats = descriptor_map.read_variables(descriptor)
+    f_params, f_stats = fitting_map.read_variables(fitting)
+    stats = {
+        "descriptor": d_stats,
+        "fitting_net": f_stats,
+        "out_bias": np.asarray(model["@variables"]["out_bias"])[0],
+        "out_std": np.asarray(model["@variables"]["out_std"])[0],
+    }
+    variables = {"params": {"descriptor": d_params, "fitting_net": f_params}, "stats": stats}
+    return parse_model(section), variables
+
+
+def _find(table: dict, name: str | None, kind: str):
+    if name not in table:
+        raise ModelError(f"{kind} type {name!r} is not built yet; this version has: {', '.join(table)}")
+    return table[name]
+
+
+def write_model(config: ModelConfig, variables: Tree) -> Tree:
+    """The tree that DeePMD-kit reads for this model."""
+    variables = jax.tree.map(np.asarray, variables)
+    params, stats = variables["params"], variables["stats"]
+    descriptor = se_e2_a.write_tree(config.descriptor, config.type_map, params["descriptor"], stats["descriptor"])
+    dim = config.descriptor.neuron[-1] * config.descriptor.axis_neuron
+    fitting = ener.write_tree(config.fitting_net, config.type_map, dim, params["fitting_net"], stats["fitting_net"])
+    fitting["exclude_types"] = list(config.atom_exclude_types)
+    model = {
+        "type_map": list(config.type_map),
+        "atom_exclude_types": list(config.atom_exclude_types),
+        "pair_exclude_types": [list(pair) for pair in config.pair_exclude_types],
+        "rcond": config.fitting_net.rcond,
+        "preset_out_bias": _preset(config),
+        "@variables": {"out_bias": stats["out_bias"][None], "out_std": stats["out_std"][None]},
+        "@class": "Model",
+        "@version": 2,
+        "type": "standard",
+        "descriptor": descriptor,
+        "fitting": fitting,
+    }
+    return {"backend": "dpjax", "model": model, "model_def_script": config.raw, "@variables": {}}
+
+
+def _preset(config: ModelConfig) -> Tree | None:
+    return None if not config.preset_out_bias else dict(config.raw["preset_out_bias"])
+
+
+def flatten(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:
+    """Every stored array under its dotted path, as in ``descriptor.embeddings.networks.0.layers.0.@variables.w``."""
+    if isinstance(tree, dict):
+        items = tree.items()
+    elif isinstance(tree, (list, tuple)):
+        items = enumerate(tree)
+    else:
+        return {prefix: tree} if isinstance(tree, np.ndarray) else {}
+    out: dict[str, np.ndarray] = {}
+    for key, value in items:
+        out.update(flatten(value, f"{prefix}.{key}" if prefix else str(key)))
+    return out

@@ -1,0 +1,56 @@
+"""Models: from batches to energies and, in one place, their derivatives."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+
+from dpjax.config import ModelConfig
+from dpjax.errors import ConfigError
+from dpjax.models.derivatives import atom_energies, energy_and_gradient, fold, predict
+from dpjax.models.geometry import Geometry
+from dpjax.models.standard import StandardModel, batch_geometry
+
+__all__ = [
+    "MODELS",
+    "Geometry",
+    "StandardModel",
+    "atom_energies",
+    "batch_geometry",
+    "build_model",
+    "energy_and_gradient",
+    "fold",
+    "init_variables",
+    "predict",
+]
+
+MODELS: dict[str, type[nn.Module]] = {"standard": StandardModel}
+
+
+def build_model(config: ModelConfig) -> nn.Module:
+    """The module of a model section.
+
+    Raises:
+        ConfigError: no ``type_map``, or a model type this version does not have.
+    """
+    if not config.type_map:
+        raise ConfigError("model/type_map: missing. List the elements in the order of the model's types, as in [\"O\", \"H\"].")
+    if config.type not in MODELS:
+        raise ConfigError(f"model/type: {config.type!r} is not built yet; this version has: {', '.join(MODELS)}.")
+    return MODELS[config.type](config)
+
+
+def init_variables(model: nn.Module, seed: int = 0) -> dict:
+    """Fresh parameters and neutral statistics.
+
+    The descriptor and the fitting draw from their own ``seed`` keys where the input gives them, else from ``seed``.
+    """
+    config = model.config
+
+    def initial(own: int | None, salt: int) -> dict:
+        key = jax.random.fold_in(jax.random.key(seed if own is None else own), salt)
+        return model.init(key, method=type(model).init_parameters)
+
+    descriptor, fitting = initial(config.descriptor.seed, 1), initial(config.fitting_net.seed, 2)
+    params = {"descriptor": descriptor["params"]["descriptor"], "fitting_net": fitting["params"]["fitting_net"]}
+    return {"params": params, "stats": descriptor["stats"]}

@@ -1,0 +1,1 @@
+"""Network parts that every descriptor and fitting is built of: activations, residual dense layers, stacks of them."""

@@ -1,0 +1,126 @@
+"""Residual dense layers and stacks of them: the embedding and fitting networks of every Deep Potential model.
+
+A layer computes ``y = act(x W + b)``, times the time step ``idt`` where it has one.  With ``residual`` the input is added when
+the width stays the same and added twice side by side when the width doubles (Zhang et al., NeurIPS 2018, arXiv:1805.09003).
+Mathematics first, in pure functions; the Flax shells only own the parameters.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dpjax.nn.activations import Activation, activation
+
+
+def add_residual(x: jax.Array, y: jax.Array) -> jax.Array:
+    """``y`` plus the skip connection that its width allows: none, ``x`` or ``[x, x]``; shapes (..., n_in), (..., n_out)."""
+    if y.shape[-1] == x.shape[-1]:
+        return y + x
+    if y.shape[-1] == 2 * x.shape[-1]:
+        return y + jnp.concatenate([x, x], axis=-1)
+    return y
+
+
+def has_timestep(n_in: int, n_out: int) -> bool:
+    """Whether a layer of these widths can carry a time step: only where a skip connection exists."""
+    return n_out in (n_in, 2 * n_in)
+
+
+def dense(
+    x: jax.Array,
+    matrix: jax.Array,
+    bias: jax.Array | None = None,
+    idt: jax.Array | None = None,
+    *,
+    act: Activation,
+    residual: bool,
+) -> jax.Array:
+    """One layer: ``act(x matrix + bias) * idt`` with its skip connection.
+
+    Args:
+        x: (..., n_in).
+        matrix: (n_in, n_out).
+        bias, idt: (n_out,) or None.
+        act: elementwise function.
+        residual: add the skip connection where the widths allow one.
+
+    Returns:
+        (..., n_out).
+    """
+    y = x @ matrix if matrix.shape[0] > 1 else x * matrix[0].reshape((1,) * (x.ndim - 1) + (-1,))
+    if bias is not None:
+        y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+    y = act(y)
+    if idt is not None:
+        y = y * idt.reshape((1,) * (y.ndim - 1) + (-1,))
+    return add_residual(x, y) if residual else y
+
+
+def normal_init(stddev: float, mean: float = 0.0):
+    """Initialiser drawing from N(mean, stddev^2)."""
+
+    def init(key, shape, dtype):
+        return mean + stddev * jax.random.normal(key, shape, dtype)
+
+    return init
+
+
+class Dense(nn.Module):
+    """Parameters of one :func:`dense` layer: ``matrix``, ``bias`` and, where asked and possible, ``idt``.
+
+    Initial values follow the reference: matrix N(0, 1/(n_in + n_out)), bias N(0, 1), idt N(0.1, 0.001^2).
+    """
+
+    width: int
+    activation_function: str = "tanh"
+    residual: bool = False
+    timestep: bool = False
+    use_bias: bool = True
+    dtype: jnp.dtype = jnp.float64
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        n_in, n_out = x.shape[-1], self.width
+        matrix = self.param("matrix", normal_init(1.0 / math.sqrt(n_in + n_out)), (n_in, n_out), self.dtype)
+        bias = self.param("bias", normal_init(1.0), (n_out,), self.dtype) if self.use_bias else None
+        with_idt = self.timestep and has_timestep(n_in, n_out)
+        idt = self.param("idt", normal_init(0.001, 0.1), (n_out,), self.dtype) if with_idt else None
+        return dense(x, matrix, bias, idt, act=activation(self.activation_function), residual=self.residual)
+
+
+class DenseStack(nn.Module):
+    """Residual layers of the given widths and, if ``n_out`` is set, a plain linear output layer (a fitting network).
+
+    ``owners`` names for each layer (output layer included) the layer whose parameters it uses; None: each its own.
+    """
+
+    neuron: Sequence[int]
+    activation_function: str = "tanh"
+    resnet_dt: bool = False
+    n_out: int | None = None
+    dtype: jnp.dtype = jnp.float64
+    owners: Sequence[int] | None = None
+
+    def setup(self):
+        widths = [*self.neuron] if self.n_out is None else [*self.neuron, self.n_out]
+        hidden = Dense(0, self.activation_function, residual=True, timestep=self.resnet_dt, dtype=self.dtype)
+        own = range(len(widths)) if self.owners is None else self.owners
+        self.layers = {
+            str(i): hidden.clone(width=width, parent=None)
+            if i < len(self.neuron)
+            else Dense(width, "none", dtype=self.dtype, parent=None)
+            for i, width in enumerate(widths)
+            if own[i] == i
+        }
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x.astype(self.dtype)
+        own = self.owners or range(len(self.neuron) + (self.n_out is not None))
+        for i in own:
+            x = self.layers[str(i)](x)
+        return x
