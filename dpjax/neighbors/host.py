@@ -99,7 +99,8 @@ def _checked_atoms(coord: np.ndarray, atype: np.ndarray, n_type: int) -> tuple[n
     bad = np.flatnonzero(~np.isfinite(coord).all(axis=1) & (atype >= 0))
     if len(bad):
         raise DataError(
-            f"the coordinates of atom {bad[0]} are {coord[bad[0]].tolist()} ({len(bad)} such atoms); expected finite numbers"
+            f"the coordinates of atom {bad[0]} are {coord[bad[0]].tolist()} ({len(bad)} such atoms); "
+            "expected finite numbers"
         )
     return coord, atype.astype(np.int64)
 
@@ -116,8 +117,8 @@ def _wrapped(coord: np.ndarray, box: np.ndarray, periodic: np.ndarray) -> tuple[
     if np.abs(wrap).max() > 2**30:
         atom = int(np.abs(wrap).max(axis=1).argmax())
         raise DataError(
-            f"a coordinate {coord[atom].tolist()} lies {np.abs(wrap).max():.3g} cells outside of its cell {box.tolist()}; "
-            "check the units (angstrom)"
+            f"a coordinate {coord[atom].tolist()} lies {np.abs(wrap).max():.3g} cells outside of its cell "
+            f"{box.tolist()}; check the units (angstrom)"
         )
     return coord - wrap @ box, wrap.astype(np.int32)
 
@@ -129,8 +130,8 @@ def _check_size(coord: np.ndarray, box: np.ndarray, periodic: np.ndarray, rcut: 
     expected = len(coord) ** 2 * (4.2 * rcut**3) / abs(np.linalg.det(box))
     if expected > MOST_EDGES:
         raise DataError(
-            f"about {expected:.2g} neighbour pairs of {len(coord)} atoms lie within {rcut} angstrom in the cell {box.tolist()}; "
-            "check the units (angstrom) and the cut-off"
+            f"about {expected:.2g} neighbour pairs of {len(coord)} atoms lie within {rcut} angstrom in the cell "
+            f"{box.tolist()}; check the units (angstrom) and the cut-off"
         )
 
 
@@ -142,14 +143,15 @@ def _check_apart(real: np.ndarray, i: np.ndarray, j: np.ndarray, dist: np.ndarra
     if dist[edge] < COINCIDENT:
         first, second = sorted((int(real[i[edge]]), int(real[j[edge]])))
         raise DataError(
-            f"atoms {first} and {second} are on one point (distance {dist[edge]:.2g} angstrom); remove the frame or one of them"
+            f"atoms {first} and {second} are on one point (distance {dist[edge]:.2g} angstrom); "
+            "remove the frame or one of the atoms"
         )
 
 
 def _sort_key(
     centre: np.ndarray, nbr_type: np.ndarray, dist: np.ndarray, n_type: int, rcut: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One integer per edge that sorts by (centre, type, distance), far edges last; and which edges are nearer than rcut.
+    """One integer per edge that sorts by (centre, type, distance), far edges last; and the mask of near edges.
 
     One integer key is several times faster to sort than three arrays.
     """

@@ -11,9 +11,9 @@ import numpy as np
 class NeighborTable:
     """All neighbours nearer than a cut-off, ordered by (centre, neighbour type, distance).
 
-    A neighbour is a real atom and an integer image shift, so self images and cells thinner than the cut-off need nothing
-    special: ``disp = coord[index] + shift @ cell - coord[centre]`` with the coordinates as they were given, wrapped or not.
-    Atoms of type -1 have no neighbours and are none.
+    A neighbour is a real atom and an integer image shift, so self images and cells thinner than the cut-off need
+    nothing special: ``disp = coord[index] + shift @ cell - coord[centre]`` with the coordinates as they were given,
+    wrapped or not.  Atoms of type -1 have no neighbours and are none.
     """
 
     count: np.ndarray  # (n_atom, n_type) int32 neighbours of each type
