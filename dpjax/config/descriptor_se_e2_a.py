@@ -48,9 +48,17 @@ def _options() -> list[Option]:
             "rounded up to a multiple of 4.",
             "auto",
         ),
-        Option("rcut", float, "Cut-off radius in angstrom: an atom's energy depends on the neighbours closer than this.", 6.0),
         Option(
-            "rcut_smth", float, "Distance in angstrom from which a neighbour's weight 1/r is switched smoothly to zero at rcut.", 0.5
+            "rcut",
+            float,
+            "Cut-off radius in angstrom: an atom's energy depends on the neighbours closer than this.",
+            6.0,
+        ),
+        Option(
+            "rcut_smth",
+            float,
+            "Distance in angstrom from which a neighbour's weight 1/r is switched smoothly to zero at rcut.",
+            0.5,
         ),
         Option(
             "neuron",
@@ -77,7 +85,11 @@ def _options() -> list[Option]:
         ),
         Option("precision", str, PRECISION_DOC, "default"),
         Option("trainable", bool, "Whether training changes the embedding nets.", True),
-        Option("seed", [int, None], "Seed of the initial parameters of the embedding nets; drawn from training/seed if absent."),
+        Option(
+            "seed",
+            [int, None],
+            "Seed of the initial parameters of the embedding nets; drawn from training/seed if absent.",
+        ),
         Option(
             "exclude_types",
             list[list[int]],
@@ -128,7 +140,7 @@ def check_sel(sel: tuple[int, ...] | str, type_map: tuple[str, ...], path: str) 
     if type_map and len(sel) != len(type_map):
         raise ConfigError(
             f"{path}: found {len(sel)} entries {list(sel)}, but model/type_map has {len(type_map)} ({', '.join(type_map)}). "
-            "Give one number per type; `dpjax neighbor-stat` suggests values from your data, or write \"auto\"."
+            'Give one number per type; `dpjax neighbor-stat` suggests values from your data, or write "auto".'
         )
     if any(n < 0 for n in sel) or sum(sel) == 0:
         raise ConfigError(f"{path}: found {list(sel)}; numbers of neighbours must not be negative, nor all zero.")

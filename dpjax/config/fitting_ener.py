@@ -143,7 +143,11 @@ def _check_inputs(cfg: EnerFittingConfig, path: str) -> None:
             f"{path}/default_fparam: found {len(given)} numbers, but numb_fparam is {cfg.numb_fparam}. The two must agree."
         )
     if cfg.use_aparam_as_mask and cfg.numb_aparam == 0:
-        raise ConfigError(f"{path}/use_aparam_as_mask: found true, but numb_aparam is 0. Set numb_aparam, or remove the key.")
+        raise ConfigError(
+            f"{path}/use_aparam_as_mask: found true, but numb_aparam is 0. Set numb_aparam, or remove the key."
+        )
 
 
-ENER = Component("ener", EnerFittingConfig, _options, _check, doc="Atomic energies; their sum is the energy of the frame.")
+ENER = Component(
+    "ener", EnerFittingConfig, _options, _check, doc="Atomic energies; their sum is the energy of the frame."
+)

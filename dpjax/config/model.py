@@ -55,9 +55,19 @@ class ModelConfig:
 
 def _standard_options() -> list[Option]:
     return [
-        Option("descriptor", dict, "How an atom's neighbourhood becomes numbers.", REQUIRED, sub_variants=[DESCRIPTORS.variant()]),
-        Option("fitting_net", dict, "How these numbers become a prediction.", REQUIRED, sub_variants=[FITTINGS.variant()]),
-        Option("model_branch_alias", list[str], "Other names of this model, for use where a branch is chosen by name.", []),
+        Option(
+            "descriptor",
+            dict,
+            "How an atom's neighbourhood becomes numbers.",
+            REQUIRED,
+            sub_variants=[DESCRIPTORS.variant()],
+        ),
+        Option(
+            "fitting_net", dict, "How these numbers become a prediction.", REQUIRED, sub_variants=[FITTINGS.variant()]
+        ),
+        Option(
+            "model_branch_alias", list[str], "Other names of this model, for use where a branch is chosen by name.", []
+        ),
         Option("info", dict, "Free remarks that are stored with the model.", {}),
     ]
 
@@ -92,7 +102,9 @@ def _check_preset(preset: dict | None, fitting: str, context: Context, path: str
             )
 
 
-STANDARD = Component("standard", ModelConfig, _standard_options, _check_standard, doc="One descriptor and one fitting net.")
+STANDARD = Component(
+    "standard", ModelConfig, _standard_options, _check_standard, doc="One descriptor and one fitting net."
+)
 
 MODELS = Registry(
     "model",
@@ -121,7 +133,12 @@ def argument() -> Option:
 def _common_options() -> list[Option]:
     return [
         Option("type_map", list[str], "Names of the atom types; everything that is given per type follows this order."),
-        Option("data_stat_nbatch", int, "Batches per system that the statistics of the descriptor and of the energy are taken from.", 10),
+        Option(
+            "data_stat_nbatch",
+            int,
+            "Batches per system that the statistics of the descriptor and of the energy are taken from.",
+            10,
+        ),
         Option(
             "data_stat_protect",
             float,
@@ -149,15 +166,29 @@ def _common_options() -> list[Option]:
 def _later_options() -> list[Option]:
     return [
         Option("use_srtab", str, "File with a pair table that takes over at short distances.", not_built=_ZBL),
-        Option("smin_alpha", float, "Sharpness of the soft minimum distance that switches to the pair table.", not_built=_ZBL),
+        Option(
+            "smin_alpha",
+            float,
+            "Sharpness of the soft minimum distance that switches to the pair table.",
+            not_built=_ZBL,
+        ),
         Option("sw_rmin", float, "Distance in angstrom below which only the pair table acts.", not_built=_ZBL),
         Option("sw_rmax", float, "Distance in angstrom above which only the model acts.", not_built=_ZBL),
-        Option("srtab_add_bias", bool, "Whether the pair table gets the energy bias of the data.", True, not_built=_ZBL),
-        Option("type_embedding", dict, "Trained vectors for atom types.", not_built="a type embedding for this descriptor"),
+        Option(
+            "srtab_add_bias", bool, "Whether the pair table gets the energy bias of the data.", True, not_built=_ZBL
+        ),
+        Option(
+            "type_embedding", dict, "Trained vectors for atom types.", not_built="a type embedding for this descriptor"
+        ),
         Option("modifier", dict, "A correction taken off the labels before training.", not_built="the label modifier"),
         Option("compress", dict, "Tabulation of the embedding nets.", not_built="a compressed model as training input"),
         Option("spin", dict, "Which types carry a spin, and how.", not_built="the spin model"),
-        Option("finetune_head", str, "Branch of a multi-task model to start from.", not_built="fine-tuning from a chosen branch"),
+        Option(
+            "finetune_head",
+            str,
+            "Branch of a multi-task model to start from.",
+            not_built="fine-tuning from a chosen branch",
+        ),
     ]
 
 

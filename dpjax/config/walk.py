@@ -11,7 +11,7 @@ from typing import Any
 
 from dargs import Argument
 
-from dpjax.config.schema import Option, Types
+from dpjax.config.schema import Types
 from dpjax.config.suggestions import did_you_mean, found, join, nearest, show
 from dpjax.config.values import bad_item, describe, describe_all, matches_any
 from dpjax.errors import ConfigError
@@ -70,9 +70,7 @@ def _choice(variant: Types, section: dict, path: str) -> Argument:
     if name in variant.choice_dict:
         return variant.choice_dict[name]
     if name in registry.planned:
-        raise ConfigError(
-            f"{here}: {registry.kind} {name!r} is not built yet; this version has: {', '.join(built)}."
-        )
+        raise ConfigError(f"{here}: {registry.kind} {name!r} is not built yet; this version has: {', '.join(built)}.")
     guess = did_you_mean(name, [*built, *variant.choice_alias, *registry.planned])
     raise ConfigError(f"{here}: unknown {registry.kind} {name!r}.{guess} This version has: {', '.join(built)}.")
 
@@ -83,7 +81,9 @@ def _check_known(argument: Argument, options: dict[str, Argument], key: Any, sec
         option = options[key]
         twice = [k for k in (option.name, *option.alias) if k in section]
         if len(twice) > 1:
-            raise ConfigError(f"{here}: given {len(twice)} times, as {', '.join(twice)}; these mean the same. Keep one.")
+            raise ConfigError(
+                f"{here}: given {len(twice)} times, as {', '.join(twice)}; these mean the same. Keep one."
+            )
         return
     planned = getattr(argument, "planned", {})
     if key in planned:
@@ -116,7 +116,9 @@ def _check_type(argument: Argument, value: Any, path: str) -> None:
     if at is not None:
         items = [describe(a).removeprefix("list of ").strip("()") for a in argument.dtype if "list" in describe(a)]
         raise ConfigError(f"{join(path, at)}: {found(value[at])}, expected {' or '.join(items)}.")
-    raise ConfigError(f"{path or 'input'}: {found(value)}, expected {describe_all(argument.dtype)}.{_hint(argument, value)}")
+    raise ConfigError(
+        f"{path or 'input'}: {found(value)}, expected {describe_all(argument.dtype)}.{_hint(argument, value)}"
+    )
 
 
 def _hint(argument: Argument, value: Any) -> str:

@@ -1,0 +1,130 @@
+"""``training_data`` and ``validation_data``: which systems, how large a batch, how often each system is drawn."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dpjax.config.schema import REQUIRED, Option
+from dpjax.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """A set of systems and how batches are drawn from it."""
+
+    systems: tuple[str, ...]
+    rglob_patterns: tuple[str, ...] | None = None
+    batch_size: int | tuple[int, ...] | str = "auto"
+    auto_prob: str = "prob_sys_size"
+    sys_probs: tuple[float, ...] | None = None
+    min_pair_dist: float = 0.0
+    numb_btch: int = 1  # batches per validation
+
+
+_SIZE = re.compile(r"auto|(auto|max|filter|mixed):\d+")
+_BLOCK = r"\s*\d+\s*:\s*\d+\s*:\s*[0-9.eE+-]+\s*"
+_PROB = re.compile(rf"prob_uniform|prob_sys_size(;{_BLOCK})*;?")
+
+
+def options() -> list[Option]:
+    """Keys that training and validation data share."""
+    return [
+        Option(
+            "systems",
+            [list[str], str],
+            "Folder of a system (with type.raw), or a folder that is searched for systems; one or a list.",
+            REQUIRED,
+        ),
+        Option(
+            "rglob_patterns",
+            [list[str], None],
+            "Search folders with these patterns instead of looking for type.raw.",
+            None,
+        ),
+        Option(
+            "batch_size",
+            [list[int], int, str],
+            "Frames per batch: a number, a list with one number per system, or a rule. `auto:N`: the fewest frames with at least N "
+            "atoms together (`auto` is `auto:32`); `max:N`: the most frames with at most N atoms together, but at least one; "
+            "`filter:N`: the same, and systems of more than N atoms are left out; `mixed:N`: N frames drawn from all systems.",
+            "auto",
+        ),
+        Option(
+            "auto_prob",
+            str,
+            "How often each system is drawn: `prob_uniform`, all alike; `prob_sys_size`, by its number of batches; "
+            "`prob_sys_size;a:b:w;...`, systems a to b-1 together with weight w, and inside such a block by number of batches.",
+            "prob_sys_size",
+            alias=["auto_prob_style"],
+        ),
+        Option(
+            "sys_probs",
+            [list[float], None],
+            "Probability of each system; replaces auto_prob. Systems with a negative entry share what is left.",
+            None,
+            alias=["sys_weights"],
+        ),
+    ]
+
+
+def training_argument() -> Option:
+    """The ``training_data`` argument."""
+    near = Option(
+        "min_pair_dist",
+        float,
+        "Leave out frames in which two atoms are closer than this, in angstrom; 0 keeps all.",
+        0.0,
+        not_built="leaving out frames by their shortest distance",
+    )
+    return Option("training_data", dict, "The data to train on.", sub_fields=[*options(), near])
+
+
+def validation_argument() -> Option:
+    """The ``validation_data`` argument."""
+    number = Option("numb_btch", int, "Batches that each validation takes.", 1, alias=["numb_batch"])
+    return Option(
+        "validation_data",
+        [dict, None],
+        "Data that training only measures itself on.",
+        None,
+        sub_fields=[*options(), number],
+    )
+
+
+def parse(section: dict, path: str) -> DataConfig:
+    """The checked dataclass of a normalised section."""
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
+    if isinstance(given["systems"], str):
+        given["systems"] = (given["systems"],)
+    cfg = DataConfig(**given)
+    _check(cfg, path)
+    return cfg
+
+
+def _check(cfg: DataConfig, path: str) -> None:
+    if not cfg.systems:
+        raise ConfigError(f"{path}/systems: found an empty list; name at least one system.")
+    _check_batch_size(cfg.batch_size, f"{path}/batch_size")
+    if not _PROB.fullmatch(cfg.auto_prob):
+        raise ConfigError(
+            f"{path}/auto_prob: found {cfg.auto_prob!r}; write prob_uniform, prob_sys_size, or blocks as in "
+            "prob_sys_size;0:2:0.3;2:4:0.7."
+        )
+    if cfg.numb_btch < 1:
+        raise ConfigError(f"{path}/numb_btch: found {cfg.numb_btch}; it must be at least 1.")
+
+
+def _check_batch_size(size: int | tuple[int, ...] | str, path: str) -> None:
+    if isinstance(size, str):
+        if not _SIZE.fullmatch(size) or size.endswith(":0"):
+            raise ConfigError(
+                f'{path}: found "{size}"; write a number, a list of numbers, "auto", "auto:N", "max:N", "filter:N" or "mixed:N" '
+                "with N at least 1."
+            )
+        return
+    sizes = size if isinstance(size, tuple) else (size,)
+    if not sizes or min(sizes) < 1:
+        raise ConfigError(
+            f"{path}: found {list(sizes) if isinstance(size, tuple) else size}; a batch has at least 1 frame."
+        )
