@@ -1,0 +1,34 @@
+"""Data sets: files to frames, labels with their flags, and the order in which frames are used.
+
+Everything here is numpy on the host; jax is not imported.
+"""
+
+from __future__ import annotations
+
+from dpjax.data.batch_size import BatchSizes, batch_sizes
+from dpjax.data.labels import ENERGY_LABELS, LabelSpec, energy_requirements
+from dpjax.data.loading import find_systems, load_systems
+from dpjax.data.probability import steps_of_epochs, steps_per_epoch, system_probabilities
+from dpjax.data.reader import SystemReader, open_reader
+from dpjax.data.sampling import Sampler, validation_batches
+from dpjax.data.system import System, open_system, require_label
+
+__all__ = [
+    "ENERGY_LABELS",
+    "BatchSizes",
+    "LabelSpec",
+    "Sampler",
+    "System",
+    "SystemReader",
+    "batch_sizes",
+    "energy_requirements",
+    "find_systems",
+    "load_systems",
+    "open_reader",
+    "open_system",
+    "require_label",
+    "steps_of_epochs",
+    "steps_per_epoch",
+    "system_probabilities",
+    "validation_batches",
+]

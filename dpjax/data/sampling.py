@@ -1,0 +1,178 @@
+"""Which frames of which system come next: seeded, resumable from a step number, the same on every machine.
+
+A batch has frames of one system. The system of a step is drawn with replacement; the frames of a system are shuffled
+anew for each pass, and the last short batch of a pass is kept. Nothing random is stored: the system of step t and the
+order of frames in pass k are functions of (seed, t) and (seed, system, k).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from dpjax.data.batch_size import batch_sizes
+from dpjax.data.probability import steps_of_epochs, steps_per_epoch, system_probabilities
+from dpjax.errors import DataError
+
+_BLOCK = 1024  # steps whose systems are drawn at once: replaying a million steps takes a thousand generators
+_DRAW, _SHUFFLE = 0, 1  # kinds of random numbers, so that their streams never meet
+
+
+class SizedSystem(Protocol):
+    """What sampling needs to know about a system."""
+
+    name: str
+    n_frame: int
+    n_atom: int
+
+
+class SamplingRules(Protocol):
+    """The part of a data configuration that says how frames are drawn."""
+
+    batch_size: int | str | Sequence[int]
+    auto_prob: str
+    sys_probs: Sequence[float] | None
+
+
+class Sampler:
+    """An endless sequence of batches.
+
+    Attributes:
+        kept: positions, in the list of systems given, of those that take part (``filter:N`` drops some). The three
+            attributes below and block indices in ``auto_prob`` follow this shorter list.
+        batch_sizes: frames per batch.
+        batches_per_system: batches in one pass.
+        probabilities: of each system, summing to 1.
+        step: number of batches given so far.
+    """
+
+    def __init__(
+        self,
+        systems: Sequence[SizedSystem],
+        data_config: SamplingRules,
+        seed: int,
+        where: str = "training.training_data",
+    ) -> None:
+        """Works out sizes and probabilities.
+
+        Args:
+            systems: all systems of the data section.
+            data_config: has ``batch_size``, ``auto_prob`` and ``sys_probs``.
+            seed: non-negative; runs with the same seed and data draw the same frames.
+            where: path of the data section, for messages.
+
+        Raises:
+            ConfigError: a rule is malformed or does not fit the systems.
+        """
+        plan = batch_sizes(data_config.batch_size, [s.n_atom for s in systems], [s.n_frame for s in systems], where)
+        self.seed = int(seed)
+        self.kept = plan.kept
+        self.batch_sizes = plan.sizes
+        self.batches_per_system = plan.batches
+        self.probabilities = system_probabilities(plan.batches, data_config.auto_prob, data_config.sys_probs, where)
+        self.step = 0
+        self._n_frame = tuple(systems[i].n_frame for i in plan.kept)
+        self._given = np.zeros(len(plan.kept), dtype=np.int64)  # batches given so far by each system
+        self._orders: dict[int, tuple[int, np.ndarray]] = {}  # system -> (pass, order of its frames)
+        self._drawn: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))  # (block, systems of its steps)
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Steps in which every system is expected to give all its frames once."""
+        return steps_per_epoch(self.batches_per_system, self.probabilities)
+
+    def steps_of_epochs(self, numb_epoch: float) -> int:
+        """Steps in ``numb_epoch`` epochs."""
+        return steps_of_epochs(numb_epoch, self.batches_per_system, self.probabilities)
+
+    def next(self) -> tuple[int, np.ndarray]:
+        """The next batch: position of its system in the list given, and its frame numbers (at most the batch size)."""
+        system = int(self._systems_of_block(self.step // _BLOCK)[self.step % _BLOCK])
+        passes, batch = divmod(int(self._given[system]), self.batches_per_system[system])
+        size = self.batch_sizes[system]
+        frames = self._order(system, passes)[batch * size : (batch + 1) * size]
+        self._given[system] += 1
+        self.step += 1
+        return self.kept[system], frames
+
+    def seek(self, step: int) -> None:
+        """Goes to the state after ``step`` batches, forwards or backwards."""
+        counts = np.zeros_like(self._given)
+        for block in range(-(-step // _BLOCK)):
+            drawn = self._systems_of_block(block)[: step - block * _BLOCK]
+            counts += np.bincount(drawn, minlength=len(counts))
+        self._given = counts
+        self.step = step
+
+    def state(self) -> dict:
+        """Where the sequence stands, JSON-able; ``restore`` continues from it exactly."""
+        return {
+            "step": self.step,
+            "seed": self.seed,
+            "frames": list(self._n_frame),
+            "batch_sizes": list(self.batch_sizes),
+            "probabilities": [float(p) for p in self.probabilities],
+        }
+
+    def restore(self, state: dict) -> bool:
+        """Continues from ``state``.
+
+        Returns:
+            True if data, sizes, probabilities and seed are those of the state, so that the sequence is continued
+            exactly; False if some were changed since, and a sequence of the new ones goes on at the same step.
+
+        Raises:
+            DataError: the state is not one that ``state`` made.
+        """
+        here = self.state()
+        if set(state) != set(here) or not isinstance(state["step"], int) or state["step"] < 0:
+            raise DataError(f"sampler state has the keys {sorted(state)}; expected {sorted(here)}. Use the checkpoint's own.")
+        self.seek(state["step"])
+        return all(state[key] == here[key] for key in here if key != "step")
+
+    def _systems_of_block(self, block: int) -> np.ndarray:
+        """Systems of the steps ``block * _BLOCK ...``, as positions in ``kept``."""
+        if self._drawn[0] != block:
+            uniform = np.random.default_rng([self.seed, _DRAW, block]).random(_BLOCK)
+            edges = np.cumsum(self.probabilities)
+            possible = np.flatnonzero(self.probabilities)
+            drawn = np.minimum(np.searchsorted(edges, uniform * edges[-1], side="right"), possible[-1])
+            self._drawn = (block, drawn)
+        return self._drawn[1]
+
+    def _order(self, system: int, passes: int) -> np.ndarray:
+        held = self._orders.get(system)
+        if held is None or held[0] != passes:
+            rng = np.random.default_rng([self.seed, _SHUFFLE, self.kept[system], passes])
+            held = self._orders[system] = (passes, rng.permutation(self._n_frame[system]))
+        return held[1]
+
+
+def validation_batches(
+    systems: Sequence[SizedSystem],
+    data_config: SamplingRules,
+    numb_btch: int,
+    seed: int,
+    start: int = 0,
+) -> Iterator[tuple[tuple[int, np.ndarray], ...]]:
+    """The frames of one validation after another, without end.
+
+    Args:
+        systems: all validation systems.
+        data_config: the validation data section.
+        numb_btch: batches of one validation; they may come from different systems.
+        seed: as for ``Sampler``.
+        start: number of validations already made, to resume.
+
+    Yields:
+        ``numb_btch`` pairs (position of the system, frame numbers).
+
+    Raises:
+        ConfigError: as ``Sampler``, at the first validation.
+    """
+    sampler = Sampler(systems, data_config, seed, "training.validation_data")
+    sampler.seek(start * numb_btch)
+    while True:
+        yield tuple(sampler.next() for _ in range(numb_btch))
