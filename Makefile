@@ -1,0 +1,65 @@
+# dpjax: install, demo, tests.  Needs make, pip and Python 3.11 or newer; everything else goes into .venv.
+#   make demo      train on water, test, draw the curves (about 4 minutes on 2 cores)
+#   make test      the quick tests        make test-all   every test
+#   make lint      ruff                   make bench      one training step beside DeePMD-kit (PEER=DIR names its environment)
+# PYTHON=/path/to/python3.12 chooses the interpreter.
+
+SHELL := /bin/bash
+CANDIDATES := python3 python3.13 python3.12 python3.11
+NEW_ENOUGH := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/null && echo "$$p" && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+WORKERS ?= 2
+
+CONFIG ?= configs/water_se_e2_a.json
+VALID ?= examples/water/valid
+RUN ?= runs/water_se_e2_a
+
+.PHONY: demo test test-all lint format bench install clean
+
+demo: $(VENV)/.plot
+	$(BIN)/python scripts/train.py --config $(CONFIG) --output $(RUN)
+	$(BIN)/dpjax test -m $(RUN) -s $(VALID) -d $(RUN)/test --plot $(RUN)/test --output $(RUN)/test.json
+	$(BIN)/dpjax plot $(RUN)/lcurve.out -o $(RUN)/lcurve.png
+	@$(BIN)/python scripts/demo_summary.py --config $(CONFIG) --run $(RUN)
+
+test: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+
+test-all: $(VENV)/.test
+	$(BIN)/python -m pytest -n $(WORKERS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(VENV)/.test
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.plot
+	$(BIN)/python benchmarks/train_step.py
+
+install: $(VENV)/.plot
+
+clean:
+	rm -rf build dist *.egg-info runs
+
+# --- the environment -------------------------------------------------------------------------------------------------------
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "dpjax needs Python 3.11 or newer: install one and say make PYTHON=/path/to/python3.11"; exit 1; }
+	@"$(PYTHON)" -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is older than 3.11: say make PYTHON=/path/to/python3.11"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV) || { \
+	  rm -rf $(VENV); echo "no venv module here, taking virtualenv"; \
+	  "$(PYTHON)" -m pip install --user virtualenv || "$(PYTHON)" -m pip install --user --break-system-packages virtualenv; \
+	  "$(PYTHON)" -m virtualenv $(VENV); }
+
+$(VENV)/.plot: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[plot]"
+	@touch $@
+
+$(VENV)/.test: $(BIN)/python pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[test,plot]"
+	@touch $@ $(VENV)/.plot
