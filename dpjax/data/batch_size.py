@@ -30,7 +30,7 @@ def batch_sizes(
     rule: int | str | Sequence[int],
     n_atom: Sequence[int],
     n_frame: Sequence[int],
-    where: str = "training.training_data",
+    where: str = "training/training_data",
 ) -> BatchSizes:
     """Applies a ``batch_size`` rule.
 
@@ -43,7 +43,7 @@ def batch_sizes(
     Raises:
         ConfigError: the rule is unknown, not positive, does not fit the number of systems or drops all of them.
     """
-    path = f"{where}.batch_size"
+    path = f"{where}/batch_size"
     kept = tuple(range(len(n_atom)))
     if isinstance(rule, str):
         kind, target = _parse(rule, path)
@@ -71,8 +71,8 @@ def _parse(rule: str, path: str) -> tuple[str, int]:
         )
     if match[1] == "mixed":
         raise ConfigError(
-            f"{path} is {rule!r}; batches of frames from several systems exist only in DeePMD-kit's TensorFlow trainer. "
-            "Use a number, `auto:N` or `max:N`; mixed-type systems hold frames of different composition."
+            f"{path} is {rule!r}; batches of frames from several systems exist only in DeePMD-kit's "
+            "TensorFlow trainer. Use a number, `auto:N` or `max:N`; mixed-type systems hold different compositions."
         )
     return match[1], _positive(int(match[2] or _DEFAULT_ATOMS), path)
 
@@ -87,7 +87,7 @@ def _small_enough(limit: int, n_atom: Sequence[int], path: str) -> tuple[int, ..
     kept = tuple(i for i, count in enumerate(n_atom) if count <= limit)
     if not kept:
         raise ConfigError(
-            f"{path} is 'filter:{limit}', but the smallest of the {len(n_atom)} systems has {min(n_atom)} atoms: none is left. "
-            "Raise the limit, or use `max:N`."
+            f"{path} is 'filter:{limit}', but the smallest of the {len(n_atom)} systems has {min(n_atom)} "
+            "atoms: none is left. Raise the limit, or use `max:N`."
         )
     return kept

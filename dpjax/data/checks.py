@@ -36,8 +36,8 @@ def check_finite(reader: SystemReader, spec: LabelSpec, frames: np.ndarray, valu
     else:
         place = f", component {column}"
     raise DataError(
-        f"{file}: frame {frame}{place} (counting from 0, in file order) holds {values[row, column]}; expected a finite number. "
-        "Remove the frame from all files of the set, or calculate it again."
+        f"{file}: frame {frame}{place} (counting from 0, in file order) holds {values[row, column]}; expected a finite "
+        "number. Remove the frame from all files of the set, or calculate it again."
     )
 
 
@@ -56,8 +56,9 @@ def check_cells(reader: SystemReader, frames: np.ndarray, boxes: np.ndarray) -> 
     if flat.any():
         row = int(np.argmax(flat))
         file, frame = reader.locate(BOX, int(frames[row]))
+        kind = "singular" if boxes[row].any() else "zero"
         raise DataError(
-            f"{file}: frame {frame} has a {'zero' if not boxes[row].any() else 'singular'} cell (volume {volume[row]:.3g} A^3, "
-            f"vectors {cells[row].tolist()}); expected three independent vectors. Correct it, or create an empty file `nopbc` "
-            "beside type.raw if the system is not periodic."
+            f"{file}: frame {frame} has a {kind} cell (volume {volume[row]:.3g} A^3, vectors {cells[row].tolist()}); "
+            "expected three independent vectors. Correct it, or create an "
+            "empty file `nopbc` beside type.raw if the system is not periodic."
         )

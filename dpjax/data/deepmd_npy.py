@@ -7,6 +7,7 @@ Sets are joined in name order. A mixed system also has ``real_atom_types.npy`` i
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -21,8 +22,8 @@ _FRAME_TYPES = LabelSpec("real_atom_types", per_atom=True)
 class NpyDirectory:
     """Reader of one deepmd/npy system (a ``SystemReader``).
 
-    Opening it reads the small text files and the headers of ``coord.npy`` and ``box.npy``; the headers of labels are read
-    by ``has``, and array data only by ``read``. The exception is ``real_atom_types.npy``, read whole.
+    Opening it reads the small text files and the headers of ``coord.npy`` and ``box.npy``; the headers of labels
+    are read by ``has``, and array data only by ``read``. The exception is ``real_atom_types.npy``, read whole.
     """
 
     def __init__(self, path: Path) -> None:
@@ -80,7 +81,7 @@ class NpyDirectory:
         return str(self._sets[0] / f"{spec.name}.npy")
 
     def content_hash(self, specs: tuple[LabelSpec, ...]) -> str:
-        """SHA-256 over the marker files and the bytes of the arrays named, streamed; does not depend on the location."""
+        """SHA-256 over the marker files and the bytes of the arrays named, streamed; independent of where they lie."""
         digest = hashlib.sha256(f"periodic={self.periodic} frames={self._counts}".encode())
         files = [path for name in ("type.raw", "type_map.raw") if (path := self.path / name).is_file()]
         extra = (_FRAME_TYPES,) if self.mixed else ()
@@ -128,8 +129,8 @@ class NpyDirectory:
     def _read_frame_types(self) -> np.ndarray:
         if self.type_names is None:
             raise DataError(
-                f"{self.path / 'type_map.raw'} is missing, but the system has real_atom_types.npy (mixed types), whose numbers "
-                "need names. Write one element name per type into it."
+                f"{self.path / 'type_map.raw'} is missing, but the system has real_atom_types.npy (mixed types), whose "
+                "numbers need names. Write one element name per type into it."
             )
         return self.read(_FRAME_TYPES, np.arange(self.n_frame)).astype(np.int32)
 
@@ -144,9 +145,9 @@ class NpyDirectory:
         if bad.any():
             where = np.argwhere(bad)[0]
             place = f"frame {where[0]}, atom {where[1]}" if self.mixed else f"atom {where[0]}"
-            names = "" if limit is None else f" to {limit - 1} ({', '.join(self.type_names)} in type_map.raw)"
+            upper = "or more" if limit is None else f"to {limit - 1} ({', '.join(self.type_names)} in type_map.raw)"
             raise DataError(
-                f"{source}: {place} has type {self.type_index[tuple(where)]}; expected {smallest}{names or ' or larger'}. "
+                f"{source}: {place} has type {self.type_index[tuple(where)]}; expected {smallest} {upper}. "
                 "Correct the number or complete type_map.raw."
             )
 
@@ -161,23 +162,30 @@ def read_types(path: Path) -> np.ndarray:
     if not file.is_file():
         raise DataError(f"{file} is missing; expected one integer type per atom. Add it or correct `systems`.")
     words = file.read_text(errors="replace").split()
-    try:
-        types = np.array([int(word) for word in words], dtype=np.int32)
-    except (ValueError, OverflowError):
-        bad = next(i for i, word in enumerate(words) if not word.lstrip("+-").isdigit() or len(word) > 9)
-        raise DataError(
-            f"{file}: entry {bad + 1} is {words[bad][:40]!r}; expected integers only, one per atom, counting types from 0. "
-            "Element names belong into type_map.raw."
-        ) from None
-    if not len(types):
-        raise DataError(f"{file} is empty; expected one integer type per atom.")
-    return types
+    for number, word in enumerate(words, 1):
+        if not re.fullmatch(r"-?\d{1,9}", word):
+            raise DataError(
+                f"{file}: entry {number} is {word[:40]!r}; expected integers only, one per atom, types counted "
+                "from 0. Element names belong into type_map.raw."
+            )
+    if not words:
+        raise DataError(f"{file} is empty; expected one integer type per atom. Write them, in the order of coord.npy.")
+    return np.array(words, dtype=np.int32)
 
 
 def read_type_map(path: Path) -> tuple[str, ...] | None:
-    """The names of ``type_map.raw`` in directory ``path``, or None when there is no such file."""
+    """The names of ``type_map.raw`` in directory ``path``, or None when there is no such file.
+
+    Raises:
+        DataError: the file is empty.
+    """
     file = path / "type_map.raw"
-    return tuple(file.read_text(errors="replace").split()) if file.is_file() else None
+    if not file.is_file():
+        return None
+    names = tuple(file.read_text(errors="replace").split())
+    if not names:
+        raise DataError(f"{file} is empty; expected one element name per type. Write them, or remove the file.")
+    return names
 
 
 def find_sets(path: Path) -> list[Path]:

@@ -66,7 +66,7 @@ BOX = LabelSpec("box", size=9, required=True, high_precision=True)
 
 
 def _prefactor(suffix: str) -> str:
-    return f"set loss.start_pref_{suffix} and loss.limit_pref_{suffix} to 0"
+    return f"set loss/start_pref_{suffix} and loss/limit_pref_{suffix} to 0"
 
 
 ENERGY_LABELS: dict[str, LabelSpec] = {
@@ -76,12 +76,12 @@ ENERGY_LABELS: dict[str, LabelSpec] = {
         LabelSpec("force", per_atom=True, size=3, advice=_prefactor("f")),
         LabelSpec("virial", size=9, advice=_prefactor("v")),
         LabelSpec("atom_ener", per_atom=True, advice=_prefactor("ae")),
-        LabelSpec("atom_ener_coeff", per_atom=True, default=1.0, advice="set loss.enable_atom_ener_coeff to false"),
-        LabelSpec("atom_pref", per_atom=True, default=1.0, advice=_prefactor("pf") + ", or loss.use_default_pf to true"),
+        LabelSpec("atom_ener_coeff", per_atom=True, default=1.0, advice="set loss/enable_atom_ener_coeff to false"),
+        LabelSpec("atom_pref", per_atom=True, default=1.0, advice=_prefactor("pf") + ", or loss/use_default_pf true"),
         LabelSpec("drdq", per_atom=True, size=3, advice=_prefactor("gf")),
         LabelSpec("hessian", atom_pair=True, advice=_prefactor("h")),
-        LabelSpec("fparam", advice="set model.fitting_net.numb_fparam to 0 or give model.fitting_net.default_fparam"),
-        LabelSpec("aparam", per_atom=True, advice="set model.fitting_net.numb_aparam to 0"),
+        LabelSpec("fparam", advice="set model/fitting_net/numb_fparam to 0 or give model/fitting_net/default_fparam"),
+        LabelSpec("aparam", per_atom=True, advice="set model/fitting_net/numb_aparam to 0"),
         LabelSpec("charge_spin", size=2, advice="use a model without charge and spin inputs"),
     )
 }
@@ -119,8 +119,8 @@ def energy_requirements(
         if name == "drdq":
             if numb_generalized_coord < 1:
                 raise DataError(
-                    f"loss.numb_generalized_coord is {numb_generalized_coord}, but the label drdq needs at least 1. "
-                    "Set it to the number of generalised coordinates, or loss.start_pref_gf and limit_pref_gf to 0."
+                    f"loss/numb_generalized_coord is {numb_generalized_coord}, but the label drdq needs at least 1. "
+                    "Set it to the number of generalised coordinates, or loss/start_pref_gf and loss/limit_pref_gf to 0."
                 )
             spec = replace(spec, size=3 * numb_generalized_coord)
         specs.append(spec)

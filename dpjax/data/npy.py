@@ -68,12 +68,14 @@ def open_npy(path: Path) -> NpyFile:
             "it may have been cut off while copying: copy or convert it again."
         ) from cause
     if dtype.kind not in "fiu":
-        raise DataError(f"{path} holds values of dtype {dtype}; expected plain numbers (float64 or float32). Save it as float64.")
+        raise DataError(
+            f"{path} holds values of dtype {dtype}; expected plain numbers (float64 or float32). Save it as float64."
+        )
     found, expected = path.stat().st_size, offset + prod(shape) * dtype.itemsize
     if found < expected:
         raise DataError(
-            f"{path} is truncated: its header promises shape {shape} of {dtype}, {expected} bytes, but the file has {found}. "
-            "Copy or convert it again."
+            f"{path} is truncated: its header promises shape {shape} of {dtype}, {expected} bytes, but the file "
+            f"has {found}. Copy or convert it again."
         )
     return NpyFile(path, shape, dtype, fortran, offset)
 

@@ -16,7 +16,7 @@ def system_probabilities(
     batches: Sequence[int],
     auto_prob: str = "prob_sys_size",
     sys_probs: Sequence[float] | None = None,
-    where: str = "training.training_data",
+    where: str = "training/training_data",
 ) -> np.ndarray:
     """Probability of each system, summing to 1.
 
@@ -34,16 +34,17 @@ def system_probabilities(
     """
     count = np.asarray(batches, dtype=np.float64)
     if sys_probs is not None:
-        return _given(np.asarray(sys_probs, dtype=np.float64), count, f"{where}.sys_probs")
+        return _given(np.asarray(sys_probs, dtype=np.float64), count, f"{where}/sys_probs")
     rule = auto_prob.strip()
     if rule == "prob_uniform":
         return np.full(len(count), 1.0 / len(count))
     if rule == "prob_sys_size":
         return count / count.sum()
     if rule.startswith("prob_sys_size;"):
-        return _blocks(rule.split(";")[1:], count, f"{where}.auto_prob")
+        return _blocks(rule.split(";")[1:], count, f"{where}/auto_prob")
     raise ConfigError(
-        f"{where}.auto_prob is {auto_prob!r}; expected `prob_uniform`, `prob_sys_size` or `prob_sys_size;start:end:weight;...`."
+        f"{where}/auto_prob is {auto_prob!r}; expected `prob_uniform`, `prob_sys_size` or "
+        "`prob_sys_size;start:end:weight;...`."
     )
 
 
@@ -85,7 +86,8 @@ def _block(text: str, n_system: int, path: str) -> tuple[int, int, float]:
         raise ConfigError(f"{path}: block {text.strip()!r} is not `start:end:weight`, for example `0:2:0.3`.") from None
     if not (0 <= block[0] < block[1] <= n_system and block[2] >= 0):
         raise ConfigError(
-            f"{path}: block {text.strip()!r} is out of range; expected 0 <= start < end <= {n_system} systems, weight >= 0."
+            f"{path}: block {text.strip()!r} is out of range; expected 0 <= start < end <= {n_system} (number of "
+            "systems) and weight >= 0."
         )
     return block
 

@@ -1,7 +1,8 @@
 """The seam between file formats and everything after them.
 
-A format is one class with the few members of ``SystemReader`` and one line in ``FORMATS``. It returns what the files
-hold, frame by frame in file order; mapping of types, sorting, defaults and checks of values are done once, in ``System``.
+A format is one class with the few members of ``SystemReader`` and one line in ``FORMATS``. It returns what the
+files hold, frame by frame in file order; mapping of types, sorting, defaults and checks of values are done once, in
+``System``.
 """
 
 from __future__ import annotations

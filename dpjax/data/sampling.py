@@ -7,6 +7,7 @@ order of frames in pass k are functions of (seed, t) and (seed, system, k).
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Protocol
 
@@ -53,7 +54,7 @@ class Sampler:
         systems: Sequence[SizedSystem],
         data_config: SamplingRules,
         seed: int,
-        where: str = "training.training_data",
+        where: str = "training/training_data",
     ) -> None:
         """Works out sizes and probabilities.
 
@@ -128,7 +129,9 @@ class Sampler:
         """
         here = self.state()
         if set(state) != set(here) or not isinstance(state["step"], int) or state["step"] < 0:
-            raise DataError(f"sampler state has the keys {sorted(state)}; expected {sorted(here)}. Use the checkpoint's own.")
+            raise DataError(
+                f"sampler state has the keys {sorted(state)}; expected {sorted(here)}. Use a checkpoint's own."
+            )
         self.seek(state["step"])
         return all(state[key] == here[key] for key in here if key != "step")
 
@@ -166,13 +169,12 @@ def validation_batches(
         seed: as for ``Sampler``.
         start: number of validations already made, to resume.
 
-    Yields:
-        ``numb_btch`` pairs (position of the system, frame numbers).
+    Returns:
+        An iterator over validations, each ``numb_btch`` pairs (position of the system, frame numbers).
 
     Raises:
-        ConfigError: as ``Sampler``, at the first validation.
+        ConfigError: as ``Sampler``.
     """
-    sampler = Sampler(systems, data_config, seed, "training.validation_data")
+    sampler = Sampler(systems, data_config, seed, "training/validation_data")
     sampler.seek(start * numb_btch)
-    while True:
-        yield tuple(sampler.next() for _ in range(numb_btch))
+    return (tuple(sampler.next() for _ in range(numb_btch)) for _ in itertools.repeat(None))

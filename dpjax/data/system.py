@@ -1,8 +1,8 @@
 """One system as the rest of dpjax sees it: frames with the model's types, sorted atoms, checked values.
 
-A system is a list of frames of the same atoms. Atoms of ordinary systems are sorted by the model's type (stable), so that
-networks of one type see neighbouring rows; every atomic array, both axes of a Hessian included, follows. Mixed systems
-keep the order of the file. Lengths angstrom, energies eV; everything is widened to float64.
+A system is a list of frames of the same atoms. Atoms of ordinary systems are sorted by the model's type (stable), so
+that networks of one type see neighbouring rows; every atomic array, both axes of a Hessian included, follows. Mixed
+systems keep the order of the file. Lengths angstrom, energies eV; everything is widened to float64.
 """
 
 from __future__ import annotations
@@ -125,7 +125,9 @@ class System:
         return values
 
 
-def open_system(path: Path, type_map: Sequence[str], labels: Iterable[LabelSpec] = (), name: str | None = None) -> System:
+def open_system(
+    path: Path, type_map: Sequence[str], labels: Iterable[LabelSpec] = (), name: str | None = None
+) -> System:
     """Opens one system; reads text files and array headers, no array data (but the types of mixed systems).
 
     Args:
@@ -142,7 +144,8 @@ def open_system(path: Path, type_map: Sequence[str], labels: Iterable[LabelSpec]
     types = model_types(reader, path, tuple(type_map))
     order = np.arange(reader.n_atom) if reader.mixed else np.argsort(types, kind="stable")
     specs = {spec.name: spec for spec in labels}
-    found = {"coord": 1.0, "box": float(reader.periodic)} | {key: float(reader.has(spec)) for key, spec in specs.items()}
+    found = {"coord": 1.0, "box": float(reader.periodic)}
+    found |= {key: float(reader.has(spec)) for key, spec in specs.items()}
     system = System(name or str(path), reader, types if reader.mixed else types[order], specs, found, order)
     for spec in specs.values():
         if spec.required:
@@ -155,8 +158,8 @@ def require_label(system: System, spec: LabelSpec) -> None:
     if not system.found[spec.name]:
         remedy = f", or {spec.advice}" if spec.advice else ""
         raise DataError(
-            f"system {system.name}: {system.reader.expected_file(spec)} is missing, but `{spec.name}` is needed; expected shape "
-            f"{spec.layout()}. Add the file, take the system out of `systems`{remedy}."
+            f"system {system.name}: {system.reader.expected_file(spec)} is missing, but `{spec.name}` is needed; "
+            f"expected shape {spec.layout()}. Add the file, take the system out of `systems`{remedy}."
         )
 
 
@@ -172,15 +175,15 @@ def model_types(reader: SystemReader, path: Path, type_map: tuple[str, ...]) -> 
     if reader.type_names is None:
         if len(used) and used[-1] >= len(type_map):
             raise DataError(
-                f"{path}/type.raw uses type {used[-1]}, but the model's type_map has {len(type_map)} entries ({known}) and there "
-                "is no type_map.raw to name it. Extend model.type_map, or add type_map.raw."
+                f"{path}/type.raw uses type {used[-1]}, but the model's type_map has {len(type_map)} entries ({known}) "
+                "and there is no type_map.raw to name it. Extend model/type_map, or add type_map.raw."
             )
         return reader.type_index.astype(np.int32)
     unknown = [reader.type_names[i] for i in used if reader.type_names[i] not in type_map]
     if unknown:
         raise DataError(
             f"{path}/type_map.raw names {', '.join(unknown)}, unknown to the model, whose type_map is: {known}. "
-            "Add the element to model.type_map, or take the system out of `systems`."
+            "Add the element to model/type_map, or take the system out of `systems`."
         )
     lookup = np.array([type_map.index(n) if n in type_map else -1 for n in reader.type_names] + [-1], dtype=np.int32)
     return lookup[reader.type_index]  # -1 (padding) picks the last entry, which is -1
