@@ -1,0 +1,244 @@
+"""Pictures of a training and of a test: learning curves, parity plots, histograms of errors.
+
+matplotlib (extra ``plot``) is loaded when a picture is drawn, without a window and without touching the user's settings.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpjax.errors import DataError, DPError, OutputError
+from dpjax.interfaces.testing import QUANTITIES, Comparison, TestReport
+
+PARITY_QUANTITIES = ("energy_per_atom", "force", "virial_per_atom")
+MAX_POINTS = 50_000  # more are thinned out evenly: a picture of millions of dots is one blot
+INK, GRID, TRAIN, VALID = "#22313f", "#d9dee3", "#d1711c", "#1f6f9e"
+
+STYLE = {
+    "figure.dpi": 110,
+    "savefig.dpi": 160,
+    "font.size": 10,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.grid": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.7,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "text.color": INK,
+    "legend.frameon": False,
+}
+
+CURVES = {  # column stem of lcurve.out -> title, unit
+    "rmse": ("Root of the loss", ""),
+    "rmse_e": ("Energy RMSE per atom", "eV"),
+    "rmse_f": ("Force RMSE", "eV/Å"),
+    "rmse_v": ("Virial RMSE per atom", "eV"),
+}
+
+
+def read_learning_curve(path: str | Path) -> dict[str, np.ndarray]:
+    """The columns of an ``lcurve.out`` by the names in its header, each (n_line,).
+
+    A last line that is cut off is left out; where a restart repeats steps, the later line counts.
+
+    Raises:
+        DataError: the file is missing, has no header or no line of numbers.
+    """
+    path = Path(path)
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a learning curve: {error}") from error
+    headers = [line.lstrip("# ").split() for line in lines if line.startswith("#") and "step" in line.split()]
+    if not headers:
+        raise DataError(f"{path}: found no header line `# step rmse ... lr`; expected the lcurve.out of a training")
+    names = headers[-1]
+    rows = dict.fromkeys(())
+    for line in lines:
+        numbers = _numbers(line)
+        if len(numbers) == len(names):
+            rows[numbers[names.index("step")]] = numbers
+    if not rows:
+        raise DataError(f"{path}: found no line of {len(names)} numbers below the header; has the training begun?")
+    table = np.array([rows[step] for step in sorted(rows)])
+    return dict(zip(names, table.T, strict=True))
+
+
+def plot_learning_curve(path: str | Path, output: str | Path) -> Path:
+    """Draws the errors and the learning rate of an ``lcurve.out`` over the steps; both error axes are logarithmic.
+
+    Raises:
+        DataError: see :func:`read_learning_curve`.
+        OutputError: the picture cannot be written.
+    """
+    columns = read_learning_curve(path)
+    stems = [stem for stem in CURVES if any(_drawable(columns, name) for name in _variants(stem))]
+    if any(stem != "rmse" for stem in stems):
+        stems = [stem for stem in stems if stem != "rmse"]
+
+    def draw(plt: Any) -> Any:
+        n_panel = len(stems) + 1
+        figure, axes = plt.subplots(1, n_panel, figsize=(3.9 * n_panel, 3.5), layout="constrained", squeeze=False)
+        for axis, stem in zip(axes[0], stems, strict=False):
+            _draw_errors(axis, columns, stem)
+        _draw_learning_rate(axes[0, -1], columns)
+        return figure
+
+    return _save(draw, output)
+
+
+def plot_parity(report: TestReport, output: str | Path) -> Path:
+    """Draws predictions over labels, one panel per quantity.
+
+    Raises:
+        OutputError: the picture cannot be written.
+    """
+    panels = _panels(report)
+
+    def draw(plt: Any) -> Any:
+        figure, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 4.0), layout="constrained", squeeze=False)
+        for axis, (name, comparison) in zip(axes[0], panels.items(), strict=True):
+            _draw_parity(axis, name, comparison)
+        return figure
+
+    return _save(draw, output)
+
+
+def plot_error_histogram(report: TestReport, output: str | Path) -> Path:
+    """Draws how the differences between predictions and labels are distributed, one panel per quantity.
+
+    Raises:
+        OutputError: the picture cannot be written.
+    """
+    panels = _panels(report)
+
+    def draw(plt: Any) -> Any:
+        figure, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 3.4), layout="constrained", squeeze=False)
+        for axis, (name, comparison) in zip(axes[0], panels.items(), strict=True):
+            _draw_histogram(axis, name, comparison)
+        return figure
+
+    return _save(draw, output)
+
+
+def _panels(report: TestReport) -> dict[str, Comparison]:
+    found = {name: report.comparison(name) for name in PARITY_QUANTITIES}
+    panels = {name: comparison for name, comparison in found.items() if comparison is not None}
+    if not panels:
+        raise DataError("the report compares nothing, so there is nothing to draw")
+    return panels
+
+
+def _draw_parity(axis: Any, name: str, comparison: Comparison) -> None:
+    quantity, errors = QUANTITIES[name], comparison.errors
+    label, guess = (_thinned(a.ravel()) for a in (comparison.reference, comparison.prediction))
+    low, high = min(label.min(), guess.min()), max(label.max(), guess.max())
+    margin = 0.04 * (high - low) or 1e-3
+    ends = [low - margin, high + margin]
+    axis.plot(ends, ends, color=INK, linewidth=0.8)
+    size = 4 if label.size > 2000 else 14
+    axis.scatter(label, guess, s=size, color=VALID, alpha=0.25 if label.size > 2000 else 0.7, linewidths=0, rasterized=True)
+    axis.set(xlim=ends, ylim=ends, aspect="equal", title=quantity.title)
+    axis.set(xlabel=f"label ({quantity.unit})", ylabel=f"prediction ({quantity.unit})")
+    axis.locator_params(nbins=5)
+    axis.ticklabel_format(useOffset=False)
+    text = f"RMSE {_scaled_text(errors.rmse, quantity.unit)}\nMAE {_scaled_text(errors.mae, quantity.unit)}"
+    axis.text(0.04, 0.96, text, transform=axis.transAxes, va="top")
+
+
+def _draw_histogram(axis: Any, name: str, comparison: Comparison) -> None:
+    quantity = QUANTITIES[name]
+    difference = 1000 * (comparison.prediction - comparison.reference).ravel()
+    reach = np.quantile(np.abs(difference), 0.995) or 1.0
+    bins = np.linspace(-reach, reach, int(np.clip(np.sqrt(difference.size), 15, 81)))
+    axis.hist(difference, bins=bins, color=VALID, alpha=0.85)
+    axis.axvline(difference.mean(), color=TRAIN, linewidth=1.2, label=f"mean {difference.mean():+.3g}")
+    axis.set(title=f"{quantity.title}: error", xlabel=f"prediction − label (m{quantity.unit})", ylabel="count")
+    axis.legend(loc="upper right")
+
+
+def _draw_errors(axis: Any, columns: dict[str, np.ndarray], stem: str) -> None:
+    title, unit = CURVES[stem]
+    named = {"training": TRAIN, "validation": VALID}
+    for (label, color), name in zip(named.items(), _variants(stem), strict=False):
+        if _drawable(columns, name):
+            axis.plot(columns["step"], columns[name], color=color, linewidth=1.3, label=label, **_marker(columns))
+    if f"{stem}_trn" not in columns and _drawable(columns, stem):
+        axis.plot(columns["step"], columns[stem], color=TRAIN, linewidth=1.3, label="training", **_marker(columns))
+    axis.set(title=title, xlabel="step", ylabel=unit, yscale="log")
+    axis.grid(which="minor", axis="y", linewidth=0.3)
+    axis.legend()
+
+
+def _draw_learning_rate(axis: Any, columns: dict[str, np.ndarray]) -> None:
+    if "lr" in columns and np.any(columns["lr"] > 0):
+        axis.plot(columns["step"], columns["lr"], color=INK, linewidth=1.3, drawstyle="steps-post")
+        axis.set_yscale("log")
+    axis.set(title="Learning rate", xlabel="step")
+
+
+def _variants(stem: str) -> tuple[str, str, str]:
+    return f"{stem}_trn", f"{stem}_val", stem
+
+
+def _drawable(columns: dict[str, np.ndarray], name: str) -> bool:
+    return name in columns and bool(np.any(np.isfinite(columns[name]) & (columns[name] > 0)))
+
+
+def _marker(columns: dict[str, np.ndarray]) -> dict[str, Any]:
+    return {"marker": "o", "markersize": 3} if len(columns["step"]) < 40 else {}
+
+
+def _scaled_text(value: float, unit: str) -> str:
+    return f"{1000 * value:.3g} m{unit}" if value < 1 else f"{value:.3g} {unit}"
+
+
+def _thinned(values: np.ndarray) -> np.ndarray:
+    return values[:: -(-values.size // MAX_POINTS)]
+
+
+def _numbers(line: str) -> list[float]:
+    try:
+        return [float(word) for word in line.split()]
+    except ValueError:
+        return []
+
+
+def _save(draw: Callable[[Any], Any], output: str | Path) -> Path:
+    output = Path(output)
+    try:
+        import matplotlib
+        from matplotlib import figure as _  # noqa: F401  a broken installation shows here
+    except ImportError as error:
+        raise DPError("plots need matplotlib, which is not installed: pip install 'dpjax[plot]'") from error
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        figure = draw(_FigureMaker())
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(output)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{output}: cannot write the picture: {error}") from error
+    return output
+
+
+class _FigureMaker:
+    """``subplots`` without pyplot: no window, no global figure, no back-end chosen for the user."""
+
+    def subplots(self, *args: Any, figsize: tuple[float, float], layout: str, **kwargs: Any) -> tuple[Any, Any]:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=figsize, layout=layout)
+        return figure, figure.subplots(*args, **kwargs)
