@@ -1,0 +1,48 @@
+"""Optimizers as chains of small optax transformations, chosen by the ``optimizer`` section.
+
+The learning rate enters once, at the end of the chain.  Clipping (:func:`clip_by_global_norm`) goes before the optimizer and
+:func:`freeze` around both, so that frozen parameters neither count in the norm, nor have state, nor move::
+
+    tx = freeze(optax.chain(clip_by_global_norm(max_norm), from_config(section, schedule)), trainable)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import optax
+
+from dpjax.config import AdamConfig, parse_optimizer
+from dpjax.errors import ConfigError
+from dpjax.optimizers.adam import adam
+from dpjax.optimizers.clipping import clip_by_global_norm, global_norm, nonfinite_names
+from dpjax.optimizers.freezing import freeze, parameter_names
+
+BUILDERS: dict[type, Callable[..., optax.GradientTransformationExtraArgs]] = {AdamConfig: adam}
+
+
+def from_config(section: dict | AdamConfig, schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+    """The optimizer of an ``optimizer`` section.
+
+    Args:
+        section: the section as read from an input file, or its dataclass.
+        schedule: step -> learning rate; the first update uses step 0.
+
+    Raises:
+        ConfigError: the section is malformed or asks for an optimizer that is not built yet.
+    """
+    cfg = parse_optimizer(section) if isinstance(section, dict) else section
+    if type(cfg) not in BUILDERS:
+        raise ConfigError(f"optimizer/type: {type(cfg).__name__} is not built yet; this version has: Adam.")
+    return BUILDERS[type(cfg)](cfg, schedule)
+
+
+__all__ = [
+    "adam",
+    "clip_by_global_norm",
+    "freeze",
+    "from_config",
+    "global_norm",
+    "nonfinite_names",
+    "parameter_names",
+]
