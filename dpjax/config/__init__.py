@@ -1,7 +1,8 @@
 """The input language: DeePMD-kit's JSON or YAML as frozen dataclasses, with errors that name the key.
 
-One file per section or component; each holds a dataclass, its options and its checks.  Adding a component adds such a file and a
-line in a registry table (``DESCRIPTORS`` and ``FITTINGS`` in ``model.py``, ``LEARNING_RATES``, ``OPTIMIZERS``, ``LOSSES``).
+One file per section or component; each holds a dataclass, its options and its checks.  Adding a component adds such a
+file and a line in a registry table (``DESCRIPTORS`` and ``FITTINGS`` in ``model.py``, ``LEARNING_RATES``,
+``OPTIMIZERS``, ``LOSSES``).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ class DataConfig:
     numb_btch: int = 1  # batches per validation
 
 
-_SIZE = re.compile(r"auto|(auto|max|filter|mixed):\d+")
+_SIZE = re.compile(r"auto|(auto|max|filter):\d+")
 _BLOCK = r"\s*\d+\s*:\s*\d+\s*:\s*[0-9.eE+-]+\s*"
 _PROB = re.compile(rf"prob_uniform|prob_sys_size(;{_BLOCK})*;?")
 
@@ -45,16 +45,19 @@ def options() -> list[Option]:
         Option(
             "batch_size",
             [list[int], int, str],
-            "Frames per batch: a number, a list with one number per system, or a rule. `auto:N`: the fewest frames with at least N "
-            "atoms together (`auto` is `auto:32`); `max:N`: the most frames with at most N atoms together, but at least one; "
-            "`filter:N`: the same, and systems of more than N atoms are left out; `mixed:N`: N frames drawn from all systems.",
+            "Frames per batch: a number, a list with one number per system, or a rule. `auto:N`: the fewest frames "
+            "with at least N "
+            "atoms together (`auto` is `auto:32`); `max:N`: the most frames with at most N atoms together, but at "
+            "least one; "
+            "`filter:N`: the same, and systems of more than N atoms are left out.",
             "auto",
         ),
         Option(
             "auto_prob",
             str,
             "How often each system is drawn: `prob_uniform`, all alike; `prob_sys_size`, by its number of batches; "
-            "`prob_sys_size;a:b:w;...`, systems a to b-1 together with weight w, and inside such a block by number of batches.",
+            "`prob_sys_size;a:b:w;...`, systems a to b-1 together with weight w, and inside such a block by number "
+            "of batches.",
             "prob_sys_size",
             alias=["auto_prob_style"],
         ),
@@ -117,9 +120,14 @@ def _check(cfg: DataConfig, path: str) -> None:
 
 def _check_batch_size(size: int | tuple[int, ...] | str, path: str) -> None:
     if isinstance(size, str):
+        if size.startswith("mixed:"):
+            raise ConfigError(
+                f'{path}: found "{size}"; batches of frames from several systems are not built yet in this version. '
+                "Use a number, auto:N or max:N."
+            )
         if not _SIZE.fullmatch(size) or size.endswith(":0"):
             raise ConfigError(
-                f'{path}: found "{size}"; write a number, a list of numbers, "auto", "auto:N", "max:N", "filter:N" or "mixed:N" '
+                f'{path}: found "{size}"; write a number, a list of numbers, "auto", "auto:N", "max:N" or "filter:N" '
                 "with N at least 1."
             )
         return

@@ -42,9 +42,12 @@ def _options() -> list[Option]:
         Option(
             "sel",
             [list[int], str],
-            "How many neighbours of each type count: one number per entry of type_map, the largest number that occurs within "
-            "rcut or a little more. It normalises the descriptor, and neighbours beyond it are dropped, the farthest first. "
-            "`auto` counts them in the training data and adds 10 %; `auto:f` multiplies the count by f instead. The result is "
+            "How many neighbours of each type count: one number per entry of type_map, the largest number that "
+            "occurs within "
+            "rcut or a little more. It normalises the descriptor, and neighbours beyond it are dropped, the farthest "
+            "first. "
+            "`auto` counts them in the training data and adds 10 %; `auto:f` multiplies the count by f instead. The "
+            "result is "
             "rounded up to a multiple of 4.",
             "auto",
         ),
@@ -63,14 +66,16 @@ def _options() -> list[Option]:
         Option(
             "neuron",
             list[int],
-            "Widths of the layers of the embedding net. A layer as wide as the one before it, or twice as wide, gets a skip "
+            "Widths of the layers of the embedding net. A layer as wide as the one before it, or twice as wide, gets "
+            "a skip "
             "connection.",
             [10, 20, 40],
         ),
         Option(
             "axis_neuron",
             int,
-            "How many columns of the embedding matrix form its second factor; at most the last entry of neuron. The descriptor has "
+            "How many columns of the embedding matrix form its second factor; at most the last entry of neuron. The "
+            "descriptor has "
             "neuron[-1] * axis_neuron components.",
             4,
             alias=["n_axis_neuron"],
@@ -105,7 +110,8 @@ def _options() -> list[Option]:
         Option(
             "set_davg_zero",
             bool,
-            "Do not subtract the mean of the environment, so that an atom without neighbours has a zero descriptor. Wanted with "
+            "Do not subtract the mean of the environment, so that an atom without neighbours has a zero descriptor. "
+            "Wanted with "
             "atom_ener or preset_out_bias.",
             False,
         ),
@@ -123,7 +129,8 @@ def _check(cfg: SeE2AConfig, path: str, context: Context) -> None:
     check_neuron(cfg.neuron, join(path, "neuron"))
     if not 1 <= cfg.axis_neuron <= cfg.neuron[-1]:
         raise ConfigError(
-            f"{path}/axis_neuron: found {cfg.axis_neuron}; it must lie between 1 and the last entry of neuron ({cfg.neuron[-1]})."
+            f"{path}/axis_neuron: found {cfg.axis_neuron}; it must lie between 1 and the last entry of neuron "
+            f"({cfg.neuron[-1]})."
         )
     check_activation(cfg.activation_function, join(path, "activation_function"))
     check_precision(cfg.precision, join(path, "precision"))
@@ -139,7 +146,8 @@ def check_sel(sel: tuple[int, ...] | str, type_map: tuple[str, ...], path: str) 
         return
     if type_map and len(sel) != len(type_map):
         raise ConfigError(
-            f"{path}: found {len(sel)} entries {list(sel)}, but model/type_map has {len(type_map)} ({', '.join(type_map)}). "
+            f"{path}: found {len(sel)} entries {list(sel)}, but model/type_map has {len(type_map)} "
+            f"({', '.join(type_map)}). "
             'Give one number per type; `dpjax neighbor-stat` suggests values from your data, or write "auto".'
         )
     if any(n < 0 for n in sel) or sum(sel) == 0:
@@ -154,7 +162,8 @@ def _check_auto(sel: str, path: str) -> None:
         valid = False
     if not valid:
         raise ConfigError(
-            f'{path}: found "{sel}"; write one number per type, "auto", or "auto:f" with a factor f of at least 1, as in "auto:1.2".'
+            f'{path}: found "{sel}"; write one number per type, "auto", or "auto:f" with a factor f of at least 1, '
+            'as in "auto:1.2".'
         )
 
 

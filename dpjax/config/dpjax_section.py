@@ -1,4 +1,7 @@
-"""The ``dpjax`` section: options that DeePMD-kit does not have; it is left out where inputs for DeePMD-kit are written."""
+"""The ``dpjax`` section: options that DeePMD-kit does not have.
+
+It is left out where inputs for DeePMD-kit are written.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +41,8 @@ def argument() -> Option:
             Option(
                 "progress",
                 str,
-                "What a run shows: `bar`, a progress bar; `lines`, one line per display interval; `none`, nothing; `auto`, a bar "
+                "What a run shows: `bar`, a progress bar; `lines`, one line per display interval; `none`, nothing; "
+                "`auto`, a bar "
                 "on a terminal and lines elsewhere.",
                 "auto",
             ),
@@ -48,13 +52,15 @@ def argument() -> Option:
             Option(
                 "compilation_cache",
                 [str, None],
-                "Folder in which compiled programs are kept between runs; null is a folder in the user's cache, `off` keeps none.",
+                "Folder in which compiled programs are kept between runs; null is a folder in the user's cache, "
+                "`off` keeps none.",
                 None,
             ),
             Option(
                 "block_size",
                 [int, None],
-                "Atoms whose descriptors are computed together on a CPU; null chooses. Smaller blocks need less memory.",
+                "Atoms whose descriptors are computed together on a CPU; null chooses. Smaller blocks need less "
+                "memory.",
                 None,
             ),
         ],
@@ -66,7 +72,8 @@ def parse(section: dict, path: str = "dpjax") -> DpjaxConfig:
     cfg = to_dataclass(DpjaxConfig, section)
     if cfg.progress not in PROGRESS:
         raise ConfigError(
-            f"{path}/progress: found {cfg.progress!r}.{did_you_mean(cfg.progress, PROGRESS)} Choose one of: {', '.join(PROGRESS)}."
+            f"{path}/progress: found {cfg.progress!r}.{did_you_mean(cfg.progress, PROGRESS)} Choose one of: "
+            f"{', '.join(PROGRESS)}."
         )
     if cfg.prefetch < 0:
         raise ConfigError(f"{path}/prefetch: found {cfg.prefetch}; it must not be negative.")

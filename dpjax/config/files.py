@@ -18,7 +18,8 @@ def read(path: Path) -> dict[str, Any]:
     """The content of an input file.
 
     Raises:
-        ConfigError: the file is missing, unreadable, not valid (with line and column), gives a key twice, or holds no mapping.
+        ConfigError: the file is missing, unreadable, not valid (with line and column), gives a key twice, or holds no
+            mapping.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -73,7 +74,7 @@ def _yaml(text: str, path: Path) -> Any:
             return super().construct_mapping(node, deep)
 
     try:
-        return yaml.load(text, Loader)  # noqa: S506  (a SafeLoader)
+        return yaml.load(text, Loader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

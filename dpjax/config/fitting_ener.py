@@ -39,7 +39,8 @@ def _input_options() -> list[Option]:
         Option(
             "numb_fparam",
             int,
-            "How many numbers describe a whole frame (say, an electronic temperature) and enter the net beside the descriptor; "
+            "How many numbers describe a whole frame (say, an electronic temperature) and enter the net beside the "
+            "descriptor; "
             "read from fparam.npy.",
             0,
         ),
@@ -87,7 +88,8 @@ def _network_options() -> list[Option]:
         Option(
             "layer_name",
             list[str | None],
-            "A name for each hidden layer and the output layer. Layers of the same name share their parameters; null shares nothing.",
+            "A name for each hidden layer and the output layer. Layers of the same name share their parameters; null "
+            "shares nothing.",
         ),
     ]
 
@@ -97,7 +99,8 @@ def _energy_options() -> list[Option]:
         Option(
             "rcond",
             [float, None],
-            "Relative size below which singular values are dropped in the least squares for the energy per type; null is machine "
+            "Relative size below which singular values are dropped in the least squares for the energy per type; "
+            "null is machine "
             "precision.",
             None,
         ),
@@ -120,7 +123,8 @@ def _check(cfg: EnerFittingConfig, path: str, context: Context) -> None:
         given = getattr(cfg, key)
         if isinstance(given, tuple) and len(given) != n_layer:
             raise ConfigError(
-                f"{path}/{key}: found {len(given)} entries, expected {n_layer}: one for each of the {len(cfg.neuron)} hidden "
+                f"{path}/{key}: found {len(given)} entries, expected {n_layer}: one for each of the "
+                f"{len(cfg.neuron)} hidden "
                 "layers and one for the output layer."
             )
     n_type = len(context.type_map)
@@ -140,7 +144,8 @@ def _check_inputs(cfg: EnerFittingConfig, path: str) -> None:
     given = cfg.default_fparam
     if given is not None and len(given) != cfg.numb_fparam:
         raise ConfigError(
-            f"{path}/default_fparam: found {len(given)} numbers, but numb_fparam is {cfg.numb_fparam}. The two must agree."
+            f"{path}/default_fparam: found {len(given)} numbers, but numb_fparam is {cfg.numb_fparam}. The two must "
+            "agree."
         )
     if cfg.use_aparam_as_mask and cfg.numb_aparam == 0:
         raise ConfigError(

@@ -56,7 +56,8 @@ def _exp_options() -> list[Option]:
         Option(
             "decay_steps",
             int,
-            "Steps after which the rate falls by decay_rate. If the run is not longer than this and decay_rate is not given, a "
+            "Steps after which the rate falls by decay_rate. If the run is not longer than this and decay_rate is "
+            "not given, a "
             "shorter interval is chosen.",
             5000,
         ),
@@ -86,11 +87,13 @@ def _check_common(cfg: LearningRateConfig, path: str, context: Context) -> None:
         raise ConfigError(f"{path}/start_lr: found {cfg.start_lr}; it must be positive and finite.")
     if cfg.stop_lr is not None and cfg.stop_lr_ratio is not None:
         raise ConfigError(
-            f"{path}/stop_lr_ratio: found {cfg.stop_lr_ratio} together with stop_lr {cfg.stop_lr}; they exclude each other. Keep one."
+            f"{path}/stop_lr_ratio: found {cfg.stop_lr_ratio} together with stop_lr {cfg.stop_lr}; they exclude each "
+            "other. Keep one."
         )
     if cfg.warmup_steps and cfg.warmup_ratio is not None:
         raise ConfigError(
-            f"{path}/warmup_ratio: found {cfg.warmup_ratio} together with warmup_steps {cfg.warmup_steps}; they exclude each other. "
+            f"{path}/warmup_ratio: found {cfg.warmup_ratio} together with warmup_steps {cfg.warmup_steps}; they "
+            "exclude each other. "
             "Keep one."
         )
     if cfg.warmup_steps < 0:
@@ -167,7 +170,8 @@ def argument() -> Option:
             Option(
                 "scale_by_worker",
                 str,
-                f"How the rate grows with the number of worker processes: {', '.join(_SCALES)}. One process changes nothing.",
+                f"How the rate grows with the number of worker processes: {', '.join(_SCALES)}. One process changes "
+                "nothing.",
                 "linear",
             ),
         ],

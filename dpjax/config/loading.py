@@ -1,6 +1,6 @@
 """From a file or dict to checked dataclasses: read, upgrade, check, fill in defaults, build.
 
-:func:`normalize` stops at the dict that DeePMD-kit would write as ``out.json``; :func:`load` goes on to :class:`Config`.
+:func:`normalize` gives the dict that DeePMD-kit would write as ``out.json``; :func:`load` the :class:`Config`.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Config:
     Attributes:
         model, learning_rate, optimizer, loss, training, dpjax: the sections.
         raw: the normalised input, JSON-serialisable.
-        base: folder of the input file; None for a dict. Paths in the input are relative to the current folder, not to this one.
+        base: folder of the input file; None for a dict. Paths in the input are relative to the current folder, not to
+            this one.
     """
 
     model: ModelConfig

@@ -1,7 +1,7 @@
 """The ``loss`` section.
 
-Each term has a prefactor that moves with the learning rate from ``start_pref`` to ``limit_pref``; a term exists only if both are
-non-zero.
+Each term has a prefactor that moves with the learning rate from ``start_pref`` to ``limit_pref``; a term exists only if
+both are non-zero.
 """
 
 from __future__ import annotations
@@ -127,7 +127,8 @@ def _form_options() -> list[Option]:
         Option(
             "huber_delta",
             [list[float], float],
-            "Where the Huber form turns from quadratic to linear; one number, or one each for energy, force and virial. Used with "
+            "Where the Huber form turns from quadratic to linear; one number, or one each for energy, force and "
+            "virial. Used with "
             "use_huber.",
             0.01,
         ),
@@ -147,7 +148,8 @@ def _check_ener(cfg: EnerLossConfig, path: str, context: Context) -> None:
                 raise ConfigError(f"{path}/{key}: found {getattr(cfg, key)}; a prefactor must not be negative.")
     if not any(getattr(cfg, f"start_pref_{x}") and getattr(cfg, f"limit_pref_{x}") for x in "efv"):
         raise ConfigError(
-            f"{path}: no term is active. A term counts only if its start and its limit prefactor are both non-zero, for example "
+            f"{path}: no term is active. A term counts only if its start and its limit prefactor are both non-zero, "
+            "for example "
             "start_pref_f 1000 and limit_pref_f 1."
         )
 

@@ -16,8 +16,9 @@ DESCRIPTORS = Registry(
     "descriptor",
     (SE_E2_A,),
     planned=(
-        "loc_frame", "se_e2_r", "se_r", "se_e3", "se_at", "se_a_3be", "se_t", "se_e3_tebd", "se_a_tpe", "se_a_ebd", "se_a_ebd_v2",
-        "se_a_tpe_v2", "se_a_mask", "se_atten", "dpa1", "se_atten_v2", "dpa2", "dpa3", "dpa4", "DPA4", "SeZM", "sezm", "hybrid",
+        "loc_frame", "se_e2_r", "se_r", "se_e3", "se_at", "se_a_3be", "se_t", "se_e3_tebd", "se_a_tpe", "se_a_ebd",
+        "se_a_ebd_v2", "se_a_tpe_v2", "se_a_mask", "se_atten", "dpa1", "se_atten_v2", "dpa2", "dpa3", "dpa4", "DPA4",
+        "SeZM", "sezm", "hybrid",
     ),
     doc="Which descriptor turns an atom's neighbourhood into numbers.",
 )  # fmt: skip
@@ -93,11 +94,13 @@ def _check_preset(preset: dict | None, fitting: str, context: Context, path: str
         valid = _OUTPUTS[fitting]
         if name not in valid:
             raise ConfigError(
-                f"{join(path, name)}: unknown output; a {fitting} model has: {', '.join(valid)}.{did_you_mean(name, valid)}"
+                f"{join(path, name)}: unknown output; a {fitting} model has: "
+                f"{', '.join(valid)}.{did_you_mean(name, valid)}"
             )
         if len(values) != n_type:
             raise ConfigError(
-                f"{join(path, name)}: found {len(values)} entries, but model/type_map has {n_type} ({', '.join(context.type_map)}). "
+                f"{join(path, name)}: found {len(values)} entries, but model/type_map has {n_type} "
+                f"({', '.join(context.type_map)}). "
                 "Give one value per type, null where the data shall decide."
             )
 
@@ -156,7 +159,8 @@ def _common_options() -> list[Option]:
         Option(
             "preset_out_bias",
             [dict[str, list[float | list[float] | None]], None],
-            'Bias of an output per type, fixed instead of taken from the data, as in {"energy": [null, -3.2]}; null leaves a type '
+            'Bias of an output per type, fixed instead of taken from the data, as in {"energy": [null, -3.2]}; null '
+            "leaves a type "
             "to the data. Use with set_davg_zero.",
             None,
         ),
@@ -217,12 +221,14 @@ def _type_map(section: dict, path: str) -> tuple[str, ...]:
     names = tuple(section.get("type_map") or ())
     if not names:
         raise ConfigError(
-            f'{path}/type_map: missing; it is required. Give the names of the atom types, as in ["O", "H"]; entries of sel and '
+            f'{path}/type_map: missing; it is required. Give the names of the atom types, as in ["O", "H"]; entries '
+            "of sel and "
             "of other lists per type follow this order."
         )
     for i, name in enumerate(names):
         if name in names[:i]:
             raise ConfigError(
-                f"{path}/type_map/{i}: {name!r} is already entry {names.index(name)}; every type must have its own name."
+                f"{path}/type_map/{i}: {name!r} is already entry {names.index(name)}; every type must have its own "
+                "name."
             )
     return names

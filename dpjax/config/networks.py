@@ -1,4 +1,4 @@
-"""Checks shared by everything that contains neural networks: activation and precision names, layer sizes, type indices."""
+"""Checks that several components share: activation and precision names, layer sizes, type indices."""
 
 from __future__ import annotations
 
@@ -37,7 +37,8 @@ def check_precision(name: str, path: str) -> None:
     """Raise ConfigError unless ``name`` is a precision."""
     if name not in PRECISIONS:
         raise ConfigError(
-            f"{path}: unknown precision {name!r}.{did_you_mean(name, PRECISIONS)} Choose one of: {', '.join(PRECISIONS)}."
+            f"{path}: unknown precision {name!r}.{did_you_mean(name, PRECISIONS)} Choose one of: "
+            f"{', '.join(PRECISIONS)}."
         )
 
 

@@ -1,8 +1,9 @@
 """Building blocks of the input language: options, tables of component types, and how a section becomes a dataclass.
 
-An :class:`Option` is a dargs ``Argument`` that may also say "known to DeePMD-kit, not built here yet".  A :class:`Component` ties
-one type name (``se_e2_a``) to its options, its frozen dataclass and its cross-checks; a :class:`Registry` is the explicit table of
-the components of one kind.  Adding a component is one file and one line in such a table.
+An :class:`Option` is a dargs ``Argument`` that may also say "known to DeePMD-kit, not built here yet".  A
+:class:`Component` ties one type name (``se_e2_a``) to its options, its frozen dataclass and its cross-checks; a
+:class:`Registry` is the explicit table of the components of one kind.  Adding a component is one file and one line in
+such a table.
 """
 
 from __future__ import annotations

@@ -66,7 +66,8 @@ def _length_options() -> list[Option]:
         Option(
             "numb_epoch",
             [int, float],
-            "Length of the training in passes through the data, fractions allowed: so many steps that each system is drawn about "
+            "Length of the training in passes through the data, fractions allowed: so many steps that each system is "
+            "drawn about "
             "that often.",
             alias=_EPOCH_ALIASES,
         ),
@@ -221,7 +222,8 @@ def _check(cfg: TrainingConfig, path: str) -> None:
     if (cfg.numb_steps is None) == (cfg.numb_epoch is None):
         given = "neither" if cfg.numb_steps is None else "both"
         raise ConfigError(
-            f'{path}/numb_steps: found {given} of numb_steps and numb_epoch; give exactly one, for example "numb_steps": 100000.'
+            f"{path}/numb_steps: found {given} of numb_steps and numb_epoch; give exactly one, for example "
+            '"numb_steps": 100000.'
         )
     if cfg.numb_steps is not None and cfg.numb_steps < 0:
         raise ConfigError(f"{path}/numb_steps: found {cfg.numb_steps}; it must not be negative.")

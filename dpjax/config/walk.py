@@ -1,12 +1,13 @@
 """Checks an input against the option tree before dargs fills in defaults.
 
-dargs knows the tree, but its messages do not say which key was meant.  This walk removes comments, then reports the first thing
-that is wrong: an unknown or misspelt key, a type this version lacks, a missing key, a wrong type, a feature that is not built.
-Every message starts with the path of the key.
+dargs knows the tree, but its messages do not say which key was meant.  This walk removes comments, then reports the
+first thing that is wrong: an unknown or misspelt key, a type this version lacks, a missing key, a wrong type, a feature
+that is not built.  Every message starts with the path of the key.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from dargs import Argument
@@ -22,8 +23,14 @@ def is_comment(key: str, known: dict[str, Any]) -> bool:
     return key not in known and (key.startswith("_") or key in ("comment", "comments", "$schema"))
 
 
-def checked(argument: Argument, value: Any, path: str = "") -> Any:
+def checked(argument: Argument, value: Any, path: str = "", root: Argument | None = None) -> Any:
     """A copy of ``value`` without comments, after every key in it was found valid.
+
+    Args:
+        argument: what ``value`` should be.
+        value: a section or the value of an option.
+        path: where it stands, for messages.
+        root: the tree in which a misplaced key is looked up; ``argument`` when absent.
 
     Raises:
         ConfigError: names the path, what was found, and the nearest valid key.
@@ -31,10 +38,11 @@ def checked(argument: Argument, value: Any, path: str = "") -> Any:
     _check_type(argument, value, path)
     if not isinstance(value, dict) or not (argument.sub_fields or argument.sub_variants):
         return value
+    root = root or argument
     options = _options(argument, value, path)
     kept = {k: v for k, v in value.items() if not is_comment(str(k), options)}
     for key in kept:
-        _check_known(argument, options, key, kept, path)
+        _check_known(argument, options, key, kept, path, root)
     for option in options.values():
         _check_present(option, kept, path)
     out = {}
@@ -42,7 +50,7 @@ def checked(argument: Argument, value: Any, path: str = "") -> Any:
         option = options[key]
         here = join(path, key)
         _check_built(option, item, here)
-        out[key] = checked(option, item, here)
+        out[key] = checked(option, item, here, root)
     return out
 
 
@@ -75,7 +83,9 @@ def _choice(variant: Types, section: dict, path: str) -> Argument:
     raise ConfigError(f"{here}: unknown {registry.kind} {name!r}.{guess} This version has: {', '.join(built)}.")
 
 
-def _check_known(argument: Argument, options: dict[str, Argument], key: Any, section: dict, path: str) -> None:
+def _check_known(
+    argument: Argument, options: dict[str, Argument], key: Any, section: dict, path: str, root: Argument
+) -> None:
     here = join(path, key)
     if key in options:
         option = options[key]
@@ -88,10 +98,30 @@ def _check_known(argument: Argument, options: dict[str, Argument], key: Any, sec
     planned = getattr(argument, "planned", {})
     if key in planned:
         raise ConfigError(f"{here}: {planned[key]} is not built yet in this version; remove the key.")
-    names = sorted(options)
-    guess = nearest(str(key), names)
-    advice = f"Did you mean `{join(path, guess)}`?" if guess else f"Valid keys here: {', '.join(names)}."
+    advice = _advice(str(key), options, path, root)
     raise ConfigError(f"{here}: unknown key, found with value {show(section[key])}. {advice}")
+
+
+def _advice(key: str, options: dict[str, Argument], path: str, root: Argument) -> str:
+    """Where a misplaced key belongs, or the nearest valid key, or all of them."""
+    places = sorted(place for place, name in valid_keys(root) if name == key)
+    if places:
+        return f"`{key}` belongs to {' or '.join(place or 'the top level' for place in places)}."
+    guess = nearest(key, options)
+    if guess:
+        return f"Did you mean `{join(path, guess)}`?"
+    return f"Valid keys here: {', '.join(sorted(options))}."
+
+
+def valid_keys(argument: Argument, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every (section, key) below ``argument``, aliases included; a type is written as in ``learning_rate[exp]``."""
+    for option in argument.sub_fields.values():
+        for name in (option.name, *option.alias):
+            yield place, name
+        yield from valid_keys(option, join(place, option.name))
+    for variant in argument.sub_variants.values():
+        for name, choice in variant.choice_dict.items():
+            yield from valid_keys(choice, f"{place}[{name}]")
 
 
 def _check_present(option: Argument, section: dict, path: str) -> None:
