@@ -1,0 +1,148 @@
+"""Loss of energy models: squared errors of energy, force and virial with prefactors that follow the learning rate.
+
+A prefactor is ``limit + (start - limit) * lr / start_lr``; a term exists only if its start and its limit are both non-zero.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dpjax.config import EnerLossConfig
+from dpjax.errors import ConfigError, ModelError
+from dpjax.losses.terms import Term, energy_term, force_term, virial_term
+
+Arrays = Mapping[str, jax.Array]
+
+# letter of the prefactors and metrics -> (name of prediction and label, name of the internal mean square)
+TERMS = {"e": ("energy", "l2_ener_loss"), "f": ("force", "l2_force_loss"), "v": ("virial", "l2_virial_loss")}
+LATER = ("start_pref_h", "start_pref_ae", "start_pref_pf", "start_pref_gf", "use_default_pf", "relative_f")
+LATER += ("enable_atom_ener_coeff", "use_huber", "f_use_norm")
+
+
+@dataclass(frozen=True)
+class Prefactor:
+    """Weight of a term; runs from ``start`` at the start rate to ``limit`` at rate 0."""
+
+    start: float
+    limit: float
+
+    @property
+    def active(self) -> bool:
+        """A zero at either end switches the term off."""
+        return self.start != 0.0 and self.limit != 0.0
+
+    def at(self, ratio: jax.Array) -> jax.Array:
+        """The value at ``ratio = learning rate / start rate``."""
+        return self.limit + (self.start - self.limit) * ratio
+
+
+@dataclass(frozen=True, eq=False)
+class EnerLoss:
+    """Energy, force and virial loss; see :meth:`__call__`."""
+
+    prefactors: Mapping[str, Prefactor]  # by letter, active terms only
+    start_lr: float
+    intensive: bool = False  # divide squared errors of energy and virial by N^2 instead of N
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels, and predictions of the same names, that the active terms compare."""
+        return tuple(TERMS[letter][0] for letter in self.prefactors)
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the printed metrics, sorted."""
+        return tuple(sorted(["rmse", *(f"rmse_{letter}" for letter in self.prefactors)]))
+
+    def __call__(
+        self,
+        prediction: Arrays,
+        label: Arrays,
+        *,
+        natoms: int | jax.Array,
+        learning_rate: float | jax.Array,
+        find: Mapping[str, Any],
+        atom_weight: jax.Array | None = None,
+        frame_weight: jax.Array | None = None,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Loss value () and metrics of one batch.
+
+        Args:
+            prediction, label: energy (n_frame, 1), force (n_frame, n_atom, 3) or flat (n_atom, 3), virial (n_frame, 9).
+            natoms: real atoms of each frame, (n_frame,), or one number for all.
+            learning_rate: of this step.
+            find: label -> 1 if the data have it, else 0: then its term is 0 and its metric NaN. A label that is absent from
+                ``label`` counts as not found, one that is absent from ``find`` as found.
+            atom_weight: like the force without its last axis, or (n_atom,) for all frames; 0 on padding atoms.
+            frame_weight: (n_frame,); 0 on padding frames.
+
+        Raises:
+            ModelError: the model does not predict what an active term compares.
+        """
+        ratio = jnp.asarray(learning_rate, float) / self.start_lr
+        value, metrics = jnp.zeros(()), {}
+        for letter, prefactor in self.prefactors.items():
+            name, internal = TERMS[letter]
+            found = jnp.asarray(find.get(name, 1.0) if name in label else 0.0, float)
+            term = self._term(letter, prediction, label, found, natoms, atom_weight, frame_weight)
+            value = value + prefactor.at(ratio) * found * term.value
+            metrics[internal] = jnp.where(found > 0.0, term.square, jnp.nan)
+            metrics[f"rmse_{letter}"] = jnp.where(found > 0.0, term.rmse, jnp.nan)
+        return value, metrics | {"rmse": jnp.sqrt(value)}
+
+    def _term(
+        self,
+        letter: str,
+        prediction: Arrays,
+        label: Arrays,
+        found: jax.Array,
+        natoms: int | jax.Array,
+        atom_weight: jax.Array | None,
+        frame_weight: jax.Array | None,
+    ) -> Term:
+        name = TERMS[letter][0]
+        if name not in prediction:
+            raise ModelError(
+                f"loss/start_pref_{letter} asks for a {name} term, but the model predicts only: {', '.join(sorted(prediction))}."
+            )
+        ours = prediction[name]
+        theirs = label.get(name, jnp.zeros_like(ours))
+        present = jnp.where(found > 0.0, 1.0, 0.0)  # a label that is not there is padding from end to end
+        if letter == "f":
+            weight = jnp.ones(()) if atom_weight is None else atom_weight
+            return force_term(ours, theirs, jnp.broadcast_to(weight * present, ours.shape[:-1]))
+        weight = jnp.ones(()) if frame_weight is None else frame_weight
+        weight = jnp.broadcast_to(weight * present, ours.shape[:1])
+        counts = jnp.broadcast_to(jnp.asarray(natoms), ours.shape[:1])
+        return (energy_term if letter == "e" else virial_term)(ours, theirs, counts, weight, self.intensive)
+
+
+def energy_loss(cfg: EnerLossConfig, start_lr: float) -> EnerLoss:
+    """The loss of a configuration.
+
+    Raises:
+        ConfigError: no term is active, or one that is not built yet is asked for.
+    """
+    _refuse_later_options(cfg)
+    pairs = {x: Prefactor(getattr(cfg, f"start_pref_{x}"), getattr(cfg, f"limit_pref_{x}")) for x in TERMS}
+    active = {letter: prefactor for letter, prefactor in pairs.items() if prefactor.active}
+    if not active:
+        raise ConfigError("loss: no term is active. Give at least one term a start_pref and a limit_pref that are both non-zero.")
+    return EnerLoss(active, start_lr, cfg.intensive_ener_virial)
+
+
+def _refuse_later_options(cfg: EnerLossConfig) -> None:
+    neutral = {f.name: f.default for f in fields(EnerLossConfig)}
+    asked = [key for key in LATER if getattr(cfg, key) != neutral[key]]
+    if cfg.loss_func != "mse":
+        asked.append("loss_func")
+    if asked:
+        raise ConfigError(
+            f"loss/{asked[0]}: found {getattr(cfg, asked[0])!r}, which is not built yet. This version has squared errors of energy, "
+            "force and virial; remove the key."
+        )
