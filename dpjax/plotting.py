@@ -1,12 +1,12 @@
 """Pictures of a training and of a test: learning curves, parity plots, histograms of errors.
 
-matplotlib (extra ``plot``) is loaded when a picture is drawn, without a window and without touching the user's settings.
+matplotlib (extra ``plot``) is loaded when a picture is drawn, without a window and without changing the user's settings.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def read_learning_curve(path: str | Path) -> dict[str, np.ndarray]:
     if not headers:
         raise DataError(f"{path}: found no header line `# step rmse ... lr`; expected the lcurve.out of a training")
     names = headers[-1]
-    rows = dict.fromkeys(())
+    rows: dict[float, list[float]] = {}
     for line in lines:
         numbers = _numbers(line)
         if len(numbers) == len(names):
@@ -79,6 +79,8 @@ def read_learning_curve(path: str | Path) -> dict[str, np.ndarray]:
 def plot_learning_curve(path: str | Path, output: str | Path) -> Path:
     """Draws the errors and the learning rate of an ``lcurve.out`` over the steps; both error axes are logarithmic.
 
+    Returns the path of the picture.
+
     Raises:
         DataError: see :func:`read_learning_curve`.
         OutputError: the picture cannot be written.
@@ -86,51 +88,57 @@ def plot_learning_curve(path: str | Path, output: str | Path) -> Path:
     columns = read_learning_curve(path)
     stems = [stem for stem in CURVES if any(_drawable(columns, name) for name in _variants(stem))]
     if any(stem != "rmse" for stem in stems):
-        stems = [stem for stem in stems if stem != "rmse"]
-
-    def draw(plt: Any) -> Any:
-        n_panel = len(stems) + 1
-        figure, axes = plt.subplots(1, n_panel, figsize=(3.9 * n_panel, 3.5), layout="constrained", squeeze=False)
-        for axis, stem in zip(axes[0], stems, strict=False):
+        stems = [stem for stem in stems if stem != "rmse"]  # its prefactors change along the run
+    with _canvas(output, len(stems) + 1, (3.9, 3.5)) as axes:
+        for axis, stem in zip(axes, stems, strict=False):
             _draw_errors(axis, columns, stem)
-        _draw_learning_rate(axes[0, -1], columns)
-        return figure
-
-    return _save(draw, output)
+        _draw_learning_rate(axes[-1], columns)
+    return Path(output)
 
 
 def plot_parity(report: TestReport, output: str | Path) -> Path:
-    """Draws predictions over labels, one panel per quantity.
+    """Draws predictions over labels, one panel per quantity; returns the path of the picture.
 
     Raises:
         OutputError: the picture cannot be written.
     """
     panels = _panels(report)
-
-    def draw(plt: Any) -> Any:
-        figure, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 4.0), layout="constrained", squeeze=False)
-        for axis, (name, comparison) in zip(axes[0], panels.items(), strict=True):
+    with _canvas(output, len(panels), (4.1, 4.0)) as axes:
+        for axis, (name, comparison) in zip(axes, panels.items(), strict=True):
             _draw_parity(axis, name, comparison)
-        return figure
-
-    return _save(draw, output)
+    return Path(output)
 
 
 def plot_error_histogram(report: TestReport, output: str | Path) -> Path:
-    """Draws how the differences between predictions and labels are distributed, one panel per quantity.
+    """Draws how prediction minus label is distributed, one panel per quantity; returns the path of the picture.
 
     Raises:
         OutputError: the picture cannot be written.
     """
     panels = _panels(report)
-
-    def draw(plt: Any) -> Any:
-        figure, axes = plt.subplots(1, len(panels), figsize=(4.1 * len(panels), 3.4), layout="constrained", squeeze=False)
-        for axis, (name, comparison) in zip(axes[0], panels.items(), strict=True):
+    with _canvas(output, len(panels), (4.1, 3.4)) as axes:
+        for axis, (name, comparison) in zip(axes, panels.items(), strict=True):
             _draw_histogram(axis, name, comparison)
-        return figure
+    return Path(output)
 
-    return _save(draw, output)
+
+@contextmanager
+def _canvas(output: str | Path, n_panel: int, size: tuple[float, float]) -> Iterator[Any]:
+    """Axes of a row of panels, saved afterwards: no pyplot, so no window and no figure left behind."""
+    try:
+        import matplotlib
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DPError("plots need matplotlib, which is not installed: pip install 'dpjax[plot]'") from error
+    output = Path(output)
+    with matplotlib.rc_context(STYLE):
+        figure = Figure(figsize=(size[0] * n_panel, size[1]), layout="constrained")
+        yield figure.subplots(1, n_panel, squeeze=False)[0]
+        try:
+            output.parent.mkdir(parents=True, exist_ok=True)
+            figure.savefig(output)
+        except (OSError, ValueError) as error:
+            raise OutputError(f"{output}: cannot write the picture: {error}") from error
 
 
 def _panels(report: TestReport) -> dict[str, Comparison]:
@@ -149,7 +157,9 @@ def _draw_parity(axis: Any, name: str, comparison: Comparison) -> None:
     ends = [low - margin, high + margin]
     axis.plot(ends, ends, color=INK, linewidth=0.8)
     size = 4 if label.size > 2000 else 14
-    axis.scatter(label, guess, s=size, color=VALID, alpha=0.25 if label.size > 2000 else 0.7, linewidths=0, rasterized=True)
+    axis.scatter(
+        label, guess, s=size, color=VALID, alpha=0.25 if label.size > 2000 else 0.7, linewidths=0, rasterized=True
+    )
     axis.set(xlim=ends, ylim=ends, aspect="equal", title=quantity.title)
     axis.set(xlabel=f"label ({quantity.unit})", ylabel=f"prediction ({quantity.unit})")
     axis.locator_params(nbins=5)
@@ -166,6 +176,7 @@ def _draw_histogram(axis: Any, name: str, comparison: Comparison) -> None:
     axis.hist(difference, bins=bins, color=VALID, alpha=0.85)
     axis.axvline(difference.mean(), color=TRAIN, linewidth=1.2, label=f"mean {difference.mean():+.3g}")
     axis.set(title=f"{quantity.title}: error", xlabel=f"prediction − label (m{quantity.unit})", ylabel="count")
+    axis.margins(y=0.25)
     axis.legend(loc="upper right")
 
 
@@ -214,31 +225,3 @@ def _numbers(line: str) -> list[float]:
         return [float(word) for word in line.split()]
     except ValueError:
         return []
-
-
-def _save(draw: Callable[[Any], Any], output: str | Path) -> Path:
-    output = Path(output)
-    try:
-        import matplotlib
-        from matplotlib import figure as _  # noqa: F401  a broken installation shows here
-    except ImportError as error:
-        raise DPError("plots need matplotlib, which is not installed: pip install 'dpjax[plot]'") from error
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        figure = draw(_FigureMaker())
-        try:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(output)
-        except (OSError, ValueError) as error:
-            raise OutputError(f"{output}: cannot write the picture: {error}") from error
-    return output
-
-
-class _FigureMaker:
-    """``subplots`` without pyplot: no window, no global figure, no back-end chosen for the user."""
-
-    def subplots(self, *args: Any, figsize: tuple[float, float], layout: str, **kwargs: Any) -> tuple[Any, Any]:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=figsize, layout=layout)
-        return figure, figure.subplots(*args, **kwargs)

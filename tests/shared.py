@@ -22,7 +22,9 @@ def shared(*parts: str) -> Path:
     """
     path = shared_root().joinpath(*parts)
     if not path.exists():
-        pytest.skip(f"{Path(*parts)} is not in the larger test sets ({shared_root()}); set DPJAX_SHARED to their folder")
+        pytest.skip(
+            f"{Path(*parts)} is not in the larger test sets ({shared_root()}); set DPJAX_SHARED to their folder"
+        )
     return path
 
 

@@ -111,7 +111,11 @@ class TestReport:
     def errors(self) -> dict[str, Errors]:
         """Errors by quantity over all systems that have it."""
         parts = [system.errors for system in self.systems]
-        return {name: Errors.pooled(p[name] for p in parts if name in p) for name in QUANTITIES if any(name in p for p in parts)}
+        return {
+            name: Errors.pooled(p[name] for p in parts if name in p)
+            for name in QUANTITIES
+            if any(name in p for p in parts)
+        }
 
     def comparison(self, name: str) -> Comparison | None:
         """Labels and predictions of one quantity over all systems, or None where there is no label."""
@@ -124,7 +128,8 @@ class TestReport:
         """Plain numbers for JSON: ``{"systems": [...], "weighted": {"rmse_force": ..., "mae_force": ...}}``."""
         return {
             "systems": [
-                {"name": s.name, "frames": s.n_frame, "atoms": s.n_atom, "errors": _flat(s.errors)} for s in self.systems
+                {"name": s.name, "frames": s.n_frame, "atoms": s.n_atom, "errors": _flat(s.errors)}
+                for s in self.systems
             ],
             "weighted": _flat(self.errors),
         }
@@ -193,12 +198,15 @@ def _test_system(pot: Any, system: System, n_frame: int) -> SystemReport:
     n_frame = min(n_frame, system.n_frame)
     labels = [name for name in ("energy", "force", "virial") if system.found.get(name)]
     if not labels:
-        raise DataError(f"{system.name}: found none of energy.npy, force.npy, virial.npy; there is nothing to compare with")
+        raise DataError(
+            f"{system.name}: found none of energy.npy, force.npy, virial.npy; there is nothing to compare with"
+        )
     chunk = max(1, ATOMS_PER_CHUNK // max(system.n_atom, 1))
     parts = [_compare(pot, system, np.arange(i, min(i + chunk, n_frame)), labels) for i in range(0, n_frame, chunk)]
     comparisons = {
         name: Comparison(
-            np.concatenate([part[name].reference for part in parts]), np.concatenate([part[name].prediction for part in parts])
+            np.concatenate([part[name].reference for part in parts]),
+            np.concatenate([part[name].prediction for part in parts]),
         )
         for name in parts[0]
     }
