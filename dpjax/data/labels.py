@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from dpjax.errors import DataError
+from dpjax.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -111,16 +111,16 @@ def energy_requirements(
         label is a mistake depends on its prefactor, see ``load_systems(required=...)``.
 
     Raises:
-        DataError: ``drdq`` is asked for without generalised coordinates.
+        ConfigError: ``drdq`` is asked for without generalised coordinates.
     """
     specs = []
     for name in dict.fromkeys(names):
         spec = ENERGY_LABELS[name]
         if name == "drdq":
             if numb_generalized_coord < 1:
-                raise DataError(
+                raise ConfigError(
                     f"loss/numb_generalized_coord is {numb_generalized_coord}, but the label drdq needs at least 1. "
-                    "Set it to the number of generalised coordinates, or loss/start_pref_gf and loss/limit_pref_gf to 0."
+                    "Set it to their number, or loss/start_pref_gf and loss/limit_pref_gf to 0."
                 )
             spec = replace(spec, size=3 * numb_generalized_coord)
         specs.append(spec)
