@@ -47,6 +47,19 @@ _OPTIMIZER_KEYS = (
 )  # fmt: skip
 
 _STEP_KEYS = ("stop_batch", "numb_steps", "num_steps", "num_step", "numb_step")
+# keys of DeePMD-kit 3.2 that are newer than the option list this package follows: read when they ask for nothing
+_NEWER_KEYS: dict[str, dict[str, Any]] = {
+    "model": {"bridging_method": "None", "bridging_r_inner": 0.5, "bridging_r_outer": 0.8},
+    "training": {
+        "ckpt_keep_ratio": None,
+        "ema_ckpt_keep": None,
+        "enable_tf32": False,
+        "neighbor_graph_method": "auto",
+        "save_dir": None,
+        "stat_file_mode": "update",
+    },
+}
+
 _OLD_START_LR = 1e-3  # what versions 0 and 1 used when the input named no rate
 
 
@@ -59,6 +72,9 @@ def upgraded(data: dict[str, Any]) -> dict[str, Any]:
     data = copy.deepcopy(data)
     if "model" not in data and _V0_MARKS & data.keys():
         data = _from_flat(data)
+    for name, neutral in _NEWER_KEYS.items():
+        if isinstance(data.get(name), dict):
+            _drop_newer(data[name], neutral, name)
     training = data.get("training")
     if not isinstance(training, dict):
         return data
@@ -153,6 +169,17 @@ def _drop_obsolete(training: dict[str, Any]) -> None:
         section = training.get(name)
         if isinstance(section, dict) and "set_prefix" in section:
             _drop_set_prefix(section, f"training/{name}/set_prefix")
+
+
+def _drop_newer(section: dict[str, Any], neutral: dict[str, Any], path: str) -> None:
+    for key, value in neutral.items():
+        if key in section and section[key] == value:
+            del section[key]
+        elif key in section and key != "ema_ckpt_keep":  # which also has a meaning in the list
+            raise ConfigError(
+                f"{path}/{key}: found {show(section[key])}, but this option of DeePMD-kit 3.2 is not built yet in this version. "
+                f"Set it to {show(value)} or remove it."
+            )
 
 
 def _drop_set_prefix(section: dict[str, Any], path: str) -> None:
