@@ -1,0 +1,7 @@
+"""``python -m dpjax`` is the ``dpjax`` command."""
+
+import sys
+
+from dpjax.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,1 @@
+"""The ``dpjax`` command: one module per subcommand, loaded when it is called."""

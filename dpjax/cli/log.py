@@ -1,0 +1,65 @@
+"""What the commands say while they run: the ``dpjax`` logger on stderr and, when asked, in a file."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from dpjax.errors import OutputError
+
+NUMBERS = {"0": "ERROR", "1": "WARNING", "2": "INFO", "3": "DEBUG"}  # DeePMD-kit's numbers
+LEVELS = tuple(NUMBERS.values())
+
+
+def add_log_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options every command has."""
+    group = parser.add_argument_group("messages")
+    group.add_argument(
+        "-v", "--log-level", type=_level, default="INFO", metavar="LEVEL",
+        help="ERROR, WARNING, INFO or DEBUG, or 0 to 3 (default: INFO)",
+    )  # fmt: skip
+    group.add_argument("-l", "--log-path", metavar="FILE", help="write the messages to this file too")
+    group.add_argument("--debug", action="store_true", help="show the traceback of an error (as does DPJAX_DEBUG=1)")
+
+
+def configure(level: str, path: str | None = None) -> None:
+    """Sends the ``dpjax`` logger to stderr and to ``path``, in place of what an earlier call set.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    logger = logging.getLogger("dpjax")
+    for handler in [h for h in logger.handlers if getattr(h, "of_dpjax_command", False)]:
+        logger.removeHandler(handler)
+        handler.close()
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
+    if path is not None:
+        handlers.append(_file_handler(path))
+    for handler in handlers:
+        handler.of_dpjax_command = True
+        handler.setFormatter(_Plain())
+        logger.addHandler(handler)
+    logger.setLevel(level)
+
+
+def _file_handler(path: str) -> logging.Handler:
+    try:
+        return logging.FileHandler(path, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write messages to this file: {error.strerror}") from error
+
+
+def _level(text: str) -> str:
+    name = NUMBERS.get(text, text.upper())
+    if name not in LEVELS:
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected one of {', '.join(LEVELS)} or 0 to 3")
+    return name
+
+
+class _Plain(logging.Formatter):
+    """Messages as they are; warnings and errors say what they are."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        text = super().format(record)
+        return text if record.levelno <= logging.INFO else f"{record.levelname.lower()}: {text}"

@@ -1,0 +1,125 @@
+"""``dpjax test``: errors of a model against labelled data, with detail files and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument("-m", "--model", required=True, metavar="MODEL", help="model file or checkpoint folder")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("-s", "--system", nargs="+", metavar="DIR", help="systems, or folders that hold systems")
+    source.add_argument("-f", "--datafile", metavar="FILE", help="file that names a system on each line")
+    source.add_argument("--train-data", metavar="INPUT", help="input file: its training systems")
+    source.add_argument("--valid-data", metavar="INPUT", help="input file: its validation systems")
+    parser.add_argument(
+        "-n",
+        "--numb-test",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="frames per system, the first ones (default: 0, all)",
+    )
+    parser.add_argument(
+        "-d", "--detail-file", metavar="PREFIX", help="write labels and predictions to PREFIX.e.out, PREFIX.f.out, ..."
+    )
+    parser.add_argument("--plot", metavar="PREFIX", help="draw PREFIX.parity.png and PREFIX.errors.png (extra `plot`)")
+    parser.add_argument("-o", "--output", metavar="FILE", help="write the errors as JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Tests, prints a table per system and over all systems, and writes what was asked for."""
+    systems = _systems(args)
+    import dpjax
+    from dpjax.interfaces.testing import test_model
+
+    pot = dpjax.load(args.model)
+    report = test_model(pot, systems, args.numb_test, progress=_print_system)
+    if len(report.systems) > 1:
+        frames = sum(system.n_frame for system in report.systems)
+        _print_table(f"all {len(report.systems)} systems, {frames} frames, weighted by size", report.errors)
+    _write(args, report)
+
+
+def _write(args: argparse.Namespace, report: Any) -> None:
+    written = report.write_details(args.detail_file) if args.detail_file else []
+    if args.output:
+        written.append(_write_json(Path(args.output), {"model": args.model, **report.to_dict()}))
+    if args.plot:
+        from dpjax.plotting import plot_error_histogram, plot_parity
+
+        written.append(plot_parity(report, f"{args.plot}.parity.png"))
+        written.append(plot_error_histogram(report, f"{args.plot}.errors.png"))
+    for path in written:
+        print(f"wrote {path}")
+
+
+def _systems(args: argparse.Namespace) -> list[str]:
+    """Paths of the systems or of the folders that hold them."""
+    if args.system:
+        return args.system
+    if args.datafile:
+        return _listed(Path(args.datafile))
+    return _configured(Path(args.train_data or args.valid_data), "training" if args.train_data else "validation")
+
+
+def _listed(path: Path) -> list[str]:
+    from dpjax.errors import DataError
+
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as a list of systems: {error}") from error
+    systems = [line for line in lines if line and not line.startswith("#")]
+    if not systems:
+        raise DataError(f"{path}: found no system; expected one path on each line")
+    return systems
+
+
+def _configured(path: Path, which: str) -> list[str]:
+    """The systems an input file trains or validates on; relative ones start from the current folder, as in training."""
+    from dpjax.config import load
+    from dpjax.data import find_systems
+    from dpjax.errors import ConfigError
+
+    config = load(str(path))
+    section = getattr(config.training, f"{which}_data")
+    if section is None:
+        raise ConfigError(
+            f"{path}: training/{which}_data is missing, so there is nothing to test on; name systems with -s"
+        )
+    return [str(system) for system in find_systems(section.systems, section.rglob_patterns)]
+
+
+def _print_system(system: Any) -> None:
+    _print_table(f"{system.name}: {system.n_frame} frames of {system.n_atom} atoms", system.errors)
+
+
+def _print_table(title: str, errors: dict[str, Any]) -> None:
+    from dpjax.interfaces.testing import QUANTITIES
+
+    print(f"{title}\n  {'':<16} {'RMSE':>12} {'MAE':>12}")
+    for name, error in errors.items():
+        quantity = QUANTITIES[name]
+        print(f"  {quantity.title:<16} {error.rmse:12.4e} {error.mae:12.4e} {quantity.unit}", flush=True)
+
+
+def _write_json(path: Path, content: dict[str, Any]) -> Path:
+    from dpjax.errors import OutputError
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{path}: cannot write the errors: {error.strerror}") from error
+    return path
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"found {text!r}, expected a whole number, 0 for all frames")
+    return int(text)

@@ -1,0 +1,9 @@
+#!/usr/bin/env python3
+"""The main job: ``python scripts/train.py --config INPUT`` is ``dpjax train INPUT``; ``--help`` lists all options."""
+
+import sys
+
+from dpjax.cli.main import main
+
+if __name__ == "__main__":
+    sys.exit(main(["train", *sys.argv[1:]]))
