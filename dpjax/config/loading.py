@@ -125,7 +125,12 @@ def _normalized_section(argument: Argument, section: dict) -> dict:
 def _build(data: dict[str, Any], base: Path | None) -> Config:
     root = Argument("input", dict, arguments())
     data = upgraded(data)
-    for name in ("optimizer", "loss", "dpjax"):
+    for name in (
+        "optimizer",
+        "loss",
+        "validating",
+        "dpjax",
+    ):  # empty sections get their defaults, absent ones would not
         data.setdefault(name, {})
     raw = _filled(root, checked(root, data))
     if "learning_rate" not in raw:

@@ -45,7 +45,7 @@ def test_normalize_fills_in_and_is_stable():
     assert raw["model"]["fitting_net"]["type"] == "ener"
     assert raw["optimizer"] == {"type": "Adam", "adam_beta1": 0.9, "adam_beta2": 0.999, "weight_decay": 0.0}
     assert raw["training"]["max_ckpt_keep"] == 5
-    assert raw["validating"] == {}  # as in the reference: a section that is absent stays empty
+    assert raw["validating"]["full_validation"] is False
     assert "seed" not in raw["model"]["descriptor"]  # has no default
     assert config.normalize(json.loads(json.dumps(raw))) == raw
 
