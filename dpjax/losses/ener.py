@@ -132,7 +132,9 @@ def energy_loss(cfg: EnerLossConfig, start_lr: float) -> EnerLoss:
     pairs = {x: Prefactor(getattr(cfg, f"start_pref_{x}"), getattr(cfg, f"limit_pref_{x}")) for x in TERMS}
     active = {letter: prefactor for letter, prefactor in pairs.items() if prefactor.active}
     if not active:
-        raise ConfigError("loss: no term is active. Give at least one term a start_pref and a limit_pref that are both non-zero.")
+        raise ConfigError(
+            "loss: no term is active. Give at least one term a start_pref and a limit_pref that are both non-zero."
+        )
     return EnerLoss(active, start_lr, cfg.intensive_ener_virial)
 
 
@@ -143,6 +145,6 @@ def _refuse_later_options(cfg: EnerLossConfig) -> None:
         asked.append("loss_func")
     if asked:
         raise ConfigError(
-            f"loss/{asked[0]}: found {getattr(cfg, asked[0])!r}, which is not built yet. This version has squared errors of energy, "
-            "force and virial; remove the key."
+            f"loss/{asked[0]}: found {getattr(cfg, asked[0])!r}, which is not built yet. This version has squared errors of "
+            "energy, force and virial; remove the key."
         )

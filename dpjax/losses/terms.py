@@ -44,9 +44,7 @@ def force_term(prediction: jax.Array, label: jax.Array, weight: jax.Array) -> Te
     return Term(square, square, jnp.sqrt(square))
 
 
-def _per_frame(
-    prediction: jax.Array, label: jax.Array, natoms: jax.Array, weight: jax.Array, intensive: bool
-) -> Term:
+def _per_frame(prediction: jax.Array, label: jax.Array, natoms: jax.Array, weight: jax.Array, intensive: bool) -> Term:
     """Squared errors of quantities that grow with the frame, each frame divided by its own number of atoms."""
     weight = weight[:, None]
     n_atom = jnp.where(weight > 0.0, natoms[:, None], 1).astype(float)

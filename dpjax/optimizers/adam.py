@@ -20,7 +20,10 @@ def adam(cfg: AdamConfig, schedule: optax.Schedule) -> optax.GradientTransformat
         cfg: betas and strength of the L2 term.
         schedule: step -> learning rate.
     """
-    parts = [optax.scale_by_adam(b1=cfg.adam_beta1, b2=cfg.adam_beta2, eps=EPSILON), optax.scale_by_learning_rate(schedule)]
+    parts = [
+        optax.scale_by_adam(b1=cfg.adam_beta1, b2=cfg.adam_beta2, eps=EPSILON),
+        optax.scale_by_learning_rate(schedule),
+    ]
     if cfg.weight_decay:
         parts.insert(0, optax.add_decayed_weights(cfg.weight_decay))
     return optax.with_extra_args_support(optax.chain(*parts))

@@ -23,4 +23,6 @@ def freeze(tx: optax.GradientTransformation, trainable: Any) -> optax.GradientTr
 
 def parameter_names(tree: Any) -> dict[str, Any]:
     """Leaves by their path in the tree joined with ".", in tree order."""
-    return {jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree.leaves_with_path(tree)}
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="."): leaf for path, leaf in jax.tree.leaves_with_path(tree)
+    }

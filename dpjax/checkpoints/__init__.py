@@ -1,0 +1,7 @@
+"""Checkpoints: a tree of arrays and its JSON description in one folder that appears at once or not at all."""
+
+from __future__ import annotations
+
+from dpjax.checkpoints.store import CheckpointStore, is_checkpoint, load_checkpoint
+
+__all__ = ["CheckpointStore", "is_checkpoint", "load_checkpoint"]

@@ -1,0 +1,66 @@
+"""One checkpoint folder on disk, written and read by Orbax.
+
+The arrays and the JSON description are two items of one Orbax checkpoint: Orbax writes both under a temporary name and renames the
+folder when everything is on disk, so a folder with the final name is complete.  Arrays are stored and restored as numpy arrays,
+hence bit by bit and whatever the x64 setting is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from dpjax.checkpoints import manifest
+from dpjax.checkpoints.manifest import Tree
+
+ARRAYS, META = "arrays", "meta"
+FORMAT = 1
+TEMPORARY = ".orbax-checkpoint-tmp"  # ends the name of a folder that is not complete
+
+
+def write(path: Path, arrays: Tree, meta: dict[str, Any]) -> None:
+    """Writes a new folder; ``path`` must not exist.  Any exception means that nothing appeared there."""
+    arrays = jax.tree.map(np.asarray, jax.device_get(arrays))
+    document = {"format": FORMAT, "manifest": manifest.describe(arrays), "meta": meta}
+    items = {META: ocp.args.JsonSave(document)}
+    stored = manifest.storable(arrays)
+    if stored:
+        items[ARRAYS] = ocp.args.PyTreeSave(stored)
+    with _checkpointer() as checkpointer:
+        checkpointer.save(path.absolute(), args=ocp.args.Composite(**items))
+
+
+def read(path: Path) -> tuple[Tree, dict[str, Any]]:
+    """Arrays (numpy) and description of a folder.
+
+    Raises:
+        ValueError: the folder is damaged or was written by a newer version; other exceptions of the storage also mean damage.
+    """
+    path = path.absolute()
+    with _checkpointer() as checkpointer:
+        document = checkpointer.restore(path, args=ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
+        if not isinstance(document, dict) or document.get("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT}, the one this version reads")
+        stored = {}
+        if (path / ARRAYS).exists():
+            how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _stored_tree(path))
+            items = {ARRAYS: ocp.args.PyTreeRestore(restore_args=how)}
+            stored = checkpointer.restore(path, args=ocp.args.Composite(**items))[ARRAYS]
+    return manifest.rebuild(stored, document["manifest"]), document["meta"]
+
+
+def is_complete(path: Path) -> bool:
+    """Whether the folder has the two parts of a checkpoint under a final name."""
+    return (path / META).is_dir() and TEMPORARY not in path.name
+
+
+def _checkpointer() -> ocp.Checkpointer:
+    return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+
+
+def _stored_tree(path: Path) -> Any:
+    return ocp.PyTreeCheckpointHandler().metadata(path / ARRAYS).tree
