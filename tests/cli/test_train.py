@@ -1,0 +1,68 @@
+"""`dpjax train` and `scripts/train.py` hand their arguments to `dpjax.train`."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import sys
+
+import pytest
+
+import dpjax
+from dpjax.cli.main import main
+from tests.shared import REPOSITORY
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """Records calls of `dpjax.train` instead of training."""
+    made = []
+    monkeypatch.setattr(dpjax, "train", lambda *args, **kwargs: made.append((args, kwargs)), raising=False)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["in.json"], {"output": ".", "restart": None, "init_model": None}),
+        (["--config", "in.json", "-o", "run"], {"output": "run", "restart": None, "init_model": None}),
+        (["in.json", "--restart"], {"output": ".", "restart": True, "init_model": None}),
+        (["in.json", "-r", "model.ckpt-10"], {"output": ".", "restart": "model.ckpt-10", "init_model": None}),
+        (["in.json", "-i", "model.dp"], {"output": ".", "restart": None, "init_model": "model.dp"}),
+    ],
+)
+def test_arguments_reach_the_library(calls, argv, expected):
+    assert main(["train", *argv]) == 0
+    assert calls == [(("in.json",), expected)]
+
+
+def test_the_script_is_the_command(calls, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["train.py", "--config", "in.json", "--output", "run"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(REPOSITORY / "scripts" / "train.py"), run_name="__main__")
+    assert stop.value.code == 0
+    assert calls == [(("in.json",), {"output": "run", "restart": None, "init_model": None})]
+
+
+def test_restart_and_init_model_exclude_each_other(calls, capsys):
+    assert main(["train", "in.json", "--restart", "-i", "model.dp"]) == 2
+    assert "not allowed with" in capsys.readouterr().err
+    assert calls == []
+
+
+def test_finetune_is_refused(calls, capsys):
+    assert main(["train", "in.json", "--finetune", "model.dp"]) == 1
+    assert "--finetune: not built yet" in capsys.readouterr().err
+    assert calls == []
+
+
+def test_skipping_the_neighbour_count_needs_numbers_in_sel(calls, capsys, tmp_path):
+    config = json.loads((REPOSITORY / "configs" / "water_se_e2_a.json").read_text())
+    path = tmp_path / "input.json"
+    path.write_text(json.dumps(config))
+    assert main(["train", str(path), "--skip-neighbor-stat"]) == 0
+    config["model"]["descriptor"]["sel"] = "auto:1.2"
+    path.write_text(json.dumps(config))
+    assert main(["train", str(path), "--skip-neighbor-stat"]) == 1
+    assert 'sel is "auto:1.2"' in capsys.readouterr().err
+    assert len(calls) == 1
