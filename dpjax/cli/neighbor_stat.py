@@ -28,15 +28,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Counts and prints."""
     from dpjax.data import find_systems, open_system
-    from dpjax.neighbors.stat import neighbor_stat
+    from dpjax.neighbors.stat import neighbor_stat, suggest_sel
 
     paths = [path for entry in args.system for path in find_systems(entry)]
     type_map = args.type_map or _names(paths)
     systems = [open_system(path, type_map, (), str(path)) for path in paths]
     stat = neighbor_stat(systems, args.rcut, type_map, mixed_type=args.mixed_type)
     print(f"systems: {len(systems)}, frames: {sum(s.n_frame for s in systems)}, cut-off: {args.rcut:g} angstrom")
-    print(f"min_nbor_dist: {stat.min_distance:.6f}")
-    print(f"max_nbor_size: {[int(n) for n in stat.max_neighbors]}")
+    print(f"min_nbor_dist: {stat.min_nbor_dist:.6f}")
+    print(f"max_nbor_size: {list(stat.max_nbor_size)}")
+    print(f"suggested sel: {list(suggest_sel(stat))}  (10 % more, rounded up to a multiple of 4, as \"auto\")")
 
 
 def _names(paths: list) -> list[str]:
