@@ -203,6 +203,13 @@ def atomic_bias(atype: np.ndarray, values: np.ndarray, n_type: int) -> tuple[np.
     return mean, spread
 
 
+def prefer_atomic(
+    fitted: tuple[np.ndarray, np.ndarray], atomic: tuple[np.ndarray, np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bias and spread (n_type, n_out) from atomic labels where a type has any, else from the fit."""
+    return tuple(np.where(np.isnan(own), other, own) for own, other in zip(atomic, fitted, strict=True))
+
+
 def parameter_normalisation(values: np.ndarray, protect: float) -> tuple[np.ndarray, np.ndarray]:
     """Mean and ``1/max(spread, protect)`` of frame or atomic parameters: (n, k) -> (k,), (k,)."""
     return values.mean(axis=0), 1.0 / np.maximum(values.std(axis=0), protect)

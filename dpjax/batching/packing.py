@@ -39,28 +39,39 @@ def _counts(frame: Frame, n_section: int) -> np.ndarray:
     return count if n_section > 1 else count.sum(axis=1, keepdims=True)
 
 
-def choose_layout(
-    frames: Sequence[Frame], n_section: int, sel: Sequence[int] | None = None, floor: Layout | None = None
-) -> Layout:
-    """Ladder sizes that hold ``frames``.
-
-    Args:
-        frames: structures of one batch.
-        n_section: number of types for models with per-type networks, else 1.
-        sel: neighbours of each section that a descriptor keeps; a capacity never exceeds it unless real neighbours do, so
-            that the truncation code is compiled only where it is needed.
-        floor: sizes to start from; the neighbour capacities of a running training only ever grow.
-    """
+def choose_layout(frames: Sequence[Frame], n_section: int, sel: Sequence[int] | None = None) -> Layout:
+    """Ladder sizes that hold just ``frames``; arguments as for :func:`make_layout`."""
     section, _ = _sections(frames, n_section)
-    atoms = [round_up(int(np.sum(section == t)), multiple=ATOM_BLOCK) for t in range(n_section)]
+    atoms = [int(np.sum(section == t)) for t in range(n_section)]
+    return make_layout(atoms, most_neighbors(frames, n_section), len(frames), sel)
+
+
+def most_neighbors(frames: Sequence[Frame], n_section: int) -> np.ndarray:
+    """(n_section,) largest number of neighbours that an atom of these frames has in each section."""
     most = np.zeros(n_section, dtype=int)
     for frame in frames:
         if len(frame.atype):
             most = np.maximum(most, _counts(frame, n_section).max(axis=0))
+    return most
+
+
+def make_layout(
+    atoms: Sequence[int], most: Sequence[int], n_frame: int, sel: Sequence[int] | None = None, floor: Sequence[int] = ()
+) -> Layout:
+    """Sizes from the ladder.
+
+    Args:
+        atoms: atoms of each section.
+        most: neighbours of each section that one atom has at most.
+        n_frame: frames of the batch.
+        sel: neighbours of each section that a descriptor keeps; a capacity never exceeds it unless real neighbours do, so
+            that the truncation code is compiled only where it is needed.
+        floor: neighbour capacities to start from; those of a running training only ever grow.
+    """
     nbrs = [neighbor_capacity(int(m), None if sel is None else sel[t]) for t, m in enumerate(most)]
-    if floor is not None:
-        nbrs = [max(a, b) for a, b in zip(nbrs, floor.nbrs, strict=True)]
-    return Layout(tuple(atoms), tuple(nbrs), len(frames))
+    if len(floor):
+        nbrs = [max(a, b) for a, b in zip(nbrs, floor, strict=True)]
+    return Layout(tuple(round_up(int(n), multiple=ATOM_BLOCK) for n in atoms), tuple(nbrs), n_frame)
 
 
 def neighbor_capacity(most: int, sel: int | None) -> int:

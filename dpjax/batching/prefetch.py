@@ -112,3 +112,31 @@ class Prefetcher(Generic[T]):
         with self._changed:
             self._changed.wait_for(lambda: self._closed or len(self._ready) < self._depth)
             return not self._closed
+
+
+class OnDemand(Generic[T]):
+    """A :class:`Prefetcher` without a thread: each item is made when it is asked for."""
+
+    def __init__(self, producer: Callable[[], T], snapshot: Callable[[], Any] | None = None):
+        self._producer = producer
+        self._snapshot = snapshot or (lambda: None)
+        self.state = self._snapshot()
+
+    def next(self) -> T:
+        """The next item."""
+        item = self._producer()
+        self.state = self._snapshot()
+        return item
+
+    def __enter__(self) -> OnDemand[T]:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to stop."""
+
+
+def prefetcher(
+    producer: Callable[[], T], depth: int, snapshot: Callable[[], Any] | None = None
+) -> Prefetcher[T] | OnDemand[T]:
+    """A :class:`Prefetcher` of the given depth; depth 0 makes each item when it is needed."""
+    return Prefetcher(producer, depth, snapshot) if depth else OnDemand(producer, snapshot)

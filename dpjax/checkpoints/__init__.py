@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from dpjax.checkpoints.store import CheckpointStore, is_checkpoint, load_checkpoint
+from dpjax.checkpoints.store import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
 
-__all__ = ["CheckpointStore", "is_checkpoint", "load_checkpoint"]
+__all__ = ["POINTER", "CheckpointStore", "is_checkpoint", "load_checkpoint"]

@@ -1,0 +1,142 @@
+"""Potentials from files and back: ``load``, ``build``, ``save``."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
+from dpjax.config import ModelConfig, parse_model
+from dpjax.errors import ModelError
+from dpjax.formats import read_model_tree, write_model_tree
+from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
+from dpjax.interfaces.potential import Potential
+from dpjax.interop import read_model, write_model
+from dpjax.models import build_model, init_variables
+from dpjax.nn.precision import dtype_of
+
+
+def build(model_section: dict, seed: int = 0) -> Potential:
+    """A fresh potential from the ``model`` section of an input.
+
+    Args:
+        model_section: as in a DeePMD-kit input; ``sel`` must be numbers.
+        seed: of the initial parameters, unless the descriptor and fitting sections give their own.
+
+    Raises:
+        ConfigError: the section is not valid.
+    """
+    config = parse_model(model_section)
+    with jax.enable_x64(True):
+        variables = jax.tree.map(np.asarray, init_variables(build_model(config), seed))
+    return Potential(config, variables, conventions="corrected")
+
+
+def load(
+    path: str | os.PathLike,
+    *,
+    device: jax.Device | None = None,
+    dtype: str | None = None,
+    head: str | None = None,
+    conventions: str | None = None,
+) -> Potential:
+    """A potential from a file.
+
+    Args:
+        path: DeePMD-kit model (``.dp``, ``.yaml``), a checkpoint folder, or a training's output folder (its newest checkpoint).
+        device: where to evaluate; None: JAX's default device.
+        dtype: evaluate all networks in this precision (``float32``, ``float64``, ...) instead of the model's own.
+        head: branch of a multi-task model.
+        conventions: ``"reference"`` or ``"corrected"``; default: as stored, else ``"reference"`` for DeePMD-kit's files.
+
+    Raises:
+        ModelError: the file is missing, damaged, or holds a model this version does not have.
+    """
+    path = Path(path)
+    if head is not None:
+        raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
+    config, variables, stored = _read(path)
+    if dtype is not None:
+        config, variables = in_precision(config, variables, dtype)
+    return Potential(config, variables, conventions=conventions or stored, device=device)
+
+
+def _read(path: Path) -> tuple[ModelConfig, dict, str]:
+    if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES and not path.is_dir():
+        return *_located(path, lambda: read_model(read_model_tree(path))), "reference"
+    if path.is_dir():
+        return read_checkpoint(path)
+    if not path.exists():
+        raise ModelError(f"{path}: no such file or folder")
+    known = ", ".join(HDF5_SUFFIXES + YAML_SUFFIXES)
+    raise ModelError(f"{path}: not a model this version reads; expected a file ending in {known} or a checkpoint folder")
+
+
+def _located(path: Path, read: Callable):
+    """The message of a damaged or foreign model always starts with its file."""
+    try:
+        return read()
+    except (ModelError, KeyError, TypeError) as error:
+        text = str(error) if isinstance(error, ModelError) else f"the model tree lacks or misuses {error}"
+        raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from error
+
+
+def read_checkpoint(path: Path) -> tuple[ModelConfig, dict, str]:
+    """Model configuration, variables and conventions of a checkpoint, or of the newest one in a training's output folder.
+
+    Raises:
+        ModelError: there is no checkpoint, or it is damaged.
+    """
+    arrays, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
+    variables = {"params": arrays["params"], "stats": arrays["stats"]}
+    return parse_model(meta["config"]["model"]), variables, meta["conventions"]
+
+
+def newest_checkpoint(path: Path) -> tuple[dict, dict]:
+    """Arrays and description of the newest intact checkpoint in a folder, whatever its prefix.
+
+    Raises:
+        ModelError: the folder has no file ``checkpoint`` or no checkpoint.
+    """
+    pointer = path / POINTER
+    if not pointer.is_file():
+        raise ModelError(
+            f"{path}: found no file {POINTER!r} that names the newest checkpoint, so this is no training output. Give a "
+            "checkpoint folder (model.ckpt-<step>), the output folder of a training, or a .dp or .yaml file."
+        )
+    prefix = pointer.read_text().strip().rpartition("-")[0]
+    return CheckpointStore(path, prefix, keep=0).restore()
+
+
+def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[ModelConfig, dict]:
+    """The same model with all its networks in another precision; biases stay float64."""
+    dtype = dtype_of(precision)
+    raw = {**config.raw}
+    for part in ("descriptor", "fitting_net"):
+        raw[part] = {**raw[part], "precision": precision}
+    changed = dataclasses.replace(
+        config,
+        descriptor=dataclasses.replace(config.descriptor, precision=precision),
+        fitting_net=dataclasses.replace(config.fitting_net, precision=precision),
+        raw=raw,
+    )
+    params = jax.tree.map(lambda x: np.asarray(x).astype(dtype), variables["params"])
+    stats = variables["stats"]
+    descriptor = jax.tree.map(lambda x: np.asarray(x).astype(dtype), stats["descriptor"])
+    return changed, {"params": params, "stats": {**stats, "descriptor": descriptor}}
+
+
+def save(potential: Potential, path: str | os.PathLike) -> None:
+    """Write a model file that DeePMD-kit reads (``.dp`` or ``.yaml``).
+
+    Raises:
+        ModelError: the name ends in something else.
+        OutputError: the file cannot be written.
+    """
+    tree = write_model(potential.config, jax.device_get(potential.variables))
+    write_model_tree(path, tree)

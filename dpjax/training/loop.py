@@ -1,0 +1,171 @@
+"""The training loop: feeds batches, reports, validates, saves.  All mathematics is in the jitted step."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from dpjax.batching.prefetch import prefetcher
+from dpjax.checkpoints import CheckpointStore
+from dpjax.errors import NonFiniteError
+from dpjax.training.lcurve import LearningCurve
+from dpjax.training.progress import Progress
+from dpjax.train_state import TrainState, to_arrays
+from dpjax.training.setup import DataSide, TrainingSetup
+from dpjax.training.step import LabelledBatch, count_programs, loss_of, make_eval_step, make_train_step
+
+log = logging.getLogger(__name__)
+
+Row = dict[str, float]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a finished training leaves behind."""
+
+    metrics: Row  # last row of the learning curve, names as in lcurve.out
+    checkpoint: Path | None  # newest checkpoint
+    steps: int  # updates done, all runs together
+    seconds: float  # of this run, statistics and compilation included
+    programs: int  # compiled for the steps of this run
+
+
+@dataclass
+class Loop:
+    """One run from ``state`` to the last step."""
+
+    setup: TrainingSetup
+    state: TrainState
+    store: CheckpointStore
+    curve: LearningCurve | None
+    progress: Progress
+    sampler_state: dict[str, Any]
+
+    def __post_init__(self):
+        config, setup = self.setup.config, self.setup
+        loss_fn = loss_of(setup.model, setup.loss, setup.needs_force, config.dpjax.block_size)
+        self.train_step = make_train_step(loss_fn, setup.tx, setup.schedule)
+        self.eval_step = make_eval_step(loss_fn, setup.schedule)
+        self.stats = jax.device_put(setup.variables["stats"])
+        self._validation = None if setup.validation is None else _validation_batches(setup)
+        self._sums: Row = {}
+        self._summed = 0
+
+    def run(self) -> Row:
+        """Train to the last step; returns the last row of the learning curve.
+
+        Raises:
+            NonFiniteError: the loss became NaN or infinite; checkpoints saved before stay.
+        """
+        first, last = int(self.state.step), self.setup.num_steps
+        row: Row = {}
+        side = self.setup.training
+        with prefetcher(_producer(side), self.setup.config.dpjax.prefetch, side.sampler.state) as batches:
+            for step in range(first, last):
+                data = batches.next()
+                self.sampler_state = batches.state
+                self.state, metrics = self.train_step(self.state, self.stats, data)
+                self._accumulate(metrics)
+                self.progress.advance(step + 1)
+                if self._displays(step):
+                    row = self._report(step, metrics)
+                if (step + 1) % self.setup.config.training.save_freq == 0 and step + 1 != last:
+                    self.save(step + 1)
+        self.save(last)
+        return row
+
+    def _displays(self, step: int) -> bool:
+        return step == 0 or (step + 1) % self.setup.config.training.disp_freq == 0 or step + 1 == self.setup.num_steps
+
+    def _accumulate(self, metrics) -> None:
+        if not self.setup.config.training.disp_avg:
+            return
+        self._sums = {k: self._sums.get(k, 0.0) + v for k, v in metrics.items()}
+        self._summed += 1
+
+    def _training_row(self, metrics) -> Row:
+        """Errors of the last batch, or with ``disp_avg`` their mean since the last line."""
+        if self.setup.config.training.disp_avg:
+            metrics = {k: v / self._summed for k, v in self._sums.items()}
+            self._sums, self._summed = {}, 0
+        return {k: float(v) for k, v in jax.device_get(metrics).items()}
+
+    def _report(self, step: int, metrics) -> Row:
+        training = self._training_row(metrics)
+        self._check_finite(training["loss"], step)
+        training = printed(training)
+        validation = None if self._validation is None else self._validate(step)
+        rate = float(self.setup.schedule(step))
+        if self.curve is not None:
+            self.curve.write(step + 1, training, validation, rate)
+        self.progress.report(step + 1, training, validation, rate)
+        row = {f"{k}_trn": v for k, v in training.items()} | {"lr": rate}
+        return row | {f"{k}_val": v for k, v in (validation or {}).items()}
+
+    def _check_finite(self, loss: float, step: int) -> None:
+        if math.isfinite(loss):
+            return
+        newest = self.store.latest_step()
+        kept = f"the checkpoint of step {newest} is intact" if newest is not None else "no checkpoint had been written yet"
+        raise NonFiniteError(
+            f"the loss is {loss} at step {step + 1}; {kept}. Usual causes: a learning rate that is too high (learning_rate/start_lr), "
+            "a frame with absurd labels, or atoms that nearly overlap. Lower the rate or remove the frame, then --restart."
+        )
+
+    def _validate(self, step: int) -> Row:
+        """Errors on the next validation batches, averaged with the number of atoms as weight."""
+        rows, weights = [], []
+        for data in next(self._validation):
+            metrics = self.eval_step(self.state.params, self.stats, data, step)
+            rows.append(printed({k: float(v) for k, v in jax.device_get(metrics).items()}))
+            weights.append(float(np.sum(data.batch.natoms)))
+        return {k: float(np.average([r[k] for r in rows], weights=weights)) for k in rows[0]}
+
+    def save(self, step: int) -> Path:
+        """Write the checkpoint of the state after ``step`` updates."""
+        arrays = jax.device_get(to_arrays(self.state)) | {"stats": self.setup.variables["stats"]}
+        if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(arrays["params"])):
+            raise NonFiniteError(
+                f"parameters are not finite after step {step}; nothing was saved over the earlier checkpoints. Lower "
+                "learning_rate/start_lr or look for a frame with absurd labels, then --restart."
+            )
+        meta = {"config": self.setup.config.raw, "sampler": self.sampler_state, "seed": self.setup.seed, "conventions": "corrected"}
+        return self.store.save(step, arrays, meta)
+
+    @property
+    def programs(self) -> int:
+        """Programs compiled so far for training and validation steps."""
+        return count_programs(self.train_step, self.eval_step)
+
+
+def printed(metrics: Row) -> Row:
+    """Metrics that belong into the learning curve."""
+    return {k: v for k, v in metrics.items() if k != "loss" and not k.startswith("l2_")}
+
+
+def _producer(side: DataSide) -> Callable[[], LabelledBatch]:
+    """Makes the next batch of the training data and sends it to the device."""
+    sizes = dict(zip(side.sampler.kept, side.sampler.batch_sizes, strict=True))
+
+    def produce() -> LabelledBatch:
+        system, frames = side.sampler.next()
+        with jax.enable_x64(True):  # the setting belongs to a thread
+            return jax.device_put(side.source.batch(system, frames, sizes[system]))
+
+    return produce
+
+
+def _validation_batches(setup: TrainingSetup) -> Iterator[list[LabelledBatch]]:
+    side, number = setup.validation, setup.config.training.validation_data.numb_btch
+    sizes = dict(zip(side.sampler.kept, side.sampler.batch_sizes, strict=True))
+    while True:
+        drawn = [side.sampler.next() for _ in range(number)]
+        yield [side.source.batch(system, frames, sizes[system]) for system, frames in drawn]
+

@@ -1,0 +1,148 @@
+"""One training from its input to its last checkpoint: output folder, restart, reports."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from dpjax.checkpoints import CheckpointStore, is_checkpoint, load_checkpoint
+from dpjax.config import Config, ModelConfig, load, parse_model
+from dpjax.errors import ConfigError, ModelError, OutputError
+from dpjax.train_state import TrainState, from_arrays
+from dpjax.training.lcurve import LearningCurve
+from dpjax.training.loop import Loop, TrainResult
+from dpjax.training.progress import Progress
+from dpjax.training.setup import TrainingSetup, prepare
+from dpjax.training.step import parameter_count
+
+log = logging.getLogger(__name__)
+
+Initial = tuple[ModelConfig, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a restart continues from."""
+
+    arrays: dict[str, Any]
+    meta: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.arrays["step"])
+
+    @property
+    def initial(self) -> Initial:
+        """Configuration and variables of the saved model."""
+        return parse_model(self.meta["config"]["model"]), {"params": self.arrays["params"], "stats": self.arrays["stats"]}
+
+
+def run(
+    source: dict | str | os.PathLike,
+    output: Path,
+    *,
+    restart: bool | str | os.PathLike | None = None,
+    initial: Initial | None = None,
+) -> TrainResult:
+    """Train; arguments and errors as for :func:`dpjax.interfaces.train.train`, ``initial`` being the model to start from."""
+    start = time.perf_counter()
+    if restart and initial is not None:
+        raise ConfigError("restart and init_model exclude each other: a restart continues with its own parameters")
+    config = load(source)
+    store = CheckpointStore(output, config.training.save_ckpt, config.training.max_ckpt_keep)
+    writable(output)
+    with jax.enable_x64(True):
+        saved = read_saved(store, restart)
+        setup = prepare(config, saved.initial if saved else initial, saved.meta["seed"] if saved else None)
+        write_normalized(setup.config, output)
+        loop = _loop(setup, store, saved, output)
+        log.info("training: %s", summary(setup))
+        row = loop.run()
+        seconds = time.perf_counter() - start
+        log.info("finished %d steps in %.1f s, %d compiled programs", setup.num_steps, seconds, loop.programs)
+        newest = store.latest_step()
+        return TrainResult(row, None if newest is None else store.path(newest), setup.num_steps, seconds, loop.programs)
+
+
+def writable(output: Path) -> None:
+    """Make the output folder and check at once that it can be written.
+
+    Raises:
+        OutputError: it cannot.
+    """
+    probe = output / ".dpjax-probe"
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        probe.write_text("")
+        probe.unlink()
+    except OSError as error:
+        raise OutputError(f"{output}: cannot write into the output folder ({error}). Choose another with --output.") from error
+
+
+def read_saved(store: CheckpointStore, restart: bool | str | os.PathLike | None) -> Saved | None:
+    """The checkpoint to continue from, if one is asked for.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+    """
+    if not restart:
+        return None
+    if restart is True:
+        return Saved(*store.restore())
+    if not is_checkpoint(restart):
+        raise ModelError(f"{restart}: not a checkpoint; expected a folder such as {store.prefix}-1000")
+    return Saved(*load_checkpoint(restart))
+
+
+def write_normalized(config: Config, output: Path) -> None:
+    """``out.json``: the input with every default filled in, ``sel`` resolved."""
+    (output / "out.json").write_text(json.dumps(config.raw, indent=2) + "\n")
+
+
+def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, output: Path) -> Loop:
+    state = TrainState.create(jax.tree.map(jax.numpy.array, setup.variables["params"]), setup.tx)
+    if saved is not None:
+        state = _continued(setup, state, saved)
+    first = int(state.step)
+    training = setup.config.training
+    curve = LearningCurve(output / training.disp_file, restart_step=first if saved else None) if training.disp_training else None
+    progress = Progress(setup.num_steps, first=first, mode=setup.config.dpjax.progress)
+    return Loop(setup, state, store, curve, progress, setup.training.sampler.state())
+
+
+def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainState:
+    """State and data position of a checkpoint.
+
+    Raises:
+        ConfigError: the input has another optimizer or model than the checkpoint.
+    """
+    try:
+        state = from_arrays(saved.arrays, state)
+    except ValueError as error:
+        raise ConfigError(f"restart: {error}. Restart with the input that the checkpoint was made with, or use --init-model.") from error
+    if not setup.training.sampler.restore(saved.meta["sampler"]):
+        log.warning("the training data or its batch sizes changed since the checkpoint: frames are drawn anew from step %d on", saved.step)
+    if setup.validation is not None:
+        shown = 1 + saved.step // setup.config.training.disp_freq
+        setup.validation.sampler.seek(shown * setup.config.training.validation_data.numb_btch)
+    log.info("restart from step %d", saved.step)
+    return state
+
+
+def summary(setup: TrainingSetup) -> str:
+    """One line that says what is trained on what."""
+    systems = setup.training.systems
+    frames = sum(s.n_frame for s in systems)
+    devices = ", ".join(sorted({f"{d.platform} ({d.device_kind})" for d in jax.devices()}))
+    params = parameter_count(setup.variables["params"])
+    return (
+        f"{params} parameters, {len(systems)} systems with {frames} frames, batch sizes {sorted(set(setup.training.sampler.batch_sizes))}, "
+        f"{setup.num_steps} steps, seed {setup.seed}, on {devices}"
+    )

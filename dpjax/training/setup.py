@@ -1,0 +1,226 @@
+"""Everything a training needs, built from its configuration: data, model, statistics, loss, optimizer, schedule."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+from flax import linen as nn
+
+from dpjax import losses, optimizers, schedules
+from dpjax.config import Config, DataConfig, ModelConfig
+from dpjax.data import Sampler, System, energy_requirements, load_systems
+from dpjax.errors import ConfigError
+from dpjax.fittings.ener import layer_owners, trainable_layers
+from dpjax.models import build_model, init_variables
+from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
+from dpjax.training import preparation
+from dpjax.training.source import BatchSource, ModelNeeds
+from dpjax.training.stat_file import load_statistics, save_statistics, statistics_key
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DataSide:
+    """Systems with their sampler and packer."""
+
+    systems: Sequence[System]
+    sampler: Sampler
+    source: BatchSource
+
+
+@dataclass(frozen=True)
+class TrainingSetup:
+    """A training before its first step."""
+
+    config: Config  # with ``sel`` resolved
+    model: nn.Module
+    variables: dict[str, Any]
+    training: DataSide
+    validation: DataSide | None
+    loss: Callable
+    needs_force: bool
+    tx: optax.GradientTransformation
+    schedule: Callable
+    num_steps: int
+    seed: int
+
+
+def prepare(config: Config, initial: tuple[ModelConfig, dict] | None = None, seed: int | None = None) -> TrainingSetup:
+    """Read the data and build all parts.
+
+    Args:
+        config: the whole input.
+        initial: configuration and variables to start from instead of fresh ones (``--init-model``, a checkpoint).
+        seed: seed of a run that is continued; else the input's, else a random one.
+
+    Raises:
+        DataError, ConfigError: as their packages say.
+    """
+    seed = next(s for s in (seed, config.training.seed, secrets.randbelow(2**31)) if s is not None)
+    labels = losses.required_labels(config.loss)
+    systems = open_systems(config.training.training_data, config.model, labels)
+    sampler = Sampler(systems, config.training.training_data, seed)
+    config = resolve_sel(config, systems, initial)
+    training = _data_side(config, systems, sampler, labels)
+    model = build_model(config.model)
+    if initial is None:
+        variables = fresh_variables(config, model, training, seed)
+    else:
+        variables = adopted_variables(config.model, model, initial)
+    num_steps = config.training.numb_steps
+    if num_steps is None:
+        num_steps = sampler.steps_of_epochs(config.training.numb_epoch)
+    schedule = schedules.from_config(config.learning_rate, num_steps)
+    flags = trainable_labels(config.model, variables["params"])
+    return TrainingSetup(
+        config=config,
+        model=model,
+        variables=variables,
+        training=training,
+        validation=_validation_side(config, labels, seed),
+        loss=losses.from_config(config.loss, start_lr=config.learning_rate.start_lr),
+        needs_force=bool({"force", "virial"} & set(labels)),
+        tx=build_optimizer(config, schedule, flags),
+        schedule=schedule,
+        num_steps=num_steps,
+        seed=seed,
+    )
+
+
+def build_optimizer(config: Config, schedule: Callable, trainable: Any) -> optax.GradientTransformation:
+    """Clipping, optimizer and learning rate for the trained parameters; frozen ones are left alone."""
+    clip = optimizers.clip_by_global_norm(config.training.gradient_max_norm or 0.0)
+    tx = optax.chain(clip, optimizers.from_config(config.optimizer, schedule))
+    return tx if all(jax.tree.leaves(trainable)) else optimizers.freeze(tx, trainable)
+
+
+def open_systems(data: DataConfig, model: ModelConfig, labels: Sequence[str]) -> list[System]:
+    """The systems of a data section with the labels of the loss and the inputs of the model."""
+    fitting = model.fitting_net
+    specs = energy_requirements(
+        labels,
+        numb_fparam=fitting.numb_fparam,
+        numb_aparam=fitting.numb_aparam,
+        default_fparam=fitting.default_fparam,
+    )
+    return load_systems(data, model.type_map, specs, required_somewhere=labels)
+
+
+def model_needs(model: ModelConfig) -> ModelNeeds:
+    """What packing must know of the model."""
+    fitting, n_type = model.fitting_net, len(model.type_map)
+    return ModelNeeds(
+        n_type=n_type,
+        n_section=n_type,
+        rcut=model.descriptor.rcut,
+        sel=model.descriptor.sel,
+        fparam=fitting.numb_fparam > 0,
+        aparam=fitting.numb_aparam > 0,
+    )
+
+
+def _data_side(config: Config, systems: Sequence[System], sampler: Sampler, labels: Sequence[str]) -> DataSide:
+    needs = model_needs(config.model)
+    cache = NeighborCache(systems, needs.rcut, needs.n_type, config.dpjax.neighbor_cache)
+    return DataSide(systems, sampler, BatchSource(systems, cache, needs, tuple(labels)))
+
+
+def _validation_side(config: Config, labels: Sequence[str], seed: int) -> DataSide | None:
+    data = config.training.validation_data
+    if data is None:
+        return None
+    systems = open_systems(data, config.model, labels)
+    return _data_side(config, systems, Sampler(systems, data, seed, "training.validation_data"), labels)
+
+
+def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelConfig, dict] | None) -> Config:
+    """Replace ``sel: auto`` by numbers: those of the model that is continued, else counted in the training data."""
+    descriptor = config.model.descriptor
+    if not isinstance(descriptor.sel, str):
+        return config
+    if initial is not None:
+        sel = initial[0].descriptor.sel
+    else:
+        stat = neighbor_stat(systems, descriptor.rcut, config.model.type_map)
+        sel = tuple(suggest_sel(stat, descriptor.sel))
+        log.info("sel: %s is %s for this data (rcut %g angstrom)", descriptor.sel, list(sel), descriptor.rcut)
+    raw = {**config.raw, "model": {**config.raw["model"], "descriptor": {**config.raw["model"]["descriptor"], "sel": list(sel)}}}
+    model = replace(config.model, descriptor=replace(descriptor, sel=sel), raw=raw["model"])
+    return replace(config, model=model, raw=raw)
+
+
+def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int) -> dict[str, Any]:
+    """New parameters and the statistics of the training data, from ``stat_file`` where it has them."""
+    variables = init_variables(model, seed)
+    stats = jax.tree.map(np.asarray, variables["stats"])
+    key = statistics_key(config.model)
+    computed = load_statistics(config.training.stat_file, key)
+    if computed is None:
+        drawn = preparation.sampled_frames(data.sampler, data.systems, config.model.data_stat_nbatch, seed)
+        computed = {
+            **preparation.environment_statistics(config.model, data.systems, data.source.neighbors, drawn),
+            **preparation.bias_statistics(config.model, data.systems),
+            **preparation.parameter_statistics(config.model, data.systems, drawn),
+        }
+        save_statistics(config.training.stat_file, key, computed)
+    placed = {
+        "descriptor": {**stats["descriptor"], **_take(computed, stats["descriptor"])},
+        "fitting_net": {**stats["fitting_net"], **_take(computed, stats["fitting_net"])},
+        **{name: computed[name] for name in ("out_bias", "out_std")},
+    }
+    return {"params": variables["params"], "stats": placed}
+
+
+def _take(computed: dict[str, np.ndarray], like: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: computed[name].astype(value.dtype) for name, value in like.items() if name in computed}
+
+
+def adopted_variables(config: ModelConfig, model: nn.Module, initial: tuple[ModelConfig, dict]) -> dict[str, Any]:
+    """Variables of another run, checked against the model of this input.
+
+    Raises:
+        ConfigError: other types, or parameters of other names or shapes.
+    """
+    theirs, variables = initial
+    if theirs.type_map != config.type_map:
+        raise ConfigError(
+            f"model/type_map: found {list(config.type_map)}, but the model to start from has {list(theirs.type_map)}. "
+            "Use the same elements in the same order."
+        )
+    expected = _shapes(jax.eval_shape(lambda: init_variables(model)))
+    given = _shapes(variables)
+    wrong = sorted(set(expected.items()) ^ set(given.items()))
+    if wrong:
+        name = wrong[0][0]
+        raise ConfigError(
+            f"model: {name} has shape {given.get(name, 'none')} in the model to start from, but this input needs "
+            f"{expected.get(name, 'none')}. Copy the model section of that model, or start without it."
+        )
+    dtypes = jax.tree.map(lambda x: x.dtype, jax.eval_shape(lambda: init_variables(model)))
+    return jax.tree.map(lambda x, dtype: np.asarray(x).astype(dtype), variables, dtypes)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): np.shape(leaf) for path, leaf in leaves}
+
+
+def trainable_labels(config: ModelConfig, params: dict) -> dict:
+    """True for every parameter that is trained, in the structure of ``params``; follows the ``trainable`` keys."""
+    per_layer = trainable_layers(config.fitting_net)
+    owners = layer_owners(config.fitting_net)
+    flags = {f"layers_{i}": flag for i, flag in enumerate(per_layer) if owners[i] == i}
+    fitting = {
+        net: {layer: jax.tree.map(lambda _, flag=flags[layer]: flag, leaves) for layer, leaves in layers.items()}
+        for net, layers in params["fitting_net"].items()
+    }
+    descriptor = jax.tree.map(lambda _: config.descriptor.trainable, params["descriptor"])
+    return {"descriptor": descriptor, "fitting_net": fitting}

@@ -1,0 +1,99 @@
+"""From frame numbers to labelled batches: labels, neighbours and padding, on the host."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pack_atoms
+from dpjax.data import System
+from dpjax.neighbors import NeighborCache
+from dpjax.training.step import LabelledBatch
+
+
+@dataclass(frozen=True)
+class ModelNeeds:
+    """What packing must know of a model."""
+
+    n_type: int
+    n_section: int
+    rcut: float  # angstrom
+    sel: tuple[int, ...]  # per section
+    fparam: bool = False
+    aparam: bool = False
+
+
+@dataclass
+class BatchSource:
+    """Packs frames of systems into batches whose sizes come from a coarse ladder.
+
+    Neighbour capacities start at what the first frames need and only grow, so a long run settles on few programs.
+    """
+
+    systems: Sequence[System]
+    neighbors: NeighborCache
+    needs: ModelNeeds
+    labels: tuple[str, ...]
+    capacity: np.ndarray = field(init=False)
+
+    def __post_init__(self):
+        self.capacity = np.zeros(self.needs.n_section, dtype=int)
+
+    def frames(self, system: int, indices: Sequence[int]) -> list[Frame]:
+        """Frames of one system with their neighbours and parameters."""
+        source, needs = self.systems[system], self.needs
+        wanted = ["coord", *(["fparam"] if needs.fparam else []), *(["aparam"] if needs.aparam else [])]
+        arrays = source.arrays(indices, wanted)
+        return [
+            Frame(
+                coord=arrays["coord"][k],
+                atype=source.frame_types(i),
+                table=self.neighbors.table(system, int(i)),
+                cell=source.cell(int(i)),
+                fparam=arrays["fparam"][k] if needs.fparam else None,
+                aparam=arrays["aparam"][k] if needs.aparam else None,
+            )
+            for k, i in enumerate(indices)
+        ]
+
+    def batch(self, system: int, indices: Sequence[int], n_frame: int | None = None) -> LabelledBatch:
+        """The labelled batch of some frames of one system.
+
+        Args:
+            system: position in ``systems``.
+            indices: frame numbers.
+            n_frame: size to pad to, so that the last short batch of a pass needs no program of its own.
+        """
+        frames = self.frames(system, indices)
+        layout = self._layout(system, frames, n_frame or len(frames))
+        batch, places = pack(frames, layout)
+        label = self._labels(system, indices, np.concatenate(places), layout)
+        find = {name: np.float64(self.systems[system].found[name]) for name in self.labels}
+        return LabelledBatch(batch, label, find)
+
+    def _layout(self, system: int, frames: Sequence[Frame], n_frame: int) -> Layout:
+        types = np.concatenate([f.atype for f in frames])
+        if self.needs.n_section == 1:
+            atoms = np.array([np.sum(types >= 0)])
+        else:
+            atoms = np.bincount(types[types >= 0], minlength=self.needs.n_section)
+        if not self.systems[system].mixed:  # every frame has the same composition
+            atoms = atoms // len(frames) * n_frame
+        most = most_neighbors(frames, self.needs.n_section)
+        layout = make_layout(atoms, most, n_frame, self.needs.sel, self.capacity)
+        self.capacity = np.asarray(layout.nbrs)
+        return layout
+
+    def _labels(self, system: int, indices: Sequence[int], places: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
+        arrays = self.systems[system].arrays(indices, self.labels)
+        return {name: _padded(values, places, layout) for name, values in arrays.items()}
+
+
+def _padded(values: np.ndarray, places: np.ndarray, layout: Layout) -> np.ndarray:
+    """Labels on the batch's axes: (f, n, k) per atom becomes (n_atom, k), (f, k) per frame becomes (n_frame, k)."""
+    if values.ndim == 3:
+        return pack_atoms(values.reshape(-1, values.shape[2]), places, layout.n_atom)
+    padding = np.zeros((layout.frames - len(values), values.shape[1]), values.dtype)
+    return np.concatenate([values, padding])

@@ -1,0 +1,76 @@
+"""``stat_file``: statistics of the training data kept for the next run.
+
+A name ending in ``.h5`` or ``.hdf5`` is one HDF5 file, any other a folder with one such file for each kind of model.  Entries are
+found again by what they depend on: types, cut-offs, ``sel``, exclusions, presets.  As in the input language, the data itself is not
+part of that key: give another ``stat_file`` for other data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from dpjax.config import ModelConfig
+from dpjax.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+def statistics_key(model: ModelConfig) -> str:
+    """Name of the entry for this model's statistics: a digest of the settings they depend on."""
+    descriptor, fitting = model.descriptor, model.fitting_net
+    settings = {
+        "type_map": model.type_map,
+        "descriptor": type(descriptor).__name__,
+        "view": (descriptor.rcut, descriptor.rcut_smth, descriptor.sel, descriptor.env_protection, descriptor.set_davg_zero),
+        "exclusions": (descriptor.exclude_types, model.pair_exclude_types, model.atom_exclude_types),
+        "preset": (fitting.atom_ener, model.preset_out_bias, fitting.rcond),
+        "parameters": (fitting.numb_fparam, fitting.numb_aparam, model.data_stat_protect),
+    }
+    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _location(stat_file: str, key: str) -> Path:
+    path = Path(stat_file)
+    return path if path.suffix in (".h5", ".hdf5") else path / f"statistics-{key}.h5"
+
+
+def load_statistics(stat_file: str | None, key: str) -> dict[str, np.ndarray] | None:
+    """Statistics saved earlier for this kind of model, or None.
+
+    Raises:
+        DataError: the file is there but damaged.
+    """
+    if stat_file is None or not _location(stat_file, key).exists():
+        return None
+    path = _location(stat_file, key)
+    try:
+        with h5py.File(path, "r") as file:
+            if key not in file:
+                return None
+            values = {name: data[()] for name, data in file[key].items()}
+    except OSError as error:
+        raise DataError(f"training/stat_file: {path} is not a readable HDF5 file ({error}). Delete it to compute it anew.") from error
+    log.info("statistics of the data: read from %s", path)
+    return values
+
+
+def save_statistics(stat_file: str | None, key: str, values: dict[str, np.ndarray]) -> None:
+    """Keep statistics for the next run; a folder that cannot be written costs a warning, not the run."""
+    if stat_file is None:
+        return
+    path = _location(stat_file, key)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(path, "a") as file:
+            group = file.require_group(key)
+            for name, value in values.items():
+                if name not in group:
+                    group.create_dataset(name, data=value)
+    except OSError as error:
+        log.warning("training/stat_file: %s cannot be written (%s); the next run will compute the statistics again", path, error)
