@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,10 @@ def run(
         saved = read_saved(store, restart)
         setup = prepare(config, saved.initial if saved else initial, saved.meta["seed"] if saved else None)
         write_normalized(setup.config, output)
-        loop = _loop(setup, store, saved, output)
         log.info("training: %s", summary(setup))
-        row = loop.run()
+        with ExitStack() as stack:
+            loop = _loop(setup, store, saved, output, stack)
+            row = loop.run()
         seconds = time.perf_counter() - start
         log.info("finished %d steps in %.1f s, %d compiled programs", setup.num_steps, seconds, loop.programs)
         newest = store.latest_step()
@@ -106,14 +108,17 @@ def write_normalized(config: Config, output: Path) -> None:
     (output / "out.json").write_text(json.dumps(config.raw, indent=2) + "\n")
 
 
-def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, output: Path) -> Loop:
+def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, output: Path, stack: ExitStack) -> Loop:
+    """The loop with its open files, which ``stack`` closes."""
     state = TrainState.create(jax.tree.map(jax.numpy.array, setup.variables["params"]), setup.tx)
     if saved is not None:
         state = _continued(setup, state, saved)
     first = int(state.step)
     training = setup.config.training
-    curve = LearningCurve(output / training.disp_file, restart_step=first if saved else None) if training.disp_training else None
-    progress = Progress(setup.num_steps, first=first, mode=setup.config.dpjax.progress)
+    curve = None
+    if training.disp_training:
+        curve = stack.enter_context(LearningCurve(output / training.disp_file, first if saved else None))
+    progress = stack.enter_context(Progress(setup.config.dpjax.progress, first, setup.num_steps))
     return Loop(setup, state, store, curve, progress, setup.training.sampler.state())
 
 
