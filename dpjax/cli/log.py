@@ -5,6 +5,9 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from dpjax.errors import OutputError
 
@@ -23,24 +26,37 @@ def add_log_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error (as does DPJAX_DEBUG=1)")
 
 
-def configure(level: str, path: str | None = None) -> None:
-    """Sends the ``dpjax`` logger to stderr and to ``path``, in place of what an earlier call set.
+@contextmanager
+def messages(level: str, path: str | None = None) -> Iterator[None]:
+    """Sends the ``dpjax`` logger and warnings to stderr and to ``path`` while the context lasts.
 
     Raises:
         OutputError: the file cannot be written.
     """
     logger = logging.getLogger("dpjax")
-    for handler in [h for h in logger.handlers if getattr(h, "of_dpjax_command", False)]:
-        logger.removeHandler(handler)
-        handler.close()
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)]
     if path is not None:
         handlers.append(_file_handler(path))
+    before = logger.level, logger.propagate
     for handler in handlers:
-        handler.of_dpjax_command = True
         handler.setFormatter(_Plain())
         logger.addHandler(handler)
     logger.setLevel(level)
+    logger.propagate = False  # libraries may have given the root logger a handler of their own
+    try:
+        with warnings.catch_warnings():
+            warnings.showwarning = _log_warning
+            yield
+    finally:
+        logger.level, logger.propagate = before
+        for handler in handlers:
+            logger.removeHandler(handler)
+            handler.close()
+
+
+def _log_warning(message: Warning | str, category: type[Warning], *place: object) -> None:
+    """What dpjax warns of in plain words; the place in its code says nothing to a user."""
+    logging.getLogger("dpjax").warning("%s", message)
 
 
 def _file_handler(path: str) -> logging.Handler:

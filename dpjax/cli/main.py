@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dpjax.cli.log import add_log_options, configure
+from dpjax.cli.log import add_log_options, messages
 from dpjax.errors import DPError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
@@ -75,8 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(command: Command, args: argparse.Namespace) -> int:
     debug = args.debug or os.environ.get("DPJAX_DEBUG", "") not in ("", "0")
     try:
-        configure(args.log_level, args.log_path)
-        return _module(command).run(args) or 0
+        with messages(args.log_level, args.log_path):
+            return _module(command).run(args) or 0
     except DPError as error:
         if debug:
             traceback.print_exc()

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
     print(f"systems: {len(systems)}, frames: {sum(s.n_frame for s in systems)}, cut-off: {args.rcut:g} angstrom")
     print(f"min_nbor_dist: {stat.min_nbor_dist:.6f}")
     print(f"max_nbor_size: {list(stat.max_nbor_size)}")
-    print(f"suggested sel: {list(suggest_sel(stat))}  (10 % more, rounded up to a multiple of 4, as \"auto\")")
+    print(f'suggested sel: {list(suggest_sel(stat))}  (10 % more, rounded up to a multiple of 4, as "auto")')
 
 
 def _names(paths: list) -> list[str]:

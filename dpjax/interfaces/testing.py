@@ -221,14 +221,15 @@ def _compare(pot: Any, system: System, frames: np.ndarray, labels: list[str]) ->
     cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
     out = pot.evaluate(arrays["coord"], types, cell, **{name: arrays[name] for name in inputs})
     _check_finite(system, frames, out)
-    real = types >= 0
+    place = slice(None) if system.mixed else np.argsort(system.order)  # rows of atoms in the order of the files
+    real = (types >= 0)[:, place]
     n_real = real.sum(axis=1)[:, None]
     result: dict[str, Comparison] = {}
     if "energy" in labels:
         result["energy"] = Comparison(arrays["energy"], out["energy"])
         result["energy_per_atom"] = _scaled(result["energy"], 1 / n_real)
     if "force" in labels:
-        result["force"] = Comparison(arrays["force"][real], out["force"][real])
+        result["force"] = Comparison(arrays["force"][:, place][real], out["force"][:, place][real])
     if "virial" in labels and cell is not None:
         result["virial"] = Comparison(arrays["virial"], out["virial"])
         result["virial_per_atom"] = _scaled(result["virial"], 1 / n_real)

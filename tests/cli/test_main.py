@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+import warnings
 
 import pytest
 
@@ -92,6 +94,24 @@ def test_log_file_and_level(tmp_path, failing_command, capsys):
     assert "expected one of ERROR" in capsys.readouterr().err
     assert cli.main([*failing_command(DataError("x")), "--log-path", str(tmp_path / "no" / "log")]) == 1
     assert "cannot write messages" in capsys.readouterr().err
+
+
+def test_messages_go_to_stderr_and_the_file_while_a_command_runs(monkeypatch, tmp_path, capsys):
+    from dpjax.cli import check
+
+    def run(args):
+        logging.getLogger("dpjax.somewhere").info("reading")
+        logging.getLogger("dpjax.somewhere").debug("details")
+        warnings.warn("sel is small", stacklevel=1)
+
+    monkeypatch.setattr(check, "run", run)
+    path = tmp_path / "log"
+    before = logging.getLogger("dpjax").handlers[:], logging.getLogger("dpjax").propagate
+    assert cli.main(["check", "x.json", "-l", str(path)]) == 0
+    assert path.read_text() == capsys.readouterr().err == "reading\nwarning: sel is small\n"
+    assert cli.main(["check", "x.json", "-v", "1"]) == 0
+    assert capsys.readouterr().err == "warning: sel is small\n"
+    assert (logging.getLogger("dpjax").handlers, logging.getLogger("dpjax").propagate) == before
 
 
 def test_help_and_mistakes_load_no_jax():

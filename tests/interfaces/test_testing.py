@@ -127,7 +127,7 @@ def test_model_inputs_are_read_and_passed(tmp_path):
 
 
 def test_details_hold_labels_then_predictions(tmp_path):
-    labels = write_system(tmp_path / "a", types=(0, 0, 1))
+    labels = write_system(tmp_path / "a", types=(1, 0, 1))  # sorted by type inside dpjax, not in the files
     write_system(tmp_path / "b", labels=("energy",), seed=1)
     report = testing.test_model(Zero(energy=0.5), tmp_path)
     files = report.write_details(tmp_path / "out" / "run.1")
