@@ -194,7 +194,7 @@ def energy_bias(
 
 
 def atomic_bias(atype: np.ndarray, values: np.ndarray, n_type: int) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and population spread per type of atomic labels: (n_atoms,), (n_atoms, n_out) -> twice (n_type, n_out); NaN if absent."""
+    """Mean and population spread per type of atomic labels: (n_atoms,), (n_atoms, n_out) -> 2 x (n_type, n_out); absent: NaN."""
     mean, spread = np.full((2, n_type, values.shape[1]), np.nan)
     for t in range(n_type):
         own = values[atype == t]

@@ -30,7 +30,11 @@ class TrainState:
 def to_arrays(state: TrainState) -> dict[str, Any]:
     """The state as a plain tree for a checkpoint: optimizer leaves in order, because their tree type belongs to optax."""
     leaves = jax.tree.leaves(state.opt_state)
-    return {"step": state.step, "params": state.params, "opt_state": {f"{i:05d}": leaf for i, leaf in enumerate(leaves)}}
+    return {
+        "step": state.step,
+        "params": state.params,
+        "opt_state": {f"{i:05d}": leaf for i, leaf in enumerate(leaves)},
+    }
 
 
 def from_arrays(arrays: dict[str, Any], like: TrainState) -> TrainState:

@@ -4,4 +4,15 @@ from dpjax.batching.batch import Batch, Layout
 from dpjax.batching.ladder import round_up
 from dpjax.batching.packing import Frame, choose_layout, make_layout, most_neighbors, pack, pack_atoms, unpack_atoms
 
-__all__ = ["Batch", "Frame", "Layout", "choose_layout", "make_layout", "most_neighbors", "pack", "pack_atoms", "round_up", "unpack_atoms"]
+__all__ = [
+    "Batch",
+    "Frame",
+    "Layout",
+    "choose_layout",
+    "make_layout",
+    "most_neighbors",
+    "pack",
+    "pack_atoms",
+    "round_up",
+    "unpack_atoms",
+]

@@ -87,7 +87,9 @@ def _places(section: np.ndarray, layout: Layout) -> np.ndarray:
     counts = np.bincount(section[order], minlength=len(layout.atoms))
     for t, (have, room) in enumerate(zip(counts, layout.atoms, strict=True)):
         if have > room:
-            raise CapacityError(f"{have} atoms of section {t} do not fit into a batch with {room} places; use a larger layout")
+            raise CapacityError(
+                f"{have} atoms of section {t} do not fit into a batch with {room} places; use a larger layout"
+            )
     starts = np.concatenate([[0], np.cumsum(counts)])[:-1]
     rank = np.arange(len(order)) - np.repeat(starts, counts)
     places = np.full(len(section), -1)

@@ -27,9 +27,7 @@ def may_truncate(nbrs: Sequence[int], sel: Sequence[int]) -> bool:
     return any(have > keep for have, keep in zip(nbrs, sel, strict=True))
 
 
-def sections(
-    disp: jax.Array, count: jax.Array, nbrs: Sequence[int], sel: Sequence[int], rcut: float
-) -> list[Section]:
+def sections(disp: jax.Array, count: jax.Array, nbrs: Sequence[int], sel: Sequence[int], rcut: float) -> list[Section]:
     """Cut a neighbour table into sections by neighbour type and truncate each to ``sel``.
 
     Args:

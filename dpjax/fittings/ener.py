@@ -101,7 +101,11 @@ class EnerFitting(nn.Module):
             parts.append((aparam - mean.value[None]) * inverse.value[None])
         if self.config.dim_case_embd:
             parts.append(jnp.broadcast_to(self.case_embd.value[None], (n_atom, self.config.dim_case_embd)))
-        return jnp.concatenate([p.astype(self.dtype) for p in parts], axis=1) if parts else jnp.zeros((n_atom, 0), self.dtype)
+        return (
+            jnp.concatenate([p.astype(self.dtype) for p in parts], axis=1)
+            if parts
+            else jnp.zeros((n_atom, 0), self.dtype)
+        )
 
     def __call__(
         self, centre: int, descriptor: jax.Array, fparam: jax.Array | None = None, aparam: jax.Array | None = None

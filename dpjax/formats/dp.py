@@ -106,7 +106,9 @@ def write_model_tree(path: str | os.PathLike, tree: Tree) -> None:
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)
-        raise OutputError(f"{path}: cannot write the model ({error}). Choose a writable folder with enough space.") from error
+        raise OutputError(
+            f"{path}: cannot write the model ({error}). Choose a writable folder with enough space."
+        ) from error
 
 
 def _write_hdf5(path: Path, tree: Tree) -> None:

@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 
 
-def displacements(
-    coord: jax.Array, cell: jax.Array, frame: jax.Array, index: jax.Array, shift: jax.Array
-) -> jax.Array:
+def displacements(coord: jax.Array, cell: jax.Array, frame: jax.Array, index: jax.Array, shift: jax.Array) -> jax.Array:
     """Neighbour minus centre for every slot of a neighbour table.
 
     Args:

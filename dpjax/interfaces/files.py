@@ -74,7 +74,9 @@ def _read(path: Path) -> tuple[ModelConfig, dict, str]:
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
     known = ", ".join(HDF5_SUFFIXES + YAML_SUFFIXES)
-    raise ModelError(f"{path}: not a model this version reads; expected a file ending in {known} or a checkpoint folder")
+    raise ModelError(
+        f"{path}: not a model this version reads; expected a file ending in {known} or a checkpoint folder"
+    )
 
 
 def _located(path: Path, read: Callable):

@@ -53,7 +53,9 @@ def _is_nested_rectangular(coord) -> bool:
 def _frames(coord) -> np.ndarray:
     array = np.asarray(coord, dtype=np.float64)
     if array.ndim != 3 or array.shape[-1] != 3:
-        raise DataError(f"coord: found shape {array.shape}, expected (n_frame, n_atom, 3); use coord[None] for one frame")
+        raise DataError(
+            f"coord: found shape {array.shape}, expected (n_frame, n_atom, 3); use coord[None] for one frame"
+        )
     return array
 
 
@@ -76,9 +78,13 @@ def _split_types(atype, coords, n_type: int) -> list[np.ndarray]:
     out = []
     for i, (row, coord) in enumerate(zip(rows, coords, strict=True)):
         if row.shape != (len(coord),) or not np.issubdtype(row.dtype, np.integer):
-            raise DataError(f"atype of frame {i}: found {row.dtype} of shape {row.shape}, expected integers of shape ({len(coord)},)")
+            raise DataError(
+                f"atype of frame {i}: found {row.dtype} of shape {row.shape}, expected integers of shape ({len(coord)},)"
+            )
         if row.size and (row.max() >= n_type or row.min() < -1):
-            raise DataError(f"atype of frame {i}: found types {row.min()}..{row.max()}, expected -1 (placeholder) or 0..{n_type - 1}")
+            raise DataError(
+                f"atype of frame {i}: found types {row.min()}..{row.max()}, expected -1 (placeholder) or 0..{n_type - 1}"
+            )
         out.append(row.astype(np.int32))
     return out
 
@@ -106,10 +112,14 @@ def _split_fparam(fparam, n: int, size: int, default) -> list[np.ndarray | None]
 def _split_aparam(aparam, coords, size: int) -> list[np.ndarray | None]:
     if not size:
         if aparam is not None:
-            raise ModelError("aparam was given but this model has no atomic parameters (numb_aparam is 0); leave it out")
+            raise ModelError(
+                "aparam was given but this model has no atomic parameters (numb_aparam is 0); leave it out"
+            )
         return [None] * len(coords)
     if aparam is None:
         raise ModelError(f"this model needs aparam of shape (n_frame, n_atom, {size})")
     if len(aparam) != len(coords):
         raise DataError(f"aparam: found {len(aparam)} frames, expected {len(coords)} as in coord")
-    return [_array(a, (len(c), size), f"aparam of frame {i}") for i, (a, c) in enumerate(zip(aparam, coords, strict=True))]
+    return [
+        _array(a, (len(c), size), f"aparam of frame {i}") for i, (a, c) in enumerate(zip(aparam, coords, strict=True))
+    ]

@@ -84,8 +84,8 @@ class Potential:
             hessian: not built yet.
 
         Returns:
-            ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV as NumPy arrays; lists of
-            per-frame arrays if frames were given as a list.
+            ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV as NumPy arrays;
+            lists of per-frame arrays if frames were given as a list.
 
         Raises:
             DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types.
@@ -118,7 +118,7 @@ class Potential:
         for t in np.flatnonzero(most > sel):
             self._warned = True
             log.warning(
-                "an atom has %d neighbours of type %s within %g angstrom but sel keeps %d: the farthest are left out, as DeePMD-kit does",
+                "an atom has %d neighbours of type %s within %g angstrom, but sel keeps %d: the farthest are left out",
                 most[t], self.type_map[t], self.rcut, sel[t],
             )  # fmt: skip
 
@@ -128,8 +128,13 @@ class Potential:
         with jax.enable_x64(True):
             for group in _groups(frames):
                 batch, places, layout = self._pack(group, layout)
-                out = jax.device_get(self._program(atomic)(self._placed_variables(), jax.device_put(batch, self.device)))
-                rows += [self._unpack(out, i, own, frame, atomic) for i, (own, frame) in enumerate(zip(places, group, strict=True))]
+                out = jax.device_get(
+                    self._program(atomic)(self._placed_variables(), jax.device_put(batch, self.device))
+                )
+                rows += [
+                    self._unpack(out, i, own, frame, atomic)
+                    for i, (own, frame) in enumerate(zip(places, group, strict=True))
+                ]
         return rows
 
     def _pack(self, group: Sequence[Frame], layout: Layout | None):

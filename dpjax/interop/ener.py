@@ -12,7 +12,16 @@ from dpjax.fittings.ener import layer_owners, trainable_layers
 from dpjax.interop.networks import collection, common_precision, networks_of, read_stack, write_layer
 
 Tree = dict[str, Any]
-_KEYS = ("neuron", "activation_function", "resnet_dt", "numb_fparam", "numb_aparam", "dim_case_embd", "precision", "rcond")
+_KEYS = (
+    "neuron",
+    "activation_function",
+    "resnet_dt",
+    "numb_fparam",
+    "numb_aparam",
+    "dim_case_embd",
+    "precision",
+    "rcond",
+)
 _STATS = ("bias_atom_e", "case_embd", "fparam_avg", "fparam_inv_std", "aparam_avg", "aparam_inv_std")
 
 
@@ -45,7 +54,9 @@ def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     return params, {key: value for key, value in stats.items() if value.size}
 
 
-def write_tree(config: EnerFittingConfig, type_map: tuple[str, ...], dim_descriptor: int, params: Tree, stats: Tree) -> Tree:
+def write_tree(
+    config: EnerFittingConfig, type_map: tuple[str, ...], dim_descriptor: int, params: Tree, stats: Tree
+) -> Tree:
     """The ``Fitting`` tree of our fitting.  Shared layers (``layer_name``) are written out once for each place they are used."""
     n_type, precision = len(type_map), common_precision(config.precision)
     trainable = trainable_layers(config)
@@ -106,4 +117,3 @@ def write_tree(config: EnerFittingConfig, type_map: tuple[str, ...], dim_descrip
         "dim_out": 1,
         "atom_ener": list(config.atom_ener) if any(e is not None for e in config.atom_ener) else None,
     }
-

@@ -26,7 +26,9 @@ def _read_layer(layer: Tree) -> Tree:
     return {ours: np.asarray(variables[theirs]) for ours, theirs in _NAMES.items() if variables.get(theirs) is not None}
 
 
-def write_layer(params: Tree, *, activation_function: str, resnet: bool, precision: str, trainable: bool = True) -> Tree:
+def write_layer(
+    params: Tree, *, activation_function: str, resnet: bool, precision: str, trainable: bool = True
+) -> Tree:
     """The ``Layer`` tree of one dense layer."""
     return {
         "@class": "Layer",
@@ -65,7 +67,9 @@ def networks_of(tree: Tree, n_expected: int, where: str) -> list[Tree]:
     """
     networks = tree["networks"]
     if len(networks) != n_expected or any(n is None for n in networks):
-        raise ModelError(f"{where}: found {len(networks)} networks, expected {n_expected} (one for each type or pair of types)")
+        raise ModelError(
+            f"{where}: found {len(networks)} networks, expected {n_expected} (one for each type or pair of types)"
+        )
     return networks
 
 

@@ -11,7 +11,17 @@ from dpjax.errors import ModelError
 from dpjax.interop.networks import collection, common_precision, networks_of, read_stack, write_layer
 
 Tree = dict[str, Any]
-_KEYS = ("rcut", "rcut_smth", "sel", "neuron", "axis_neuron", "activation_function", "resnet_dt", "type_one_side", "precision")
+_KEYS = (
+    "rcut",
+    "rcut_smth",
+    "sel",
+    "neuron",
+    "axis_neuron",
+    "activation_function",
+    "resnet_dt",
+    "type_one_side",
+    "precision",
+)
 _KEYS += ("trainable", "exclude_types", "env_protection", "set_davg_zero")
 
 
@@ -68,7 +78,10 @@ def write_tree(config: SeE2AConfig, type_map: tuple[str, ...], params: Tree, sta
 
     def network(weights: Tree) -> Tree:
         n_layer = len(config.neuron)
-        layers = [write_layer(weights[f"layers_{i}"], resnet=True, trainable=config.trainable, **common) for i in range(n_layer)]
+        layers = [
+            write_layer(weights[f"layers_{i}"], resnet=True, trainable=config.trainable, **common)
+            for i in range(n_layer)
+        ]
         return {
             "@class": "EmbeddingNetwork",
             "@version": 2,
@@ -103,9 +116,7 @@ def write_tree(config: SeE2AConfig, type_map: tuple[str, ...], params: Tree, sta
         },
         "exclude_types": [list(pair) for pair in config.exclude_types],
         "env_protection": config.env_protection,
-        "@variables": {
-            key: np.repeat(np.asarray(stats[key])[:, None], slots, axis=1) for key in ("davg", "dstd")
-        },
+        "@variables": {key: np.repeat(np.asarray(stats[key])[:, None], slots, axis=1) for key in ("davg", "dstd")},
         "type_map": list(type_map),
         "trainable": config.trainable,
         "type_one_side": config.type_one_side,

@@ -24,7 +24,9 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
     """
     model = tree.get("model", tree)
     if "model_dict" in tree or "descriptor" not in model or "fitting" not in model:
-        raise ModelError(f"model type {model.get('type', 'unknown')!r} is not built yet; this version reads standard single-task models")
+        raise ModelError(
+            f"model type {model.get('type', 'unknown')!r} is not built yet; this version reads standard single-task models"
+        )
     descriptor, fitting = model["descriptor"], model["fitting"]
     descriptor_map = _find(DESCRIPTORS, descriptor.get("type"), "descriptor")
     fitting_map = _find(FITTINGS, fitting.get("type"), "fitting")
@@ -40,7 +42,7 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
     outside = set(fitting.get("exclude_types") or []) - set(section["atom_exclude_types"])
     if outside:
         raise ModelError(
-            f"fitting/exclude_types: types {sorted(outside)} are excluded by the fitting but not by the model (atom_exclude_types); "
+            f"fitting/exclude_types: types {sorted(outside)} are excluded here but not by the model (atom_exclude_types); "
             "such a model cannot be described by an input file"
         )
     d_params, d_stats = descriptor_map.read_variables(descriptor)

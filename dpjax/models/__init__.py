@@ -34,7 +34,9 @@ def build_model(config: ModelConfig) -> nn.Module:
         ConfigError: no ``type_map``, or a model type this version does not have.
     """
     if not config.type_map:
-        raise ConfigError("model/type_map: missing. List the elements in the order of the model's types, as in [\"O\", \"H\"].")
+        raise ConfigError(
+            'model/type_map: missing. List the elements in the order of the model\'s types, as in ["O", "H"].'
+        )
     if config.type not in MODELS:
         raise ConfigError(f"model/type: {config.type!r} is not built yet; this version has: {', '.join(MODELS)}.")
     return MODELS[config.type](config)

@@ -64,7 +64,14 @@ def _block_runner(model, variables, centre, nbrs, with_gradient):
 
     def energies(disp, rows):
         energy = model.apply(
-            variables, centre, nbrs, disp, rows["count"], rows["fparam"], rows["aparam"], method=StandardModel.atom_energy
+            variables,
+            centre,
+            nbrs,
+            disp,
+            rows["count"],
+            rows["fparam"],
+            rows["aparam"],
+            method=StandardModel.atom_energy,
         )
         energy = jnp.where(rows["real"], energy, 0.0)
         return jnp.sum(energy), energy
@@ -116,8 +123,8 @@ def predict(
     """Everything the model says about a batch, under DeePMD's output names, on the batch's padded axes.
 
     Returns:
-        ``energy`` (n_frame, 1) and ``atom_energy`` (n_atom,) eV; with ``force`` also ``force`` (n_atom, 3) eV/angstrom and ``virial``
-        (n_frame, 9) eV; with ``atomic`` also ``atom_virial`` (n_atom, 9) eV.
+        ``energy`` (n_frame, 1) and ``atom_energy`` (n_atom,) eV; with ``force`` also ``force`` (n_atom, 3) eV/angstrom and
+        ``virial`` (n_frame, 9) eV; with ``atomic`` also ``atom_virial`` (n_atom, 9) eV.
     """
     geometry = batch_geometry(batch)
     if force:

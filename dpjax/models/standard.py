@@ -93,7 +93,9 @@ class StandardModel(nn.Module):
         for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):
             if size:
                 take = slice(start, start + size)
-                parts.append(self.atom_energy(t, layout.nbrs, geometry.disp[take], batch.count[take], *extra_rows(batch, take)))
+                parts.append(
+                    self.atom_energy(t, layout.nbrs, geometry.disp[take], batch.count[take], *extra_rows(batch, take))
+                )
         return {"atom_energy": jnp.where(batch.atype >= 0, jnp.concatenate(parts), 0.0)}
 
 

@@ -70,6 +70,8 @@ def activation(name: str) -> Activation:
         try:
             return silut(float(value) if value else 3.0)
         except ValueError:
-            raise ConfigError(f"activation_function {name!r}: the part after ':' must be a number, as in 'silut:3.0'") from None
+            raise ConfigError(
+                f"activation_function {name!r}: the part after ':' must be a number, as in 'silut:3.0'"
+            ) from None
     known = ", ".join([*_TABLE, "silut[:threshold]"])
     raise ConfigError(f"activation_function {name!r} is unknown. Choose one of: {known}.")

@@ -15,9 +15,9 @@ import numpy as np
 from dpjax.batching.prefetch import prefetcher
 from dpjax.checkpoints import CheckpointStore
 from dpjax.errors import NonFiniteError
+from dpjax.train_state import TrainState, to_arrays
 from dpjax.training.lcurve import LearningCurve
 from dpjax.training.progress import Progress
-from dpjax.train_state import TrainState, to_arrays
 from dpjax.training.setup import DataSide, TrainingSetup
 from dpjax.training.step import LabelledBatch, count_programs, loss_of, make_eval_step, make_train_step
 
@@ -113,10 +113,12 @@ class Loop:
         if math.isfinite(loss):
             return
         newest = self.store.latest_step()
-        kept = f"the checkpoint of step {newest} is intact" if newest is not None else "no checkpoint had been written yet"
+        kept = (
+            f"the checkpoint of step {newest} is intact" if newest is not None else "no checkpoint had been written yet"
+        )
         raise NonFiniteError(
-            f"the loss is {loss} at step {step + 1}; {kept}. Usual causes: a learning rate that is too high (learning_rate/start_lr), "
-            "a frame with absurd labels, or atoms that nearly overlap. Lower the rate or remove the frame, then --restart."
+            f"the loss is {loss} at step {step + 1}; {kept}. Usual causes: a learning rate that is too high "
+            "(learning_rate/start_lr), a frame with absurd labels, or atoms that nearly overlap. Lower the rate or remove the frame, then --restart."
         )
 
     def _validate(self, step: int) -> Row:
@@ -136,7 +138,12 @@ class Loop:
                 f"parameters are not finite after step {step}; nothing was saved over the earlier checkpoints. Lower "
                 "learning_rate/start_lr or look for a frame with absurd labels, then --restart."
             )
-        meta = {"config": self.setup.config.raw, "sampler": self.sampler_state, "seed": self.setup.seed, "conventions": "corrected"}
+        meta = {
+            "config": self.setup.config.raw,
+            "sampler": self.sampler_state,
+            "seed": self.setup.seed,
+            "conventions": "corrected",
+        }
         return self.store.save(step, arrays, meta)
 
     @property
@@ -168,4 +175,3 @@ def _validation_batches(setup: TrainingSetup) -> Iterator[list[LabelledBatch]]:
     while True:
         drawn = [side.sampler.next() for _ in range(number)]
         yield [side.source.batch(system, frames, sizes[system]) for system, frames in drawn]
-

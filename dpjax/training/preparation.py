@@ -22,7 +22,9 @@ from dpjax.statistics import (
 Stats = dict[str, Any]
 
 
-def sampled_frames(sampler: Sampler, systems: Sequence[System], n_batch: int, seed: int) -> list[tuple[int, np.ndarray]]:
+def sampled_frames(
+    sampler: Sampler, systems: Sequence[System], n_batch: int, seed: int
+) -> list[tuple[int, np.ndarray]]:
     """For every system the frames of at most ``n_batch`` randomly drawn batches."""
     drawn = []
     for system, size in zip(sampler.kept, sampler.batch_sizes, strict=True):

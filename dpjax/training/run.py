@@ -17,6 +17,7 @@ from dpjax.checkpoints import CheckpointStore, is_checkpoint, load_checkpoint
 from dpjax.config import Config, ModelConfig, load, parse_model
 from dpjax.errors import ConfigError, ModelError, OutputError
 from dpjax.train_state import TrainState, from_arrays
+from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.lcurve import LearningCurve
 from dpjax.training.loop import Loop, TrainResult
 from dpjax.training.progress import Progress
@@ -42,7 +43,10 @@ class Saved:
     @property
     def initial(self) -> Initial:
         """Configuration and variables of the saved model."""
-        return parse_model(self.meta["config"]["model"]), {"params": self.arrays["params"], "stats": self.arrays["stats"]}
+        return parse_model(self.meta["config"]["model"]), {
+            "params": self.arrays["params"],
+            "stats": self.arrays["stats"],
+        }
 
 
 def run(
@@ -59,7 +63,7 @@ def run(
     config = load(source)
     store = CheckpointStore(output, config.training.save_ckpt, config.training.max_ckpt_keep)
     writable(output)
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(store, restart)
         setup = prepare(config, saved.initial if saved else initial, saved.meta["seed"] if saved else None)
         write_normalized(setup.config, output)
@@ -85,7 +89,9 @@ def writable(output: Path) -> None:
         probe.write_text("")
         probe.unlink()
     except OSError as error:
-        raise OutputError(f"{output}: cannot write into the output folder ({error}). Choose another with --output.") from error
+        raise OutputError(
+            f"{output}: cannot write into the output folder ({error}). Choose another with --output."
+        ) from error
 
 
 def read_saved(store: CheckpointStore, restart: bool | str | os.PathLike | None) -> Saved | None:
@@ -131,9 +137,14 @@ def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainSt
     try:
         state = from_arrays(saved.arrays, state)
     except ValueError as error:
-        raise ConfigError(f"restart: {error}. Restart with the input that the checkpoint was made with, or use --init-model.") from error
+        raise ConfigError(
+            f"restart: {error}. Restart with the input that the checkpoint was made with, or use --init-model."
+        ) from error
     if not setup.training.sampler.restore(saved.meta["sampler"]):
-        log.warning("the training data or its batch sizes changed since the checkpoint: frames are drawn anew from step %d on", saved.step)
+        log.warning(
+            "the training data or its batch sizes changed since the checkpoint: frames are drawn anew from step %d on",
+            saved.step,
+        )
     if setup.validation is not None:
         shown = 1 + saved.step // setup.config.training.disp_freq
         setup.validation.sampler.seek(shown * setup.config.training.validation_data.numb_btch)
@@ -148,6 +159,6 @@ def summary(setup: TrainingSetup) -> str:
     devices = ", ".join(sorted({f"{d.platform} ({d.device_kind})" for d in jax.devices()}))
     params = parameter_count(setup.variables["params"])
     return (
-        f"{params} parameters, {len(systems)} systems with {frames} frames, batch sizes {sorted(set(setup.training.sampler.batch_sizes))}, "
-        f"{setup.num_steps} steps, seed {setup.seed}, on {devices}"
+        f"{params} parameters, {len(systems)} systems with {frames} frames, "
+        f"batch sizes {sorted(set(setup.training.sampler.batch_sizes))}, {setup.num_steps} steps, seed {setup.seed}, on {devices}"
     )

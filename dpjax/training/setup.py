@@ -130,6 +130,8 @@ def model_needs(model: ModelConfig) -> ModelNeeds:
 def _data_side(config: Config, systems: Sequence[System], sampler: Sampler, labels: Sequence[str]) -> DataSide:
     needs = model_needs(config.model)
     cache = NeighborCache(systems, needs.rcut, needs.n_type, config.dpjax.neighbor_cache)
+    if config.dpjax.neighbor_cache is not None:
+        cache.build()
     return DataSide(systems, sampler, BatchSource(systems, cache, needs, tuple(labels)))
 
 
@@ -152,7 +154,10 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
         stat = neighbor_stat(systems, descriptor.rcut, config.model.type_map)
         sel = tuple(suggest_sel(stat, descriptor.sel))
         log.info("sel: %s is %s for this data (rcut %g angstrom)", descriptor.sel, list(sel), descriptor.rcut)
-    raw = {**config.raw, "model": {**config.raw["model"], "descriptor": {**config.raw["model"]["descriptor"], "sel": list(sel)}}}
+    raw = {
+        **config.raw,
+        "model": {**config.raw["model"], "descriptor": {**config.raw["model"]["descriptor"], "sel": list(sel)}},
+    }
     model = replace(config.model, descriptor=replace(descriptor, sel=sel), raw=raw["model"])
     return replace(config, model=model, raw=raw)
 

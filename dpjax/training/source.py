@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,6 +12,8 @@ from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pac
 from dpjax.data import System
 from dpjax.neighbors import NeighborCache
 from dpjax.training.step import LabelledBatch
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,7 @@ class BatchSource:
     needs: ModelNeeds
     labels: tuple[str, ...]
     capacity: np.ndarray = field(init=False)
+    _warned: set[int] = field(init=False, default_factory=set)
 
     def __post_init__(self):
         self.capacity = np.zeros(self.needs.n_section, dtype=int)
@@ -82,9 +86,21 @@ class BatchSource:
         if not self.systems[system].mixed:  # every frame has the same composition
             atoms = atoms // len(frames) * n_frame
         most = most_neighbors(frames, self.needs.n_section)
+        self._warn_truncation(system, most)
         layout = make_layout(atoms, most, n_frame, self.needs.sel, self.capacity)
         self.capacity = np.asarray(layout.nbrs)
         return layout
+
+    def _warn_truncation(self, system: int, most: np.ndarray) -> None:
+        """Say once for each section that ``sel`` leaves neighbours out."""
+        for t in np.flatnonzero(most > np.asarray(self.needs.sel)):
+            if t not in self._warned:
+                self._warned.add(int(t))
+                log.warning(
+                    "model/descriptor/sel: an atom in %s has %d neighbours in section %d, but sel keeps %d: the farthest are left "
+                    "out. `dpjax neighbor-stat` suggests larger values.",
+                    self.systems[system].name, most[t], t, self.needs.sel[t],
+                )  # fmt: skip
 
     def _labels(self, system: int, indices: Sequence[int], places: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
         arrays = self.systems[system].arrays(indices, self.labels)

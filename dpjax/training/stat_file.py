@@ -27,7 +27,13 @@ def statistics_key(model: ModelConfig) -> str:
     settings = {
         "type_map": model.type_map,
         "descriptor": type(descriptor).__name__,
-        "view": (descriptor.rcut, descriptor.rcut_smth, descriptor.sel, descriptor.env_protection, descriptor.set_davg_zero),
+        "view": (
+            descriptor.rcut,
+            descriptor.rcut_smth,
+            descriptor.sel,
+            descriptor.env_protection,
+            descriptor.set_davg_zero,
+        ),
         "exclusions": (descriptor.exclude_types, model.pair_exclude_types, model.atom_exclude_types),
         "preset": (fitting.atom_ener, model.preset_out_bias, fitting.rcond),
         "parameters": (fitting.numb_fparam, fitting.numb_aparam, model.data_stat_protect),
@@ -55,7 +61,9 @@ def load_statistics(stat_file: str | None, key: str) -> dict[str, np.ndarray] | 
                 return None
             values = {name: data[()] for name, data in file[key].items()}
     except OSError as error:
-        raise DataError(f"training/stat_file: {path} is not a readable HDF5 file ({error}). Delete it to compute it anew.") from error
+        raise DataError(
+            f"training/stat_file: {path} is not a readable HDF5 file ({error}). Delete it to compute it anew."
+        ) from error
     log.info("statistics of the data: read from %s", path)
     return values
 
@@ -73,4 +81,6 @@ def save_statistics(stat_file: str | None, key: str, values: dict[str, np.ndarra
                 if name not in group:
                     group.create_dataset(name, data=value)
     except OSError as error:
-        log.warning("training/stat_file: %s cannot be written (%s); the next run will compute the statistics again", path, error)
+        log.warning(
+            "training/stat_file: %s cannot be written (%s); the next run will compute the statistics again", path, error
+        )
