@@ -57,10 +57,12 @@ def with_warmup(decay: Schedule, low: float, high: float, n_step: int) -> Schedu
 
 def exponential(start: float, stop: float, decay_steps: int, rate: float, smooth: bool) -> Schedule:
     """``start * rate ** (step / decay_steps)``, in whole powers unless ``smooth``; never below ``stop``."""
+    log_rate = math.log(rate)  # a rate close to 1 keeps its digits this way in single precision
 
     def schedule(step: Any) -> Any:
+        xp = _module_of(step)
         power = _real(step) / decay_steps if smooth else _real(step // decay_steps)
-        return _module_of(step).maximum(start * rate**power, stop)
+        return xp.maximum(start * xp.exp(power * log_rate), stop)
 
     return schedule
 
