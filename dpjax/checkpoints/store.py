@@ -35,42 +35,6 @@ class CheckpointStore:
         base = Path(directory) / prefix
         self.directory, self.prefix, self.keep = base.parent, base.name, keep
 
-    @classmethod
-    def of(cls, path: str | os.PathLike) -> CheckpointStore:
-        """The store that one checkpoint folder belongs to.
-
-        Raises:
-            ModelError: the name is not ``<prefix>-<step>``.
-        """
-        match = re.fullmatch(r"(.+)-\d+", Path(path).name)
-        if match is None:
-            raise ModelError(f"{path}: expected a folder named <prefix>-<step>, for example model.ckpt-1000.")
-        return cls(Path(path).parent, match[1])
-
-    @classmethod
-    def found_in(cls, directory: str | os.PathLike) -> CheckpointStore:
-        """The store in the output folder of a training: the one its file ``checkpoint`` names, else the only one there.
-
-        Raises:
-            ModelError: there is no checkpoint, or there are checkpoints of several stores.
-        """
-        root = Path(directory)
-        entries = sorted(root.iterdir()) if root.is_dir() else []
-        pointer = root / POINTER
-        named = root / pointer.read_text().strip() if pointer.is_file() else None
-        complete = [e for e in entries if is_checkpoint(e) and re.fullmatch(r".+-\d+", e.name)]
-        stores = {s.prefix: s for s in map(cls.of, [named] if named in complete else complete)}
-        if len(stores) != 1:
-            have = ", ".join(e.name for e in complete) or "none"
-            raise ModelError(
-                f"{root}: expected a folder with the checkpoints of one training; found checkpoints: {have}."
-            )
-        return next(iter(stores.values()))
-
-    def step_of(self, path: str | os.PathLike) -> int:
-        """The step in the name of a checkpoint folder of this store."""
-        return int(Path(path).name.removeprefix(f"{self.prefix}-"))
-
     def path(self, step: int) -> Path:
         """Folder of a step, whether it exists or not."""
         return self.directory / f"{self.prefix}-{step}"

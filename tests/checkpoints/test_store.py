@@ -204,21 +204,6 @@ def test_nothing_to_restore(store):
         load_checkpoint(store.directory)
 
 
-def test_a_store_is_found_by_its_folder_or_one_of_its_checkpoints(store, tmp_path):
-    path = store.save(1, tree(), META)
-    assert CheckpointStore.of(path).step_of(path) == 1
-    assert CheckpointStore.found_in(tmp_path).restore()[1] == META
-    CheckpointStore(tmp_path, prefix="other").save(3, tree(), {})
-    assert CheckpointStore.found_in(tmp_path).prefix == "other"
-    (tmp_path / "checkpoint").unlink()
-    with pytest.raises(ModelError, match=r"found checkpoints: model\.ckpt-1, other-3"):
-        CheckpointStore.found_in(tmp_path)
-    with pytest.raises(ModelError, match="found checkpoints: none"):
-        CheckpointStore.found_in(tmp_path / "nowhere")
-    with pytest.raises(ModelError, match="expected a folder named"):
-        CheckpointStore.of(tmp_path / "model.ckpt")
-
-
 def test_a_full_disk_is_reported_and_harms_nothing(store):
     store.save(1, tree(), META)
     rng = np.random.default_rng(0)
