@@ -8,12 +8,13 @@ import os
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from dpjax.checkpoints import CheckpointStore, is_checkpoint, load_checkpoint
+from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
 from dpjax.config import Config, ModelConfig, load, parse_model
 from dpjax.errors import ConfigError, ModelError, OutputError
 from dpjax.train_state import TrainState, from_arrays
@@ -65,6 +66,8 @@ def run(
     writable(output)
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(store, restart)
+        if saved is None:
+            set_aside(store, output / config.training.disp_file)
         setup = prepare(config, saved.initial if saved else initial, saved.meta["seed"] if saved else None)
         write_normalized(setup.config, output)
         log.info("training: %s", summary(setup))
@@ -92,6 +95,29 @@ def writable(output: Path) -> None:
         raise OutputError(
             f"{output}: cannot write into the output folder ({error}). Choose another with --output."
         ) from error
+
+
+def set_aside(store: CheckpointStore, curve: Path) -> Path | None:
+    """Before a fresh run: move the checkpoints and the learning curve of an earlier one out of its way, so that none is lost.
+
+    Returns:
+        The folder they are in now, ``previous-1``, ``previous-2``, ...; None if there were no checkpoints.
+    """
+    steps = store.steps()
+    if not steps:
+        return None
+    numbers = (store.directory / f"previous-{i}" for i in count(1))
+    target = next(path for path in numbers if not path.exists())
+    target.mkdir()
+    for path in [*(store.path(step) for step in steps), store.directory / POINTER, curve]:
+        if path.exists():
+            path.rename(target / path.name)
+    log.warning(
+        "%s held checkpoints of an earlier run (steps %s), now in %s. To go on with them, "
+        "stop this run, move them back and use --restart.",
+        store.directory, ", ".join(map(str, steps)), target,
+    )  # fmt: skip
+    return target
 
 
 def read_saved(store: CheckpointStore, restart: bool | str | os.PathLike | None) -> Saved | None:
