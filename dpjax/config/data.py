@@ -120,15 +120,10 @@ def _check(cfg: DataConfig, path: str) -> None:
 
 def _check_batch_size(size: int | tuple[int, ...] | str, path: str) -> None:
     if isinstance(size, str):
-        if size.startswith("mixed:"):
-            raise ConfigError(
-                f'{path}: found "{size}"; batches of frames from several systems are not built yet in this version. '
-                "Use a number, auto:N or max:N."
-            )
         if not _SIZE.fullmatch(size) or size.endswith(":0"):
             raise ConfigError(
-                f'{path}: found "{size}"; write a number, a list of numbers, "auto", "auto:N", "max:N" or "filter:N" '
-                "with N at least 1."
+                f'{path}: found "{size}"; write a number, a list of numbers, "auto", "auto:N", "max:N", "filter:N" or '
+                '"mixed:N" with N at least 1.'
             )
         return
     sizes = size if isinstance(size, tuple) else (size,)

@@ -10,7 +10,7 @@ from dpjax.data.labels import ENERGY_LABELS, LabelSpec, energy_requirements
 from dpjax.data.loading import find_systems, load_systems
 from dpjax.data.probability import steps_of_epochs, steps_per_epoch, system_probabilities
 from dpjax.data.reader import SystemReader, open_reader
-from dpjax.data.sampling import Sampler, validation_batches
+from dpjax.data.sampling import Sampler
 from dpjax.data.system import System, open_system, require_label
 
 __all__ = [
@@ -30,5 +30,4 @@ __all__ = [
     "steps_of_epochs",
     "steps_per_epoch",
     "system_probabilities",
-    "validation_batches",
 ]

@@ -19,11 +19,14 @@ class BatchSizes:
         kept: positions of these systems in the list given; all unless the rule is ``filter:N``.
         sizes: frames per batch of each kept system; may exceed its number of frames.
         batches: batches of each kept system in one pass, the last short one included.
+        mixed: 0, or with the rule ``mixed:N`` the N frames that a batch takes from all systems; each is drawn by itself, so
+            that sizes are 1 and batches are frames.
     """
 
     kept: tuple[int, ...]
     sizes: tuple[int, ...]
     batches: tuple[int, ...]
+    mixed: int = 0
 
 
 def batch_sizes(
@@ -36,7 +39,8 @@ def batch_sizes(
 
     Args:
         rule: a number; one number per system; ``auto`` or ``auto:N`` (least frames with at least N atoms, N = 32);
-            ``max:N`` (most frames with at most N atoms, but one); ``filter:N`` (the same without larger systems).
+            ``max:N`` (most frames with at most N atoms, but one); ``filter:N`` (the same without larger systems);
+            ``mixed:N`` (N frames of any systems).
         n_atom, n_frame: atoms and frames of each system.
         where: path of the data section, for messages.
 
@@ -45,11 +49,15 @@ def batch_sizes(
     """
     path = f"{where}/batch_size"
     kept = tuple(range(len(n_atom)))
+    mixed = 0
     if isinstance(rule, str):
         kind, target = _parse(rule, path)
         if kind == "filter":
             kept = _small_enough(target, n_atom, path)
-        sizes = [-(-target // n_atom[i]) if kind == "auto" else max(1, target // n_atom[i]) for i in kept]
+        mixed = target if kind == "mixed" else 0
+        sizes = [
+            1 if mixed else -(-target // n_atom[i]) if kind == "auto" else max(1, target // n_atom[i]) for i in kept
+        ]
     elif isinstance(rule, int):
         sizes = [_positive(rule, path)] * len(kept)
     else:
@@ -60,19 +68,14 @@ def batch_sizes(
             )
         sizes = [_positive(size, f"{path}[{i}]") for i, size in enumerate(rule)]
     batches = tuple(-(-n_frame[i] // size) for i, size in zip(kept, sizes, strict=True))
-    return BatchSizes(kept, tuple(sizes), batches)
+    return BatchSizes(kept, tuple(sizes), batches, mixed)
 
 
 def _parse(rule: str, path: str) -> tuple[str, int]:
     match = re.fullmatch(r"(auto|max|filter|mixed)(?::(\d+))?", rule.strip())
     if match is None or (match[2] is None and match[1] != "auto"):
         raise ConfigError(
-            f"{path} is {rule!r}; expected a number, a list of numbers, `auto`, `auto:N`, `max:N` or `filter:N`."
-        )
-    if match[1] == "mixed":
-        raise ConfigError(
-            f"{path} is {rule!r}; batches of frames from several systems exist only in DeePMD-kit's "
-            "TensorFlow trainer. Use a number, `auto:N` or `max:N`; mixed-type systems hold different compositions."
+            f"{path} is {rule!r}; expected a number, a list of numbers, `auto`, `auto:N`, `max:N`, `filter:N` or `mixed:N`."
         )
     return match[1], _positive(int(match[2] or _DEFAULT_ATOMS), path)
 

@@ -1,6 +1,6 @@
 """Which frames of which system come next: seeded, resumable from a step number, the same on every machine.
 
-A batch has frames of one system. The system of a step is drawn with replacement; the frames of a system are shuffled
+A batch has frames of one system; with ``mixed:N`` it has N frames, each drawn by itself. The system of a step is drawn with replacement; the frames of a system are shuffled
 anew for each pass, and the last short batch of a pass is kept. Nothing random is stored: the system of step t and the
 order of frames in pass k are functions of (seed, t) and (seed, system, k).
 """
@@ -46,7 +46,8 @@ class Sampler:
         batch_sizes: frames per batch.
         batches_per_system: batches in one pass.
         probabilities: of each system, summing to 1.
-        step: number of batches given so far.
+        mixed: frames of a batch that come from any systems (``mixed:N``), else 0.
+        step: number of draws so far: one for each batch, or one for each frame of a mixed batch.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Sampler:
         self.batch_sizes = plan.sizes
         self.batches_per_system = plan.batches
         self.probabilities = system_probabilities(plan.batches, data_config.auto_prob, data_config.sys_probs, where)
+        self.mixed = plan.mixed
         self.step = 0
         self._n_frame = tuple(systems[i].n_frame for i in plan.kept)
         self._given = np.zeros(len(plan.kept), dtype=np.int64)  # batches given so far by each system
@@ -82,14 +84,31 @@ class Sampler:
     @property
     def steps_per_epoch(self) -> int:
         """Steps in which every system is expected to give all its frames once."""
-        return steps_per_epoch(self.batches_per_system, self.probabilities)
+        return -(-steps_per_epoch(self.batches_per_system, self.probabilities) // self.draws)
 
     def steps_of_epochs(self, numb_epoch: float) -> int:
         """Steps in ``numb_epoch`` epochs."""
-        return steps_of_epochs(numb_epoch, self.batches_per_system, self.probabilities)
+        return -(-steps_of_epochs(numb_epoch, self.batches_per_system, self.probabilities) // self.draws)
+
+    @property
+    def draws(self) -> int:
+        """Draws that make one batch."""
+        return self.mixed or 1
+
+    def next_batch(self) -> tuple[tuple[int, np.ndarray], ...]:
+        """The next batch as pairs (position of a system in the list given, its frame numbers); one pair unless mixed."""
+        parts: dict[int, list[int]] = {}
+        for _ in range(self.draws):
+            system, frames = self.next()
+            parts.setdefault(system, []).extend(frames)
+        return tuple((system, np.array(frames)) for system, frames in parts.items())
+
+    def frames_per_batch(self, system: int) -> int:
+        """Frames of a full batch whose (first) system is at this position of the list given."""
+        return self.mixed or self.batch_sizes[self.kept.index(system)]
 
     def next(self) -> tuple[int, np.ndarray]:
-        """The next batch: position of its system in the list given, and its frame numbers (at most the batch size)."""
+        """The next draw: position of its system in the list given, and its frame numbers (at most the batch size)."""
         system = int(self._systems_of_block(self.step // _BLOCK)[self.step % _BLOCK])
         passes, batch = divmod(int(self._given[system]), self.batches_per_system[system])
         size = self.batch_sizes[system]
@@ -99,7 +118,7 @@ class Sampler:
         return self.kept[system], frames
 
     def seek(self, step: int) -> None:
-        """Goes to the state after ``step`` batches, forwards or backwards."""
+        """Goes to the state after ``step`` draws, forwards or backwards."""
         counts = np.zeros_like(self._given)
         for block in range(-(-step // _BLOCK)):
             drawn = self._systems_of_block(block)[: step - block * _BLOCK]
@@ -151,30 +170,3 @@ class Sampler:
             rng = np.random.default_rng([self.seed, _SHUFFLE, self.kept[system], passes])
             held = self._orders[system] = (passes, rng.permutation(self._n_frame[system]))
         return held[1]
-
-
-def validation_batches(
-    systems: Sequence[SizedSystem],
-    data_config: SamplingRules,
-    numb_btch: int,
-    seed: int,
-    start: int = 0,
-) -> Iterator[tuple[tuple[int, np.ndarray], ...]]:
-    """The frames of one validation after another, without end.
-
-    Args:
-        systems: all validation systems.
-        data_config: the validation data section.
-        numb_btch: batches of one validation; they may come from different systems.
-        seed: as for ``Sampler``.
-        start: number of validations already made, to resume.
-
-    Returns:
-        An iterator over validations, each ``numb_btch`` pairs (position of the system, frame numbers).
-
-    Raises:
-        ConfigError: as ``Sampler``.
-    """
-    sampler = Sampler(systems, data_config, seed, "training/validation_data")
-    sampler.seek(start * numb_btch)
-    return (tuple(sampler.next() for _ in range(numb_btch)) for _ in itertools.repeat(None))

@@ -159,19 +159,21 @@ def printed(metrics: Row) -> Row:
 
 def _producer(side: DataSide) -> Callable[[], LabelledBatch]:
     """Makes the next batch of the training data and sends it to the device."""
-    sizes = dict(zip(side.sampler.kept, side.sampler.batch_sizes, strict=True))
 
     def produce() -> LabelledBatch:
-        system, frames = side.sampler.next()
         with jax.enable_x64(True):  # the setting belongs to a thread
-            return jax.device_put(side.source.batch(system, frames, sizes[system]))
+            return jax.device_put(_next_batch(side))
 
     return produce
 
 
+def _next_batch(side: DataSide) -> LabelledBatch:
+    parts = side.sampler.next_batch()
+    return side.source.batch(parts, side.sampler.frames_per_batch(parts[0][0]))
+
+
 def _validation_batches(setup: TrainingSetup) -> Iterator[list[LabelledBatch]]:
-    side, number = setup.validation, setup.config.training.validation_data.numb_btch
-    sizes = dict(zip(side.sampler.kept, side.sampler.batch_sizes, strict=True))
+    """The batches of one validation after another."""
+    number = setup.config.training.validation_data.numb_btch
     while True:
-        drawn = [side.sampler.next() for _ in range(number)]
-        yield [side.source.batch(system, frames, sizes[system]) for system, frames in drawn]
+        yield [_next_batch(setup.validation) for _ in range(number)]

@@ -173,7 +173,9 @@ def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainSt
         )
     if setup.validation is not None:
         shown = 1 + saved.step // setup.config.training.disp_freq
-        setup.validation.sampler.seek(shown * setup.config.training.validation_data.numb_btch)
+        setup.validation.sampler.seek(
+            shown * setup.config.training.validation_data.numb_btch * setup.validation.sampler.draws
+        )
     log.info("restart from step %d", saved.step)
     return state
 

@@ -15,6 +15,8 @@ from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
 
+Part = tuple[int, Sequence[int]]  # position of a system, frame numbers
+
 
 @dataclass(frozen=True)
 class ModelNeeds:
@@ -62,36 +64,35 @@ class BatchSource:
             for k, i in enumerate(indices)
         ]
 
-    def batch(self, system: int, indices: Sequence[int], n_frame: int | None = None) -> LabelledBatch:
-        """The labelled batch of some frames of one system.
+    def batch(self, parts: Sequence[Part], n_frame: int | None = None) -> LabelledBatch:
+        """The labelled batch of some frames.
 
         Args:
-            system: position in ``systems``.
-            indices: frame numbers.
+            parts: pairs (position in ``systems``, frame numbers).
             n_frame: size to pad to, so that the last short batch of a pass needs no program of its own.
         """
-        frames = self.frames(system, indices)
-        layout = self._layout(system, frames, n_frame or len(frames))
+        frames = [frame for system, indices in parts for frame in self.frames(system, indices)]
+        layout = self._layout(parts, frames, n_frame or len(frames))
         batch, places = pack(frames, layout)
-        label = self._labels(system, indices, np.concatenate(places), layout)
-        find = {name: np.float64(self.systems[system].found[name]) for name in self.labels}
-        return LabelledBatch(batch, label, find)
+        label = self._labels(parts, np.concatenate(places), layout)
+        first = self.systems[parts[0][0]]
+        return LabelledBatch(batch, label, {name: np.float64(first.found[name]) for name in self.labels})
 
-    def _layout(self, system: int, frames: Sequence[Frame], n_frame: int) -> Layout:
+    def _layout(self, parts: Sequence[Part], frames: Sequence[Frame], n_frame: int) -> Layout:
         types = np.concatenate([f.atype for f in frames])
         if self.needs.n_section == 1:
             atoms = np.array([np.sum(types >= 0)])
         else:
             atoms = np.bincount(types[types >= 0], minlength=self.needs.n_section)
-        if not self.systems[system].mixed:  # every frame has the same composition
+        if len(parts) == 1 and not self.systems[parts[0][0]].mixed:  # every frame has the same composition
             atoms = atoms // len(frames) * n_frame
         most = most_neighbors(frames, self.needs.n_section)
-        self._warn_truncation(system, most)
+        self._warn_truncation(self.systems[parts[0][0]].name, most)
         layout = make_layout(atoms, most, n_frame, self.needs.sel, self.capacity)
         self.capacity = np.asarray(layout.nbrs)
         return layout
 
-    def _warn_truncation(self, system: int, most: np.ndarray) -> None:
+    def _warn_truncation(self, system: str, most: np.ndarray) -> None:
         """Say once for each section that ``sel`` leaves neighbours out."""
         for t in np.flatnonzero(most > np.asarray(self.needs.sel)):
             if t not in self._warned:
@@ -99,17 +100,18 @@ class BatchSource:
                 log.warning(
                     "model/descriptor/sel: an atom in %s has %d neighbours in section %d, but sel keeps %d: the farthest are left "
                     "out. `dpjax neighbor-stat` suggests larger values.",
-                    self.systems[system].name, most[t], t, self.needs.sel[t],
+                    system, most[t], t, self.needs.sel[t],
                 )  # fmt: skip
 
-    def _labels(self, system: int, indices: Sequence[int], places: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
-        arrays = self.systems[system].arrays(indices, self.labels)
-        return {name: _padded(values, places, layout) for name, values in arrays.items()}
+    def _labels(self, parts: Sequence[Part], places: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
+        rows = [self.systems[system].arrays(indices, self.labels) for system, indices in parts]
+        return {name: _padded([row[name] for row in rows], places, layout) for name in self.labels}
 
 
-def _padded(values: np.ndarray, places: np.ndarray, layout: Layout) -> np.ndarray:
+def _padded(parts: Sequence[np.ndarray], places: np.ndarray, layout: Layout) -> np.ndarray:
     """Labels on the batch's axes: (f, n, k) per atom becomes (n_atom, k), (f, k) per frame becomes (n_frame, k)."""
-    if values.ndim == 3:
-        return pack_atoms(values.reshape(-1, values.shape[2]), places, layout.n_atom)
+    values = np.concatenate([part.reshape(-1, part.shape[-1]) for part in parts])
+    if parts[0].ndim == 3:
+        return pack_atoms(values, places, layout.n_atom)
     padding = np.zeros((layout.frames - len(values), values.shape[1]), values.dtype)
     return np.concatenate([values, padding])

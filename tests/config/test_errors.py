@@ -115,7 +115,6 @@ def test_missing_keys(edits, start):
         ({f"{T}/zero_stage": 1}, f"{T}/zero_stage"),
         ({f"{T}/change_bias_after_training": True}, f"{T}/change_bias_after_training"),
         ({f"{T}/training_data/min_pair_dist": 0.5}, f"{T}/training_data/min_pair_dist"),
-        ({f"{T}/training_data/batch_size": "mixed:4"}, f"{T}/training_data/batch_size"),
         ({f"{T}/data_dict": {}}, f"{T}/data_dict"),
         ({"model/model_dict": {}}, "model/model_dict"),
         ({"validating/full_validation": True}, "validating/full_validation"),

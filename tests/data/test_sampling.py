@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from types import SimpleNamespace
 
@@ -10,12 +9,12 @@ import numpy as np
 import pytest
 
 from dpjax.data import (
+    BatchSizes,
     Sampler,
     batch_sizes,
     steps_of_epochs,
     steps_per_epoch,
     system_probabilities,
-    validation_batches,
 )
 from dpjax.errors import ConfigError, DataError
 from tests.data.writing import data_section
@@ -70,6 +69,9 @@ def test_sys_probs_of_another_length():
 @pytest.mark.parametrize("row", TABLES["batch_sizes"], ids=lambda row: str(row["batch_size"]))
 def test_batch_sizes(row):
     want = row["training_loader"]
+    if row["batch_size"] == "mixed:4":  # DeePMD-kit's PyTorch trainer refuses the rule; here it draws single frames
+        assert batch_sizes(row["batch_size"], N_ATOM, N_FRAME) == BatchSizes((*range(6),), (1,) * 6, tuple(N_FRAME), 4)
+        return
     if "rejected" in want:
         with pytest.raises(ConfigError, match="training/training_data/batch_size is"):
             batch_sizes(row["batch_size"], N_ATOM, N_FRAME)
@@ -162,17 +164,16 @@ def test_steps_of_epochs_of_a_sampler():
     assert source.steps_per_epoch == 15 and source.steps_of_epochs(2.5) == 38
 
 
-def test_validations_are_endless_deterministic_and_resumable():
-    section = data_section(None, batch_size=2)
-    data = systems((7, 3), (4, 5))
+def test_a_mixed_batch_draws_each_frame_by_itself():
+    def fresh() -> Sampler:
+        return sampler(sizes=((4, 3), (1, 5)), batch_size="mixed:3")
 
-    def plain(call):
-        return [(system, frames.tolist()) for system, frames in call]
-
-    calls = [plain(c) for c in itertools.islice(validation_batches(data, section, 3, 1), 30)]
-    assert all(len(call) == 3 for call in calls)
-    assert len({system for call in calls for system, _ in call}) == 2
-    resumed = [plain(c) for c in itertools.islice(validation_batches(data, section, 3, 1, start=12), 18)]
-    assert resumed == calls[12:]
-    with pytest.raises(ConfigError, match="training/validation_data/batch_size"):
-        validation_batches(data, data_section(None, batch_size="bogus"), 1, 1)
+    source = fresh()
+    assert source.probabilities.tolist() == [0.8, 0.2]
+    assert source.steps_per_epoch == 2  # five frames, three at a time
+    seen = [source.next_batch() for _ in range(40)]
+    assert all(sum(len(frames) for _, frames in parts) == 3 for parts in seen)
+    assert {len(parts) for parts in seen} == {1, 2}
+    again = fresh()
+    again.seek(60)
+    assert [(s, f.tolist()) for s, f in again.next_batch()] == [(s, f.tolist()) for s, f in seen[20]]
