@@ -5,10 +5,11 @@ from __future__ import annotations
 import flax.linen as nn
 
 from dpjax.config import ModelConfig
+from dpjax.descriptors.neighborhood import ordered_pairs
 from dpjax.descriptors.se_e2_a import SeE2A
 from dpjax.errors import ConfigError
 
-__all__ = ["DESCRIPTORS", "SeE2A", "build_descriptor"]
+__all__ = ["DESCRIPTORS", "SeE2A", "build_descriptor", "ordered_pairs"]
 
 DESCRIPTORS: dict[str, type[nn.Module]] = {"SeE2AConfig": SeE2A}
 
@@ -26,8 +27,3 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
             "training data. Give one number for each type; `dpjax neighbor-stat` suggests them."
         )
     return DESCRIPTORS[type(section).__name__](section, len(config.type_map), ordered_pairs(config.pair_exclude_types))
-
-
-def ordered_pairs(pairs) -> frozenset[tuple[int, int]]:
-    """Unordered type pairs as the set of both ordered pairs."""
-    return frozenset((a, b) for pair in pairs for a, b in (tuple(pair), tuple(pair)[::-1]))

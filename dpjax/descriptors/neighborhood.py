@@ -7,7 +7,7 @@ widths show that nothing can be cut, no sorting code is compiled at all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -64,3 +64,8 @@ def _truncate(parts: list[tuple[jax.Array, jax.Array]], sel: Sequence[int]) -> l
         near = jnp.take_along_axis(mask & (sq <= limit), order, axis=1)
         cut.append((jnp.take_along_axis(part, order[..., None], axis=1), near))
     return cut
+
+
+def ordered_pairs(pairs: Iterable[Sequence[int]]) -> frozenset[tuple[int, int]]:
+    """Unordered type pairs as the set of both ordered pairs."""
+    return frozenset((a, b) for pair in pairs for a, b in (tuple(pair), tuple(pair)[::-1]))

@@ -1,8 +1,10 @@
 """Two-body smooth descriptor with radial and angular detail (``se_e2_a``).
 
 Each centre's environment matrix R (one row per neighbour) meets the embedding G of its radial column:
-``X = G^T R / sum(sel)``, ``D = X X_<^T`` with ``X_<`` the first ``axis_neuron`` rows.  Zhang et al., NeurIPS 2018,
+``X = R^T G / sum(sel)``, ``D = X^T X_<`` with ``X_<`` the first ``axis_neuron`` columns.  Zhang et al., NeurIPS 2018,
 arXiv:1805.09003.  Lengths in angstrom.  Nothing here knows about frames, boxes, files or devices.
+
+All empty places of a section (fewer neighbours than ``sel``) are alike, so they enter the sum as one of them times their number.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config import SeE2AConfig
-from dpjax.descriptors.neighborhood import Section, sections
-from dpjax.geometry.environment import env_rows
+from dpjax.descriptors.neighborhood import Section, ordered_pairs, sections
+from dpjax.geometry.environment import env_components
 from dpjax.nn.dense import DenseStack
 from dpjax.nn.precision import dtype_of
 
@@ -23,29 +25,27 @@ Pair = tuple[int, int]
 
 
 def normalized_rows(
-    section: Section, empty: jax.Array, davg: jax.Array, dstd: jax.Array, config: SeE2AConfig
+    section: Section, davg: jax.Array, dstd: jax.Array, config: SeE2AConfig
 ) -> tuple[jax.Array, jax.Array]:
-    """Normalised environment rows of one section and, as one more slot, of its empty places.
-
-    An empty place holds a zero row, ``-davg/dstd`` after normalisation.  All empty places of a section are alike, so one
-    representative carries their number as its weight.
+    """Normalised environment rows of one section, components before slots so that the long axis lies innermost.
 
     Args:
         section: neighbours of one type, n_atom centres with k slots.
-        empty: (n_atom,) number of empty places of the section.
         davg, dstd: (4,) statistics of the centre's type.
 
     Returns:
-        radial: (n_atom, k + 1, 1) input of the embedding network.
-        rows: (n_atom, k + 1, 4) weighted rows, zero in unused slots.
+        radial: (n_atom, k, 1) input of the embedding network.
+        rows: (n_atom, 4, k), zero in unused slots.
     """
-    raw = env_rows(
-        section.disp, section.mask, r_on=config.rcut_smth, r_off=config.rcut, protection=config.env_protection
+    raw = env_components(
+        jnp.swapaxes(section.disp, 1, 2),
+        section.mask,
+        r_on=config.rcut_smth,
+        r_off=config.rcut,
+        protection=config.env_protection,
     )
-    raw = jnp.pad(raw, ((0, 0), (0, 1), (0, 0)))
-    rows = (raw - davg[None, None, :]) / dstd[None, None, :]
-    weight = jnp.concatenate([section.mask.astype(rows.dtype), empty.astype(rows.dtype)[:, None]], axis=1)
-    return rows[..., :1], rows * weight[..., None]
+    rows = (raw - davg[None, :, None]) / dstd[None, :, None]
+    return rows[:, 0, :, None], jnp.where(section.mask[:, None, :], rows, 0.0)
 
 
 class SeE2A(nn.Module):
@@ -102,25 +102,26 @@ class SeE2A(nn.Module):
         """
         cfg = self.config
         davg, dstd = self.davg.value[centre], self.dstd.value[centre]
-        excluded = {frozenset(pair) for pair in cfg.exclude_types}
-        moments = jnp.zeros((disp.shape[0], cfg.neuron[-1], 4), self.dtype)
+        silent = self.pair_exclude | ordered_pairs(cfg.exclude_types)
+        moments = jnp.zeros((disp.shape[0], 4, cfg.neuron[-1]), self.dtype)
         for t, section in enumerate(sections(disp, count, nbrs, cfg.sel, cfg.rcut)):
             if (centre, t) in self.pair_exclude:  # not a neighbour at all: its place is empty
-                section = _without_neighbors(section)
                 empty = jnp.full_like(section.kept, cfg.sel[t])
             else:
                 empty = cfg.sel[t] - section.kept
-            if frozenset((centre, t)) in excluded:  # keeps its place, contributes a zero row
-                section = _without_neighbors(section)
+            moments = moments + empty.astype(self.dtype)[:, None, None] * self.empty_place(centre, t)[None]
+            if (centre, t) in silent or not section.mask.shape[1]:
+                continue
             section = section._replace(disp=section.disp.astype(self.dtype))
-            radial, rows = normalized_rows(section, empty, davg, dstd, cfg)
+            radial, rows = normalized_rows(section, davg, dstd, cfg)
             embedded = self.embedding[self.network_key(centre, t)](radial)
-            moments = moments + jnp.einsum("nkm,nkd->nmd", embedded, rows)
+            moments = moments + jnp.einsum("ndk,nkm->ndm", rows, embedded)
         moments = moments / sum(cfg.sel)
-        descriptor = jnp.einsum("nmd,nad->nma", moments, moments[:, : cfg.axis_neuron])
+        descriptor = jnp.einsum("ndm,nda->nma", moments, moments[..., : cfg.axis_neuron])
         return descriptor.reshape(descriptor.shape[0], -1)
 
-
-def _without_neighbors(section: Section) -> Section:
-    """The same section with no slot at all; what was kept still counts."""
-    return Section(section.disp[:, :0], section.mask[:, :0], section.kept)
+    def empty_place(self, centre: int, neighbor: int) -> jax.Array:
+        """(4, neuron[-1]) contribution of one empty place: a zero row, which is ``-davg/dstd`` after normalisation."""
+        row = -self.davg.value[centre] / self.dstd.value[centre]
+        embedded = self.embedding[self.network_key(centre, neighbor)](row[None, None, :1])
+        return row[:, None] * embedded[0]

@@ -12,20 +12,29 @@ def switch_weight(dist: jax.Array, r_on: float, r_off: float) -> jax.Array:
     return u * u * u * (u * (15.0 - 6.0 * u) - 10.0) + 1.0
 
 
-def env_rows(disp: jax.Array, mask: jax.Array, *, r_on: float, r_off: float, protection: float = 0.0) -> jax.Array:
-    """Rows of the environment matrix before normalisation.
+def env_components(
+    disp: jax.Array, mask: jax.Array, *, r_on: float, r_off: float, protection: float = 0.0
+) -> jax.Array:
+    """The four columns of the environment matrix before normalisation, as (..., 4, n_nbr).
 
     Args:
-        disp: (..., 3) neighbour minus centre, angstrom; any finite value where ``mask`` is False.
-        mask: (...) bool, False in empty slots.
+        disp: (..., 3, n_nbr) neighbour minus centre, angstrom; any finite value where ``mask`` is False.
+        mask: (..., n_nbr) bool, False in empty slots.
         r_on, r_off: interval over which the weight goes smoothly to zero, angstrom.
         protection: added to distances in the denominators, angstrom.
 
     Returns:
-        (..., 4): ``w/(r+p), w x/(r+p)^2, ...``; exactly zero, with zero derivatives, where ``mask`` is False.
+        ``w/(r+p), w x/(r+p)^2, w y/(r+p)^2, w z/(r+p)^2``; exactly zero, with zero derivatives, where ``mask`` is False.
     """
-    sq = jnp.sum(disp * disp, axis=-1)
+    disp = jnp.where(mask[..., None, :], disp, 0.0)
+    sq = jnp.sum(disp * disp, axis=-2)
     dist = jnp.sqrt(jnp.where(mask, sq, 1.0))  # mask before the root: keeps NaN out of the derivatives
     inverse = 1.0 / (dist + protection)
     radial = jnp.where(mask, switch_weight(dist, r_on, r_off), 0.0) * inverse
-    return jnp.concatenate([radial[..., None], (radial * inverse)[..., None] * disp], axis=-1)
+    return jnp.concatenate([radial[..., None, :], (radial * inverse)[..., None, :] * disp], axis=-2)
+
+
+def env_rows(disp: jax.Array, mask: jax.Array, *, r_on: float, r_off: float, protection: float = 0.0) -> jax.Array:
+    """:func:`env_components` with a row for each neighbour: ``disp`` (..., n_nbr, 3) gives (..., n_nbr, 4)."""
+    columns = env_components(jnp.swapaxes(disp, -1, -2), mask, r_on=r_on, r_off=r_off, protection=protection)
+    return jnp.swapaxes(columns, -1, -2)
