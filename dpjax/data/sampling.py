@@ -1,14 +1,14 @@
 """Which frames of which system come next: seeded, resumable from a step number, the same on every machine.
 
-A batch has frames of one system; with ``mixed:N`` it has N frames, each drawn by itself. The system of a step is drawn with replacement; the frames of a system are shuffled
-anew for each pass, and the last short batch of a pass is kept. Nothing random is stored: the system of step t and the
-order of frames in pass k are functions of (seed, t) and (seed, system, k).
+A batch has frames of one system; with ``mixed:N`` it has N frames, each drawn by itself. The system of a draw is
+chosen with replacement; the frames of a system are shuffled anew for each pass, and the last short batch of a pass is
+kept. Nothing random is stored: the system of draw t and the order of frames in pass k are functions of (seed, t) and
+(seed, system, k).
 """
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np

@@ -32,9 +32,3 @@ def env_components(
     inverse = 1.0 / (dist + protection)
     radial = jnp.where(mask, switch_weight(dist, r_on, r_off), 0.0) * inverse
     return jnp.concatenate([radial[..., None, :], (radial * inverse)[..., None, :] * disp], axis=-2)
-
-
-def env_rows(disp: jax.Array, mask: jax.Array, *, r_on: float, r_off: float, protection: float = 0.0) -> jax.Array:
-    """:func:`env_components` with a row for each neighbour: ``disp`` (..., n_nbr, 3) gives (..., n_nbr, 4)."""
-    columns = env_components(jnp.swapaxes(disp, -1, -2), mask, r_on=r_on, r_off=r_off, protection=protection)
-    return jnp.swapaxes(columns, -1, -2)

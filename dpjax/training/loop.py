@@ -118,7 +118,8 @@ class Loop:
         )
         raise NonFiniteError(
             f"the loss is {loss} at step {step + 1}; {kept}. Usual causes: a learning rate that is too high "
-            "(learning_rate/start_lr), a frame with absurd labels, or atoms that nearly overlap. Lower the rate or remove the frame, then --restart."
+            "(learning_rate/start_lr), a frame with absurd labels, or atoms that nearly overlap. Lower the rate or remove "
+            "the frame, then --restart."
         )
 
     def _validate(self, step: int) -> Row:

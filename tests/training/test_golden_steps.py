@@ -44,7 +44,7 @@ def batches(folder):
     systems = load_systems(data, config.type_map, energy_requirements(("energy", "force")))
     needs = model_needs(config)
     source = BatchSource(systems, NeighborCache(systems, needs.rcut, needs.n_type), needs, ("energy", "force"))
-    return [source.batch(i, row["frames"]) for i, row in enumerate(rows)]
+    return [source.batch([(i, row["frames"])]) for i, row in enumerate(rows)]
 
 
 def close(actual, desired, tolerance=TOLERANCE):
