@@ -61,6 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     0 on success, 1 for an error that dpjax raises on purpose, 2 for a mistake on the command line, 130 when interrupted.
     """
+    # XLA's loader of cached CPU programs prints pages of false alarms about the machine; real errors arrive as exceptions
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     argv = list(sys.argv[1:] if argv is None else argv)
     command = _find(argv)
     if command is not None and not command.module:

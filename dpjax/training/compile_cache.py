@@ -34,15 +34,20 @@ def _processor() -> str:
     return f"{platform.machine()}-{hashlib.sha256(features.encode()).hexdigest()[:8]}"
 
 
+def _loader_is_noisy() -> bool:
+    """On CPUs XLA prints pages of false alarms for each cached program, unless its log level is 3 as in the command line."""
+    return jax.default_backend() == "cpu" and os.environ.get("TF_CPP_MIN_LOG_LEVEL") != "3"
+
+
 @contextmanager
 def persistent_programs(folder: str | None) -> Iterator[None]:
     """Keep programs compiled inside the block, and find those kept before; JAX's own settings are put back afterwards.
 
     Args:
-        folder: where; None for :func:`default_folder`, ``"off"`` for nowhere. A folder the user gave JAX itself (the variable
+        folder: where; ``"off"`` for nowhere; None for :func:`default_folder`, where the loader is quiet. A folder the user gave JAX itself (the variable
             ``JAX_COMPILATION_CACHE_DIR``) is left alone. One that cannot be written costs a warning.
     """
-    if folder == "off" or (folder is None and jax.config.jax_compilation_cache_dir):
+    if folder == "off" or (folder is None and (jax.config.jax_compilation_cache_dir or _loader_is_noisy())):
         yield
         return
     path = default_folder() if folder is None else Path(folder)
