@@ -44,7 +44,8 @@ def persistent_programs(folder: str | None) -> Iterator[None]:
     """Keep programs compiled inside the block, and find those kept before; JAX's own settings are put back afterwards.
 
     Args:
-        folder: where; ``"off"`` for nowhere; None for :func:`default_folder`, where the loader is quiet. A folder the user gave JAX itself (the variable
+        folder: where; ``"off"`` for nowhere; None for :func:`default_folder`, where the loader is quiet. A folder
+            the user gave JAX itself (the variable
             ``JAX_COMPILATION_CACHE_DIR``) is left alone. One that cannot be written costs a warning.
     """
     if folder == "off" or (folder is None and (jax.config.jax_compilation_cache_dir or _loader_is_noisy())):
