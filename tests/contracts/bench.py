@@ -1,0 +1,58 @@
+"""Runs one contract case: any few small structures through one compiled program, because all share one layout."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property, partial
+
+import jax
+import numpy as np
+
+from dpjax.batching import Batch, Frame, Layout, pack, unpack_atoms
+from dpjax.models import predict
+from dpjax.neighbors import search
+from tests.contracts.cases import Case, potential
+from tests.contracts.structures import Structure, make
+
+N_FRAME = 9
+PER_ATOM = ("force", "atom_energy", "atom_virial")
+
+
+class Bench:
+    """A case's potential and its one program."""
+
+    def __init__(self, case: Case):
+        self.case = case
+        self.potential = potential(case.section)
+        self.model, self.variables = self.potential.model, self.potential.variables
+        self.layout = Layout(atoms=(48, 80), nbrs=tuple(self.potential.config.descriptor.sel), frames=N_FRAME)
+
+    def structure(self, kind: str = "crystal", **options) -> Structure:
+        """A random structure with the parameters the model takes."""
+        fitting = self.potential.config.fitting_net
+        return make(kind, fparam=fitting.numb_fparam, aparam=fitting.numb_aparam, **options)
+
+    def pack(self, structures: Sequence[Structure]) -> tuple[Batch, list[np.ndarray]]:
+        """The batch and each structure's places in it."""
+        return pack([self._frame(s) for s in structures], self.layout)
+
+    def _frame(self, s: Structure) -> Frame:
+        table = search(s.coord, s.atype, self.model.n_type, self.model.rcut, s.cell)
+        return Frame(s.coord, s.atype, table, s.cell, s.fparam, s.aparam)
+
+    @cached_property
+    def program(self):
+        return jax.jit(partial(predict, self.model, atomic=True))
+
+    def run(self, batch: Batch) -> dict[str, np.ndarray]:
+        """Outputs on the padded axes."""
+        return jax.device_get(self.program(self.variables, batch))
+
+    def __call__(self, *structures: Structure) -> list[dict[str, np.ndarray]]:
+        """Outputs of each structure in its own atom order."""
+        batch, places = self.pack(structures)
+        out = self.run(batch)
+        return [
+            {key: unpack_atoms(value, own) if key in PER_ATOM else value[i] for key, value in out.items()}
+            for i, own in enumerate(places)
+        ]

@@ -1,0 +1,74 @@
+"""The models that every contract test runs on.  A new descriptor or fitting joins the list and gets the whole suite."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+
+import dpjax
+
+
+@dataclass(frozen=True)
+class Case:
+    """A tiny model.
+
+    ``touching`` are two types whose pair no option excludes: an excluded pair keeps a place in ``sel`` while it is near, so with
+    non-zero ``davg`` the energy may jump where such a pair parts, in the reference as here.
+    """
+
+    name: str
+    section: dict[str, Any]
+    touching: tuple[int, int] = (0, 1)
+
+
+def se_e2_a(**options) -> dict[str, Any]:
+    base = {"type": "se_e2_a", "rcut": 3.0, "rcut_smth": 0.6, "sel": [20, 28], "neuron": [4, 8], "axis_neuron": 2}
+    return base | {"type_one_side": True, "seed": 1} | options
+
+
+def model(descriptor: dict, *, fitting: dict | None = None, **options) -> dict[str, Any]:
+    net = {"neuron": [6, 6], "seed": 2} | (fitting or {})
+    return {"type_map": ["O", "H"], "descriptor": descriptor, "fitting_net": net} | options
+
+
+CASES = [
+    Case("se_e2_a", model(se_e2_a())),
+    Case(
+        "se_e2_a-two-side-exclusions",
+        model(
+            se_e2_a(type_one_side=False, resnet_dt=True, exclude_types=[[0, 0]], activation_function="silu"),
+            pair_exclude_types=[[1, 1]],
+        ),
+    ),
+    Case(
+        "se_e2_a-parameters",
+        model(
+            se_e2_a(env_protection=0.1, activation_function="gelu"),
+            fitting={"numb_fparam": 2, "numb_aparam": 1, "dim_case_embd": 2, "atom_ener": [-3.0, None]},
+        ),
+    ),
+]
+
+
+def potential(section: dict[str, Any], seed: int = 0) -> dpjax.Potential:
+    """A potential with random parameters and random statistics: nothing is zero, one or equal that need not be."""
+    pot = dpjax.build(copy.deepcopy(section), seed=seed)
+    rng = np.random.default_rng(seed)
+    stats = jax.tree_util.tree_map_with_path(lambda path, x: _random(path[-1].key, x, rng), pot.variables["stats"])
+    pot.variables = {"params": pot.variables["params"], "stats": stats}
+    return pot
+
+
+def _random(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    if name == "davg":  # only the radial mean is not zero
+        return np.concatenate([rng.uniform(0.05, 0.2, (*value.shape[:-1], 1)), np.zeros_like(value[..., 1:])], axis=-1)
+    if name == "dstd":
+        radial, angular = rng.uniform(0.2, 0.5, (2, *value.shape[:-1], 1))
+        return np.concatenate([radial, angular, angular, angular], axis=-1)
+    if name.endswith(("std", "inv_std")):
+        return rng.uniform(0.5, 2.0, value.shape)
+    return rng.normal(size=value.shape)
