@@ -1,5 +1,5 @@
 # dpjax: install, demo, tests.  Needs make, pip and Python 3.11 or newer; everything else goes into .venv.
-#   make demo      train on water, test, draw the curves (about 4 minutes on 2 cores)
+#   make demo      train on water, test, draw the curves (about 3 minutes on 2 cores)
 #   make test      the quick tests        make test-all   every test
 #   make lint      ruff                   make bench      one training step beside DeePMD-kit (PEER=DIR names its environment)
 # PYTHON=/path/to/python3.12 chooses the interpreter.
