@@ -53,7 +53,8 @@ $(BIN)/python:
 	@"$(PYTHON)" -c '$(NEW_ENOUGH)' || { echo "$(PYTHON) is older than 3.11: say make PYTHON=/path/to/python3.11"; exit 1; }
 	"$(PYTHON)" -m venv $(VENV) || { \
 	  rm -rf $(VENV); echo "no venv module here, taking virtualenv"; \
-	  "$(PYTHON)" -m pip install --user virtualenv || "$(PYTHON)" -m pip install --user --break-system-packages virtualenv; \
+	  "$(PYTHON)" -m virtualenv --version >/dev/null 2>&1 || "$(PYTHON)" -m pip install --user virtualenv \
+	    || "$(PYTHON)" -m pip install --user --break-system-packages virtualenv; \
 	  "$(PYTHON)" -m virtualenv $(VENV); }
 
 $(VENV)/.plot: $(BIN)/python pyproject.toml
