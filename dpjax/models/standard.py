@@ -18,12 +18,16 @@ from dpjax.descriptors import build_descriptor
 from dpjax.fittings import build_fitting
 from dpjax.geometry.displacements import displacements
 from dpjax.models.geometry import Geometry
+from dpjax.nn.precision import require_x64
 
 
 class StandardModel(nn.Module):
     """Atomic energies from neighbours.
 
     Collections: ``params`` (trained) and ``stats`` (davg, dstd, biases, input normalisation; fixed while training).
+
+    Raises:
+        ModelError: on any use, if a network is float64 and JAX's 64-bit types are off.
     """
 
     config: ModelConfig
@@ -31,6 +35,7 @@ class StandardModel(nn.Module):
     def setup(self):
         self.descriptor = build_descriptor(self.config)
         self.fitting_net = build_fitting(self.config, self.descriptor.dim_out)
+        require_x64(self.descriptor.dtype, self.fitting_net.dtype)  # JAX alone would only warn and compute in float32
         self.out_bias = self.variable("stats", "out_bias", jnp.zeros, (self.n_type, 1), jnp.float64)
         self.out_std = self.variable("stats", "out_std", jnp.ones, (self.n_type, 1), jnp.float64)
 
