@@ -1,0 +1,108 @@
+"""How models run: few compilations, any device, any file, the precision that was asked for."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dpjax
+from dpjax.errors import ModelError
+from dpjax.models import atom_energies, batch_geometry, predict
+
+
+def arguments(*structures):
+    """Arguments of ``evaluate`` for a list of frames."""
+    first = structures[0]
+    optional = {name: [getattr(s, name) for s in structures] for name in ("fparam", "aparam") if getattr(first, name) is not None}
+    cells = [s.cell for s in structures]
+    return {"coord": [s.coord for s in structures], "atype": [s.atype for s in structures], "cell": cells, **optional}
+
+
+@pytest.fixture(scope="module")
+def placed(bench) -> list[dpjax.Potential]:
+    """The potential on each device."""
+    pot = bench.potential
+    return [dpjax.Potential(pot.config, pot.variables, device=device) for device in jax.devices()[:2]]
+
+
+def test_every_device_gives_the_same_bits(bench, placed):
+    frames = bench.structure(), bench.structure("cluster")
+    first, second = (pot.evaluate(**arguments(*frames), atomic=True) for pot in placed)
+    assert len({d for pot in placed for x in jax.tree.leaves(pot._placed_variables()) for d in x.devices()}) == 2
+    for key in first:
+        for a, b in zip(first[key], second[key], strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_batches_of_one_layout_share_one_program(bench, placed):
+    pot, s = placed[0], bench.structure()
+    pot.evaluate(**arguments(s, bench.structure("cluster")), atomic=True)
+    program = pot._programs[True]
+    before = program._cache_size()
+    for seed in range(3):
+        jitter = 1e-3 * np.random.default_rng(seed).normal(size=s.coord.shape)
+        pot.evaluate(**arguments(s.replace(coord=s.coord + jitter), bench.structure("cluster")), atomic=True)
+    assert program._cache_size() == before
+
+
+def test_evaluate_agrees_with_the_padded_program(bench, placed):
+    """Another layout, other blocks: the same numbers."""
+    s = bench.structure()
+    got, want = placed[0].evaluate(**arguments(s, bench.structure("cluster")), atomic=True), bench(s)[0]
+    np.testing.assert_allclose(got["atom_energy"][0][:, 0], want["atom_energy"], atol=1e-13)
+    for key in ("energy", "force", "virial", "atom_virial"):
+        np.testing.assert_allclose(got[key][0], want[key], atol=1e-12)
+
+
+@pytest.mark.parametrize("suffix", [".dp", ".yaml"])
+def test_files_keep_every_bit(bench, tmp_path, suffix):
+    path = tmp_path / f"model{suffix}"
+    dpjax.save(bench.potential, path)
+    loaded = dpjax.load(path)
+    assert jax.tree.structure(loaded.variables) == jax.tree.structure(bench.variables)
+    for a, b in zip(jax.tree.leaves(loaded.variables), jax.tree.leaves(bench.variables), strict=True):
+        assert np.asarray(a).dtype == np.asarray(b).dtype
+        np.testing.assert_array_equal(a, b)
+    for part in ("descriptor", "fitting_net"):
+        ours, theirs = (getattr(pot.config, part) for pot in (loaded, bench.potential))
+        kept = {"seed": None, "precision": "float64"} | ({"trainable": ours.trainable} if part == "fitting_net" else {})
+        assert ours == dataclasses.replace(theirs, **kept)
+    batch, _ = bench.pack([bench.structure()])
+    assert loaded.model.config.pair_exclude_types == bench.model.config.pair_exclude_types
+    for key, value in jax.device_get(bench.program(loaded.variables, batch)).items():
+        np.testing.assert_array_equal(value, bench.run(batch)[key])
+
+
+def test_float32_stays_close_and_says_so(bench, tmp_path):
+    dpjax.save(bench.potential, tmp_path / "model.dp")
+    single = dpjax.load(tmp_path / "model.dp", dtype="float32")
+    assert {x.dtype for x in jax.tree.leaves(single.variables["params"])} == {np.dtype(np.float32)}
+    s = bench.structure()
+    got, want = single.evaluate(**arguments(s)), bench(s)[0]
+    assert got["energy"][0].dtype == got["force"][0].dtype == np.float64  # sums over atoms keep their precision
+    np.testing.assert_allclose(got["energy"][0], want["energy"], rtol=1e-6, atol=1e-6 * len(s.coord))
+    np.testing.assert_allclose(got["force"][0], want["force"], atol=3e-5)
+    assert np.abs(got["force"][0] - want["force"]).max() > 1e-12
+
+
+def test_the_core_refuses_to_become_float32_silently(bench):
+    batch, _ = bench.pack([bench.structure()])
+    with jax.enable_x64(False):
+        for call in (
+            lambda: predict(bench.model, bench.variables, batch),
+            lambda: atom_energies(bench.model, bench.variables, batch),
+            lambda: bench.model.apply(bench.variables, batch_geometry(jax.tree.map(jnp.asarray, batch)), batch),
+        ):
+            with pytest.raises(ModelError, match="jax_enable_x64"):
+                call()
+
+
+def test_the_functional_core_gives_the_same_energies(bench):
+    """``pot.model.apply(variables, geometry, batch)`` is the public core; it runs without blocks."""
+    batch, _ = bench.pack([bench.structure(), bench.structure("cluster")])
+    out = jax.jit(bench.model.apply)(bench.variables, batch_geometry(batch), batch)
+    np.testing.assert_allclose(out["atom_energy"], bench.run(batch)["atom_energy"], atol=1e-12)
