@@ -57,7 +57,7 @@ class Potential:
         return self.config.descriptor.rcut
 
     def __repr__(self) -> str:
-        return f"Potential({self.config.descriptor.type_name}, type_map={self.type_map}, rcut={self.rcut})"
+        return f"Potential({self.config.raw['descriptor']['type']}, type_map={self.type_map}, rcut={self.rcut})"
 
     def evaluate(
         self,
