@@ -1,0 +1,48 @@
+"""Every output of the reference models, periodic, thin triclinic and open, against DeePMD-kit 3.2.0."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import dpjax
+from tests.models.reference import Reference
+from tests.shared import golden, shared, shared_root
+
+SHIPPED = sorted(path.name for path in golden("models").iterdir() if path.is_dir())
+
+
+def evaluate(reference: Reference) -> dict:
+    return dpjax.load(reference.folder / "model.dp").evaluate(**reference.arguments(), atomic=True)
+
+
+@pytest.mark.parametrize("case", SHIPPED)
+def test_shipped_reference_models(case):
+    reference = Reference(golden("models", case))
+    reference.compare(evaluate(reference))
+
+
+def buildable() -> list[str]:
+    """Cases of the larger set whose parts this version has."""
+    folder = shared_root().joinpath("golden", "models")
+    found = []
+    for path in sorted(folder.glob("*/model.json")) if folder.is_dir() else ():
+        section = json.loads(path.read_text())
+        parts = section.get("descriptor", {}).get("type"), section.get("fitting_net", {}).get("type", "ener")
+        if parts == ("se_e2_a", "ener") and "spin" not in section and section.get("type", "standard") == "standard":
+            found.append(path.parent.name)
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", [case for case in buildable() if case not in SHIPPED] or ["*"])
+def test_all_reference_models(case):
+    reference = Reference(shared("golden", "models", case))
+    reference.compare(evaluate(reference))
+
+
+def test_the_larger_set_is_found_whole():
+    shared("golden", "models")
+    assert len(buildable()) >= 37
+    assert set(SHIPPED) <= set(buildable())
