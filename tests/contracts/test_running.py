@@ -17,7 +17,11 @@ from dpjax.models import atom_energies, batch_geometry, predict
 def arguments(*structures):
     """Arguments of ``evaluate`` for a list of frames."""
     first = structures[0]
-    optional = {name: [getattr(s, name) for s in structures] for name in ("fparam", "aparam") if getattr(first, name) is not None}
+    optional = {
+        name: [getattr(s, name) for s in structures]
+        for name in ("fparam", "aparam")
+        if getattr(first, name) is not None
+    }
     cells = [s.cell for s in structures]
     return {"coord": [s.coord for s in structures], "atype": [s.atype for s in structures], "cell": cells, **optional}
 
