@@ -35,6 +35,15 @@ class DataSide:
     sampler: Sampler
     source: BatchSource
 
+    def state(self) -> dict[str, Any]:
+        """Where the batches stand, JSON-able: the frames drawn, and the array sizes, which decide the order of sums."""
+        return {"sampler": self.sampler.state(), "capacity": [int(n) for n in self.source.capacity]}
+
+    def restore(self, state: dict[str, Any]) -> bool:
+        """Continue from ``state``; False if the data or the rules of drawing changed since."""
+        self.source.reserve(state["capacity"])
+        return self.sampler.restore(state["sampler"])
+
 
 @dataclass(frozen=True)
 class TrainingSetup:
@@ -132,7 +141,26 @@ def _data_side(config: Config, systems: Sequence[System], sampler: Sampler, labe
     cache = NeighborCache(systems, needs.rcut, needs.n_type, config.dpjax.neighbor_cache)
     if config.dpjax.neighbor_cache is not None:
         cache.build()
-    return DataSide(systems, sampler, BatchSource(systems, cache, needs, tuple(labels)))
+    source = BatchSource(systems, cache, needs, tuple(labels))
+    if sampler.mixed:
+        _refuse_mixed_labels(systems, labels)
+    source.observe(sampler.kept)
+    return DataSide(systems, sampler, source)
+
+
+def _refuse_mixed_labels(systems: Sequence[System], labels: Sequence[str]) -> None:
+    """Frames of one batch share the flags that say which labels exist.
+
+    Raises:
+        ConfigError: a label is in some systems only.
+    """
+    for name in labels:
+        lacking = [s.name for s in systems if not s.found[name]]
+        if lacking and len(lacking) < len(systems):
+            raise ConfigError(
+                f"batch_size: mixed:N joins frames of all systems, but {lacking[0]} has no {name}.npy and others have. "
+                f"Use auto:N, or leave {name} out of the loss."
+            )
 
 
 def _validation_side(config: Config, labels: Sequence[str], seed: int) -> DataSide | None:

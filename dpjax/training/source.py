@@ -15,6 +15,7 @@ from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
 
+OBSERVED = 200  # frames searched before the first step
 Part = tuple[int, Sequence[int]]  # position of a system, frame numbers
 
 
@@ -34,7 +35,7 @@ class ModelNeeds:
 class BatchSource:
     """Packs frames of systems into batches whose sizes come from a coarse ladder.
 
-    Neighbour capacities start at what the first frames need and only grow, so a long run settles on few programs.
+    Neighbour capacities start at what :meth:`observe` finds and only grow, so a run settles on few programs.
     """
 
     systems: Sequence[System]
@@ -46,6 +47,23 @@ class BatchSource:
 
     def __post_init__(self):
         self.capacity = np.zeros(self.needs.n_section, dtype=int)
+
+    def observe(self, systems: Sequence[int], n_frame: int = OBSERVED) -> None:
+        """Make room for the neighbours of about ``n_frame`` frames, spread evenly over these systems and their frames.
+
+        Without it every frame denser than those before it would cost a compilation in the middle of the run.
+        """
+        for system in _spread(systems, n_frame):
+            source = self.systems[system]
+            for i in _spread(range(source.n_frame), max(1, n_frame // len(systems))):
+                frame = Frame(np.zeros((source.n_atom, 3)), source.frame_types(i), self.neighbors.table(system, i))
+                most = most_neighbors([frame], self.needs.n_section)
+                self._warn_truncation(source.name, most)
+                self.reserve(make_layout((), most, 1, self.needs.sel).nbrs)
+
+    def reserve(self, capacity: Sequence[int]) -> None:
+        """Neighbour capacities (n_section,) that every batch from now on has at least."""
+        self.capacity = np.maximum(self.capacity, np.asarray(capacity, dtype=int))
 
     def frames(self, system: int, indices: Sequence[int]) -> list[Frame]:
         """Frames of one system with their neighbours and parameters."""
@@ -89,7 +107,7 @@ class BatchSource:
         most = most_neighbors(frames, self.needs.n_section)
         self._warn_truncation(self.systems[parts[0][0]].name, most)
         layout = make_layout(atoms, most, n_frame, self.needs.sel, self.capacity)
-        self.capacity = np.asarray(layout.nbrs)
+        self.reserve(layout.nbrs)
         return layout
 
     def _warn_truncation(self, system: str, most: np.ndarray) -> None:
@@ -106,6 +124,11 @@ class BatchSource:
     def _labels(self, parts: Sequence[Part], places: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
         rows = [self.systems[system].arrays(indices, self.labels) for system, indices in parts]
         return {name: _padded([row[name] for row in rows], places, layout) for name in self.labels}
+
+
+def _spread(items: Sequence[int], n: int) -> list[int]:
+    """At most ``n`` of the items, evenly spaced."""
+    return [items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(n, len(items)), dtype=int))]
 
 
 def _padded(parts: Sequence[np.ndarray], places: np.ndarray, layout: Layout) -> np.ndarray:
