@@ -116,7 +116,15 @@ def parameter_statistics(
     stats: Stats = {}
     for name, size in (("fparam", fitting.numb_fparam), ("aparam", fitting.numb_aparam)):
         if size:
-            rows = [systems[s].arrays(frames, [name])[name].reshape(-1, size) for s, frames in drawn]
+            rows = [_parameters(systems[s], frames, name, size) for s, frames in drawn]
             mean, inverse = parameter_normalisation(np.concatenate(rows), config.data_stat_protect)
             stats |= {f"{name}_avg": mean, f"{name}_inv_std": inverse}
     return stats
+
+
+def _parameters(system: System, frames: np.ndarray, name: str, size: int) -> np.ndarray:
+    """(row, size) parameters of frames, or of their atoms without the placeholders of mixed systems."""
+    values = system.arrays(frames, [name])[name]
+    if name == "aparam" and system.mixed:
+        return values[np.stack([system.frame_types(i) for i in frames]) >= 0]
+    return values.reshape(-1, size)
