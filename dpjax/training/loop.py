@@ -46,7 +46,7 @@ class Loop:
     store: CheckpointStore
     curve: LearningCurve | None
     progress: Progress
-    sampler_state: dict[str, Any]
+    data_state: dict[str, Any]
 
     def __post_init__(self):
         config, setup = self.setup.config, self.setup
@@ -55,8 +55,7 @@ class Loop:
         self.eval_step = make_eval_step(loss_fn, setup.schedule)
         self.stats = jax.device_put(setup.variables["stats"])
         self._validation = None if setup.validation is None else _validation_batches(setup)
-        self._sums: Row = {}
-        self._summed = 0
+        self._since_report: list[dict[str, jax.Array]] = []
 
     def run(self) -> Row:
         """Train to the last step; returns the last row of the learning curve.
@@ -67,35 +66,31 @@ class Loop:
         first, last = int(self.state.step), self.setup.num_steps
         row: Row = {}
         side = self.setup.training
-        with prefetcher(_producer(side), self.setup.config.dpjax.prefetch, side.sampler.state) as batches:
+        with prefetcher(_producer(side), self.setup.config.dpjax.prefetch, side.state) as batches:
             for step in range(first, last):
                 data = batches.next()
-                self.sampler_state = batches.state
+                self.data_state = batches.state
                 self.state, metrics = self.train_step(self.state, self.stats, data)
-                self._accumulate(metrics)
+                if self.setup.config.training.disp_avg:
+                    self._since_report.append(metrics)
                 self.progress.advance(step + 1)
                 if self._displays(step):
                     row = self._report(step, metrics)
                 if (step + 1) % self.setup.config.training.save_freq == 0 and step + 1 != last:
                     self.save(step + 1)
-        self.save(last)
+        done = max(first, last)
+        if done != self.store.latest_step() or first < last:
+            self.save(done)
         return row
 
     def _displays(self, step: int) -> bool:
         return step == 0 or (step + 1) % self.setup.config.training.disp_freq == 0 or step + 1 == self.setup.num_steps
 
-    def _accumulate(self, metrics) -> None:
-        if not self.setup.config.training.disp_avg:
-            return
-        self._sums = {k: self._sums.get(k, 0.0) + v for k, v in metrics.items()}
-        self._summed += 1
-
     def _training_row(self, metrics) -> Row:
-        """Errors of the last batch, or with ``disp_avg`` their mean since the last line."""
-        if self.setup.config.training.disp_avg:
-            metrics = {k: v / self._summed for k, v in self._sums.items()}
-            self._sums, self._summed = {}, 0
-        return {k: float(v) for k, v in jax.device_get(metrics).items()}
+        """Errors of the last batch, or with ``disp_avg`` their mean over the batches since the last line."""
+        rows = jax.device_get(self._since_report or [metrics])
+        self._since_report.clear()
+        return {name: mean_found(name, [float(row[name]) for row in rows]) for name in rows[0]}
 
     def _report(self, step: int, metrics) -> Row:
         training = self._training_row(metrics)
@@ -141,7 +136,7 @@ class Loop:
             )
         meta = {
             "config": self.setup.config.raw,
-            "sampler": self.sampler_state,
+            "data": self.data_state,
             "seed": self.setup.seed,
             "conventions": "corrected",
         }
@@ -151,6 +146,15 @@ class Loop:
     def programs(self) -> int:
         """Programs compiled so far for training and validation steps."""
         return count_programs(self.train_step, self.eval_step)
+
+
+def mean_found(name: str, values: list[float]) -> float:
+    """Mean of a metric over batches; those whose data lack the label have NaN there and do not count.
+
+    A NaN of the loss itself is no missing label and stays.
+    """
+    found = values if name == "loss" else [v for v in values if not math.isnan(v)]
+    return sum(found) / len(found) if found else math.nan
 
 
 def printed(metrics: Row) -> Row:

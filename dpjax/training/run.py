@@ -66,18 +66,21 @@ def run(
     writable(output)
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(store, restart)
+        setup = prepare(config, saved.initial if saved else initial, saved.meta["seed"] if saved else None)
         if saved is None:
             set_aside(store, output / config.training.disp_file)
-        setup = prepare(config, saved.initial if saved else initial, saved.meta["seed"] if saved else None)
+        elif saved.step >= setup.num_steps:
+            log.warning("the checkpoint has %d steps and %d are asked for: nothing to train", saved.step, setup.num_steps)
         write_normalized(setup.config, output)
         log.info("training: %s", summary(setup))
         with ExitStack() as stack:
             loop = _loop(setup, store, saved, output, stack)
             row = loop.run()
         seconds = time.perf_counter() - start
-        log.info("finished %d steps in %.1f s, %d compiled programs", setup.num_steps, seconds, loop.programs)
+        steps = int(loop.state.step)
+        log.info("finished %d steps in %.1f s, %d compiled programs", steps, seconds, loop.programs)
         newest = store.latest_step()
-        return TrainResult(row, None if newest is None else store.path(newest), setup.num_steps, seconds, loop.programs)
+        return TrainResult(row, None if newest is None else store.path(newest), steps, seconds, loop.programs)
 
 
 def writable(output: Path) -> None:
@@ -151,7 +154,7 @@ def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, out
     if training.disp_training:
         curve = stack.enter_context(LearningCurve(output / training.disp_file, first if saved else None))
     progress = stack.enter_context(Progress(setup.config.dpjax.progress, first, setup.num_steps))
-    return Loop(setup, state, store, curve, progress, setup.training.sampler.state())
+    return Loop(setup, state, store, curve, progress, setup.training.state())
 
 
 def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainState:
@@ -166,7 +169,7 @@ def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainSt
         raise ConfigError(
             f"restart: {error}. Restart with the input that the checkpoint was made with, or use --init-model."
         ) from error
-    if not setup.training.sampler.restore(saved.meta["sampler"]):
+    if not setup.training.restore(saved.meta["data"]):
         log.warning(
             "the training data or its batch sizes changed since the checkpoint: frames are drawn anew from step %d on",
             saved.step,
