@@ -104,7 +104,7 @@ def frame_moments(
     of = atype[centre]
 
     def per_type(values: np.ndarray) -> np.ndarray:
-        return np.bincount(of, values, n_type)[:n_type]
+        return np.bincount(of, values, n_type)[:n_type].astype(np.float64)  # integers where there is no edge
 
     number = np.bincount(atype[atype >= 0], minlength=n_type) * float(sum(view.sel)) - per_type(dropped.astype(float))
     assert n_atom == len(table.count)
