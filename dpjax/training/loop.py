@@ -84,7 +84,8 @@ class Loop:
         return row
 
     def _displays(self, step: int) -> bool:
-        return step == 0 or (step + 1) % self.setup.config.training.disp_freq == 0 or step + 1 == self.setup.num_steps
+        frequency = self.setup.config.training.disp_freq
+        return rows_before(step + 1, frequency) > rows_before(step, frequency) or step + 1 == self.setup.num_steps
 
     def _training_row(self, metrics) -> Row:
         """Errors of the last batch, or with ``disp_avg`` their mean over the batches since the last line."""
@@ -146,6 +147,11 @@ class Loop:
     def programs(self) -> int:
         """Programs compiled so far for training and validation steps."""
         return count_programs(self.train_step, self.eval_step)
+
+
+def rows_before(steps: int, frequency: int) -> int:
+    """Rows of the learning curve in the first ``steps`` of a longer run: the first step and every ``frequency``-th."""
+    return steps // frequency + (frequency > 1 and steps > 0)
 
 
 def mean_found(name: str, values: list[float]) -> float:

@@ -20,7 +20,7 @@ from dpjax.errors import ConfigError, ModelError, OutputError
 from dpjax.train_state import TrainState, from_arrays
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.lcurve import LearningCurve
-from dpjax.training.loop import Loop, TrainResult
+from dpjax.training.loop import Loop, TrainResult, rows_before
 from dpjax.training.progress import Progress
 from dpjax.training.setup import TrainingSetup, prepare
 from dpjax.training.step import parameter_count
@@ -66,11 +66,16 @@ def run(
     writable(output)
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(store, restart)
-        setup = prepare(config, saved.initial if saved else initial, saved.meta["seed"] if saved else None)
+        if saved is None:
+            setup = prepare(config, initial)
+        else:
+            setup = prepare(config, saved.initial, saved.meta["seed"], exact=True)
         if saved is None:
             set_aside(store, output / config.training.disp_file)
         elif saved.step >= setup.num_steps:
-            log.warning("the checkpoint has %d steps and %d are asked for: nothing to train", saved.step, setup.num_steps)
+            log.warning(
+                "the checkpoint has %d steps and %d are asked for: nothing to train", saved.step, setup.num_steps
+            )
         write_normalized(setup.config, output)
         log.info("training: %s", summary(setup))
         with ExitStack() as stack:
@@ -175,7 +180,7 @@ def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainSt
             saved.step,
         )
     if setup.validation is not None:
-        shown = 1 + saved.step // setup.config.training.disp_freq
+        shown = rows_before(saved.step, setup.config.training.disp_freq)
         setup.validation.sampler.seek(
             shown * setup.config.training.validation_data.numb_btch * setup.validation.sampler.draws
         )

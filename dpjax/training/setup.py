@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import jax
@@ -25,6 +26,10 @@ from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.stat_file import load_statistics, save_statistics, statistics_key
 
 log = logging.getLogger(__name__)
+
+MAY_DIFFER = {  # from a model that is continued: settings of the training, of fresh parameters and of statistics
+    "trainable", "seed", "precision", "rcond", "atom_ener", "set_davg_zero", "default_fparam", "layer_name",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -62,13 +67,19 @@ class TrainingSetup:
     seed: int
 
 
-def prepare(config: Config, initial: tuple[ModelConfig, dict] | None = None, seed: int | None = None) -> TrainingSetup:
+def prepare(
+    config: Config,
+    initial: tuple[ModelConfig, dict] | None = None,
+    seed: int | None = None,
+    exact: bool = False,
+) -> TrainingSetup:
     """Read the data and build all parts.
 
     Args:
         config: the whole input.
         initial: configuration and variables to start from instead of fresh ones (``--init-model``, a checkpoint).
         seed: seed of a run that is continued; else the input's, else a random one.
+        exact: refuse an ``initial`` model that differs from the input's in more than its training.
 
     Raises:
         DataError, ConfigError: as their packages say.
@@ -83,7 +94,7 @@ def prepare(config: Config, initial: tuple[ModelConfig, dict] | None = None, see
     if initial is None:
         variables = fresh_variables(config, model, training, seed)
     else:
-        variables = adopted_variables(config.model, model, initial)
+        variables = adopted_variables(config.model, model, initial, exact)
     num_steps = config.training.numb_steps
     if num_steps is None:
         num_steps = sampler.steps_of_epochs(config.training.numb_epoch)
@@ -216,11 +227,14 @@ def _take(computed: dict[str, np.ndarray], like: dict[str, np.ndarray]) -> dict[
     return {name: computed[name].astype(value.dtype) for name, value in like.items() if name in computed}
 
 
-def adopted_variables(config: ModelConfig, model: nn.Module, initial: tuple[ModelConfig, dict]) -> dict[str, Any]:
+def adopted_variables(
+    config: ModelConfig, model: nn.Module, initial: tuple[ModelConfig, dict], exact: bool = False
+) -> dict[str, Any]:
     """Variables of another run, checked against the model of this input.
 
     Raises:
-        ConfigError: other types, or parameters of other names or shapes.
+        ConfigError: other types, or parameters of other names or shapes; if ``exact``, any setting that changes what the
+            parameters mean. Otherwise such a setting costs a warning.
     """
     theirs, variables = initial
     if theirs.type_map != config.type_map:
@@ -228,17 +242,49 @@ def adopted_variables(config: ModelConfig, model: nn.Module, initial: tuple[Mode
             f"model/type_map: found {list(config.type_map)}, but the model to start from has {list(theirs.type_map)}. "
             "Use the same elements in the same order."
         )
+    differences = changed_settings(config, theirs)
     expected = _shapes(jax.eval_shape(lambda: init_variables(model)))
     given = _shapes(variables)
     wrong = sorted(set(expected.items()) ^ set(given.items()))
-    if wrong:
+    if wrong and not differences:
         name = wrong[0][0]
-        raise ConfigError(
+        differences = [
             f"model: {name} has shape {given.get(name, 'none')} in the model to start from, but this input needs "
-            f"{expected.get(name, 'none')}. Copy the model section of that model, or start without it."
-        )
+            f"{expected.get(name, 'none')}"
+        ]
+    if wrong or (exact and differences):
+        raise ConfigError(f"{differences[0]}. Copy the model section of that model, or start without it.")
+    for difference in differences:
+        log.warning("%s; training goes on with the setting of this input", difference)
     dtypes = jax.tree.map(lambda x: x.dtype, jax.eval_shape(lambda: init_variables(model)))
     return jax.tree.map(lambda x, dtype: np.asarray(x).astype(dtype), variables, dtypes)
+
+
+def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
+    """What the model of the input does otherwise than the one to start from, a sentence each."""
+    pairs = [
+        ("model/descriptor", config.descriptor, theirs.descriptor),
+        ("model/fitting_net", config.fitting_net, theirs.fitting_net),
+    ]
+    values = [
+        (f"{path}/{f.name}", getattr(ours, f.name), getattr(other, f.name, None))
+        for path, ours, other in pairs
+        for f in fields(ours)
+        if f.name not in MAY_DIFFER
+    ]
+    values += [
+        (f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in ("pair_exclude_types", "atom_exclude_types")
+    ]
+    return [
+        f"{path}: found {_as_written(ours)}, but the model to start from has {_as_written(other)}"
+        for path, ours, other in values
+        if ours != other
+    ]
+
+
+def _as_written(value: Any) -> str:
+    """As in the input, where tuples are lists."""
+    return json.dumps(value)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
