@@ -22,7 +22,7 @@ class DataConfig:
     numb_btch: int = 1  # batches per validation
 
 
-_SIZE = re.compile(r"auto|(auto|max|filter):\d+")
+_SIZE = re.compile(r"auto|(auto|max|filter|mixed):\d+")
 _BLOCK = r"\s*\d+\s*:\s*\d+\s*:\s*[0-9.eE+-]+\s*"
 _PROB = re.compile(rf"prob_uniform|prob_sys_size(;{_BLOCK})*;?")
 
