@@ -74,7 +74,7 @@ def config(systems: list[Path] | list[str], edits: dict[str, Any] | None = None)
             "type_map": list(TYPE_MAP),
             "descriptor": {
                 "type": "se_e2_a", "rcut": 3.0, "rcut_smth": 1.0, "sel": [12, 20], "neuron": [4, 8],
-                "axis_neuron": 3, "seed": 1,
+                "axis_neuron": 3, "type_one_side": True, "seed": 1,
             },
             "fitting_net": {"neuron": [6, 6], "seed": 1},
         },

@@ -1,0 +1,93 @@
+"""Statistics kept between runs."""
+
+from __future__ import annotations
+
+import jax
+import numpy as np
+import pytest
+
+from dpjax.config import load
+from dpjax.errors import DataError
+from dpjax.training import preparation
+from dpjax.training.setup import prepare
+from tests.training import tiny
+
+
+@pytest.fixture
+def system(tmp_path):
+    return tiny.system(tmp_path / "system")
+
+
+def stats(config):
+    return prepare(load(config)).variables["stats"]
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """Counts how often the environment statistics are computed."""
+    calls, original = [], preparation.environment_statistics
+    monkeypatch.setattr(preparation, "environment_statistics", lambda *args: calls.append(1) or original(*args))
+    return calls
+
+
+@pytest.mark.parametrize("name", ["stat.h5", "stat.hdf5", "stat", "new/folder/stat.h5"])
+def test_computed_once(system, tmp_path, name, computed):
+    config = tiny.config([system], {"training/stat_file": str(tmp_path / name)})
+    first, second = stats(config), stats(config)
+    assert len(computed) == 1
+    assert (tmp_path / name).is_dir() == (name == "stat")
+    for a, b in zip(jax.tree.leaves(first), jax.tree.leaves(second), strict=True):
+        assert np.asarray(a).tobytes() == np.asarray(b).tobytes()
+
+
+def test_what_is_stored_is_used(system, tmp_path):
+    """Not only not computed again: the values come from the file, whatever the data are now."""
+    edits = {"training/stat_file": str(tmp_path / "stat.h5")}
+    first = stats(tiny.config([system], edits))
+    second = stats(tiny.config([tiny.system(tmp_path / "other", seed=5)], edits))
+    np.testing.assert_array_equal(first["descriptor"]["davg"], second["descriptor"]["davg"])
+    np.testing.assert_array_equal(first["out_bias"], second["out_bias"])
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        {"model/descriptor/rcut": 3.2},
+        {"model/descriptor/exclude_types": [[0, 0]]},
+        {"model/descriptor/set_davg_zero": True},
+        {"model/pair_exclude_types": [[0, 1]]},
+        {"model/atom_exclude_types": [0]},
+        {"model/fitting_net/atom_ener": [-4.0, None]},
+    ],
+)
+def test_a_model_with_other_statistics_computes_its_own(system, tmp_path, edits, computed):
+    here = {"training/stat_file": str(tmp_path / "stat.h5")}
+    stats(tiny.config([system], here))
+    kept, fresh = stats(tiny.config([system], here | edits)), stats(tiny.config([system], edits))
+    assert len(computed) == 3
+    for a, b in zip(jax.tree.leaves(kept), jax.tree.leaves(fresh), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_network_sizes_do_not_matter(system, tmp_path, computed):
+    here = {"training/stat_file": str(tmp_path / "stat.h5")}
+    stats(tiny.config([system], here))
+    stats(tiny.config([system], here | {"model/descriptor/neuron": [5, 10], "model/fitting_net/neuron": [7]}))
+    assert len(computed) == 1
+
+
+def test_damaged(system, tmp_path):
+    path = tmp_path / "stat.h5"
+    config = tiny.config([system], {"training/stat_file": str(path)})
+    stats(config)
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"training/stat_file: .*stat\.h5 is not a readable HDF5 file") as caught:
+        stats(config)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_place_that_cannot_be_written_costs_a_warning(system, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    stats(tiny.config([system], {"training/stat_file": str(tmp_path / "file" / "stat.h5")}))
+    assert "training/stat_file" in caplog.text
+    assert "cannot be written" in caplog.text
