@@ -127,6 +127,8 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
     Raises:
         CapacityError: the frames do not fit into ``layout``.
     """
+    if len(frames) > layout.frames:
+        raise CapacityError(f"{len(frames)} frames do not fit into a batch for {layout.frames}; use a larger layout")
     section, owner = _sections(frames, len(layout.atoms))
     places = _places(section, layout)
     n_atom, n_nbr = layout.n_atom, layout.n_nbr
