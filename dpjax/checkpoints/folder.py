@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 import orbax.checkpoint as ocp
+import tensorstore
 
 from dpjax.checkpoints import manifest
 from dpjax.checkpoints.manifest import Tree
@@ -47,10 +48,21 @@ def read(path: Path) -> tuple[Tree, dict[str, Any]]:
             raise ValueError(f"its format is not {FORMAT}, the one this version reads")
         stored = {}
         if (path / ARRAYS).exists():
+            _check_readable(path / ARRAYS)
             how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _stored_tree(path))
             items = {ARRAYS: ocp.args.PyTreeRestore(restore_args=how)}
             stored = checkpointer.restore(path, args=ocp.args.Composite(**items))[ARRAYS]
     return manifest.rebuild(stored, document["manifest"]), document["meta"]
+
+
+def _check_readable(folder: Path) -> None:
+    """Reads every entry of the array storage, one after the other; raises whatever the storage does when one is damaged.
+
+    Orbax asks for all of them at once and leaves at the first failure; the others then print tracebacks on standard error.
+    """
+    storage = tensorstore.KvStore.open({"driver": "ocdbt", "base": f"file://{folder}/"}).result()
+    for key in storage.list().result():
+        storage.read(key).result()
 
 
 def is_complete(path: Path) -> bool:

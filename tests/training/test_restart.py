@@ -148,7 +148,7 @@ def test_restart_with_other_data_warns(finished, half, caplog):
     assert "frames are drawn anew from step 3 on" in caplog.text
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, half):
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, half, capfd):
     shutil.copytree(finished.output / "model.ckpt-4", half / "model.ckpt-4")
     (half / "checkpoint").write_text("model.ckpt-4\n")
     for file in (half / "model.ckpt-4" / "arrays" / "d").iterdir():
@@ -156,6 +156,7 @@ def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, half
     with pytest.warns(UserWarning, match="model.ckpt-4: this checkpoint is damaged"):
         result = dpjax.train(finished.config, half, restart=True)
     assert same(load_checkpoint(result.checkpoint)[0], load_checkpoint(finished.result.checkpoint)[0])
+    assert "Traceback" not in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "folder", "dp"])
