@@ -46,7 +46,7 @@ COMMANDS = (
     Command("show", "print what a model is made of", "show"),
     Command("convert", "write a model in another format", "convert", ("convert-backend",)),
     Command("doc-train-input", "print the documentation of every input key", "doc_train_input"),
-    Command("freeze", "write a model for deployment"),
+    Command("freeze", "write a model as one portable file", "freeze"),
     Command("compress", "tabulate the embedding nets of a model"),
     Command("model-devi", "deviation between models on given structures"),
     Command("change-bias", "shift the energy bias of a model to new data"),
@@ -122,7 +122,8 @@ def _sentence(text: str) -> str:
 
 
 def _fail(message: str) -> int:
-    print(f"dpjax: error: {message}", file=sys.stderr)
+    """One line, even where a library's message, quoted in ours, has several."""
+    print("dpjax: error:", " ".join(line.strip() for line in message.splitlines()), file=sys.stderr)
     return 1
 
 

@@ -53,8 +53,9 @@ def read_model_tree(path: str | os.PathLike) -> Tree:
     try:
         return _read_hdf5(path) if suffix in HDF5_SUFFIXES else _read_yaml(path)
     except (OSError, KeyError, ValueError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
         raise ModelError(
-            f"{path}: not a readable DeePMD-kit model ({error}). Expected an HDF5 file with the attribute 'json' (.dp) or a YAML "
+            f"{path}: not a readable DeePMD-kit model ({reason}). Expected an HDF5 file with the attribute 'json' (.dp) or a YAML "
             "tree (.yaml); if a copy was interrupted, copy the file again."
         ) from error
 

@@ -160,6 +160,13 @@ def test_broken_input_file(tmp_path, capsys, text):
     assert re.match(rf"{re.escape(str(path))}(, line 1, column \d+)?: ", failure(capsys, [path]))
 
 
+def test_broken_yaml(tmp_path, capsys):
+    """The reader's message has several lines, ours one."""
+    path = tmp_path / "input.yaml"
+    path.write_text("model: {\n")
+    assert failure(capsys, [path]).startswith(f"{path}")
+
+
 def test_output_that_cannot_be_written(system, tmp_path, capsys):
     (tmp_path / "out").write_text("a file where the folder should be")
     message = failure(capsys, [write_input(tmp_path, tiny.config([system])), "-o", tmp_path / "out" / "run"])
