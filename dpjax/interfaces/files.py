@@ -13,6 +13,7 @@ import numpy as np
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
 from dpjax.config import ModelConfig, parse_model
 from dpjax.errors import ModelError
+from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import read_model_tree, write_model_tree
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
 from dpjax.interfaces.potential import Potential
@@ -48,7 +49,8 @@ def load(
     """A potential from a file.
 
     Args:
-        path: DeePMD-kit model (``.dp``, ``.yaml``), a checkpoint folder, or a training's output folder (its newest checkpoint).
+        path: DeePMD-kit model (``.dp``, ``.yaml``), artifact (``.dpx``: its model and weights, not its programs), a checkpoint
+            folder, or a training's output folder (its newest checkpoint).
         device: where to evaluate; None: JAX's default device.
         dtype: evaluate all networks in this precision (``float32``, ``float64``, ...) instead of the model's own.
         head: branch of a multi-task model.
@@ -71,9 +73,11 @@ def _read(path: Path) -> tuple[ModelConfig, dict, str]:
         return *_located(path, lambda: read_model(read_model_tree(path))), "reference"
     if path.is_dir():
         return read_checkpoint(path)
+    if path.suffix == SUFFIX:
+        return read_artifact(path)
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
-    known = ", ".join(HDF5_SUFFIXES + YAML_SUFFIXES)
+    known = ", ".join((*HDF5_SUFFIXES, *YAML_SUFFIXES, SUFFIX))
     raise ModelError(
         f"{path}: not a model this version reads; expected a file ending in {known} or a checkpoint folder"
     )

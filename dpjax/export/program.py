@@ -1,0 +1,199 @@
+"""The programs of an artifact: pure functions of weights and a padded structure, with every size a symbol.
+
+Atoms come in one section per type, each as ``blocks x block`` places, so that whoever runs the program decides how many atoms are
+worked on at once: few on a CPU, where a block stays in the cache, all of them on an accelerator.  The neighbour axis comes in one
+section per neighbour type, never wider than ``sel``: the list is cut before it gets here, so no sorting is compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import export
+
+from dpjax.models import StandardModel
+
+Arrays = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An entry point: every one gives ``energy`` and ``atom_energy``."""
+
+    name: str
+    force: bool  # add force and virial
+    atom_virial: bool  # add atom_virial
+
+
+ENTRIES = (
+    Entry("energy", False, False),
+    Entry("energy_force_virial", True, False),
+    Entry("atomic", True, True),
+)
+
+
+def flat_weights(variables: Any) -> dict[str, np.ndarray]:
+    """Leaves of a nested tree of arrays under their path, ``params/descriptor/...``."""
+    leaves = jax.tree_util.tree_flatten_with_path(variables)[0]
+    return {"/".join(key.key for key in path): np.asarray(leaf) for path, leaf in leaves}
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """Sizes of a structure, as symbols of ``jax.export``; a section of ``sel`` 0 has no slots and no symbol."""
+
+    frames: Any
+    blocks: tuple[Any, ...]  # per type
+    block: tuple[Any, ...]  # per type: atoms of each block
+    nbrs: tuple[Any, ...]  # per neighbour type
+
+    @classmethod
+    def create(cls, sel: Sequence[int]) -> Symbols:
+        """One scope for all; neighbours at most ``sel``, which is what keeps truncation out of the program."""
+        wide = [t for t, keep in enumerate(sel) if keep > 0]
+        n = range(len(sel))
+        names = ["frames", *(f"blocks_{t}" for t in n), *(f"block_{t}" for t in n), *(f"nbrs_{t}" for t in wide)]
+        limits = [f"nbrs_{t} <= {sel[t]}" for t in wide]
+        by_name = dict(zip(names, export.symbolic_shape(", ".join(names), constraints=limits), strict=True))
+        return cls(
+            by_name["frames"],
+            tuple(by_name[f"blocks_{t}"] for t in n),
+            tuple(by_name[f"block_{t}"] for t in n),
+            tuple(by_name.get(f"nbrs_{t}", 0) for t in n),
+        )
+
+
+def structure_shapes(model: StandardModel, sizes: Symbols) -> dict[str, Any]:
+    """Shapes and dtypes of the second argument of every program; ``docs/artifact.md`` says what each array holds."""
+    fitting = model.config.fitting_net
+    n_section, width = model.n_section, sum(sizes.nbrs)
+
+    def of(dtype, *shape):
+        return jax.ShapeDtypeStruct(shape, dtype)
+
+    def section(blocks, block) -> Arrays:
+        arrays = {
+            "coord": of(jnp.float64, blocks, block, 3),
+            "real": of(jnp.bool_, blocks, block),
+            "frame": of(jnp.int32, blocks, block),
+            "index": of(jnp.int32, blocks, block, width),
+            "shift": of(jnp.int16, blocks, block, width, 3),
+            "count": of(jnp.int32, blocks, block, n_section),
+        }
+        if fitting.numb_aparam:
+            arrays["aparam"] = of(jnp.float64, blocks, block, fitting.numb_aparam)
+        return arrays
+
+    shapes = {
+        "atoms": [section(*pair) for pair in zip(sizes.blocks, sizes.block, strict=True)],
+        "slots": [of(jnp.int8, size) for size in sizes.nbrs],  # contents unused: they tell the widths of the sections
+        "cell": of(jnp.float64, sizes.frames, 3, 3),
+    }
+    if fitting.numb_fparam:
+        shapes["fparam"] = of(jnp.float64, sizes.frames, fitting.numb_fparam)
+    return shapes
+
+
+def export_entry(model: StandardModel, variables: Any, entry: Entry, platforms: Sequence[str]) -> export.Exported:
+    """Lower one entry point for all platforms; call it with ``jax.enable_x64`` on.
+
+    The program takes ``(weights, structure)``: the leaves of ``variables`` by path, and what :func:`structure_shapes` says.
+    """
+    weights = flat_weights(variables)
+    shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
+    structure = structure_shapes(model, Symbols.create(model.sel))
+    treedef = jax.tree.structure(variables)
+    order = list(weights)  # of the leaves; a dictionary handed to a program comes back sorted
+
+    def program(weights: Arrays, structure: Arrays) -> Arrays:
+        tree = jax.tree.unflatten(treedef, [weights[name] for name in order])
+        return evaluate(model, tree, structure, entry)
+
+    with jax.default_matmul_precision("highest"):  # accelerators would multiply float32 with fewer digits
+        return export.export(jax.jit(program), platforms=tuple(platforms))(shapes, structure)
+
+
+def evaluate(model: StandardModel, variables: Any, structure: Arrays, entry: Entry) -> Arrays:
+    """Outputs of an entry point on the padded axes of ``structure``; zero on padding.
+
+    Returns:
+        ``energy`` (frames, 1) and ``atom_energy`` (n_atom,) eV, ``force`` (n_atom, 3) eV/angstrom, ``virial`` (frames, 9) and
+        ``atom_virial`` (n_atom, 9) eV, with ``n_atom`` the places of all sections in a row.
+    """
+    sections = structure["atoms"]
+    coord = jnp.concatenate([_joined(atoms["coord"]) for atoms in sections])
+    frame = jnp.concatenate([_joined(atoms["frame"]) for atoms in sections])
+    moved = _zero_sums(coord.shape[0], entry)
+    rows = []
+    for centre, atoms in enumerate(sections):
+        run = _block_program(model, variables, structure, coord, centre, entry)
+        moved, out = jax.lax.scan(run, moved, atoms)
+        rows.append(jax.tree.map(_joined, out))
+    per_atom = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
+    n_frame = structure["cell"].shape[0]
+    result = {
+        "energy": jax.ops.segment_sum(per_atom["energy"], frame, n_frame)[:, None],
+        "atom_energy": per_atom["energy"],
+    }
+    if entry.force:
+        result["force"] = per_atom["pull"] + moved["force"]
+        result["virial"] = jax.ops.segment_sum(per_atom["virial"], frame, n_frame)
+    if entry.atom_virial:
+        result["atom_virial"] = moved["atom_virial"]
+    return result
+
+
+def _joined(array: jax.Array) -> jax.Array:
+    """(blocks, block, ...) as (blocks * block, ...)."""
+    return jnp.reshape(array, (array.shape[0] * array.shape[1], *array.shape[2:]))
+
+
+def _zero_sums(n_atom: Any, entry: Entry) -> Arrays:
+    """What blocks add up on the atoms that are neighbours: arrays (n_atom, ...)."""
+    sums = {"force": 3} if entry.force else {}
+    sums |= {"atom_virial": 9} if entry.atom_virial else {}
+    return {name: jnp.zeros((n_atom, size), jnp.float64) for name, size in sums.items()}
+
+
+def _block_program(model, variables, structure, coord, centre, entry):
+    """One step of a scan over the blocks of a section: its rows, and its share of what neighbours receive.
+
+    The share is added up while the block is at hand, so that nothing of the size of the neighbour list is kept.
+    """
+    nbrs = tuple(slots.shape[0] for slots in structure["slots"])
+
+    def run(moved, atoms):
+        image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(coord.dtype), structure["cell"][atoms["frame"]])
+        disp = coord[atoms["index"]] + image - atoms["coord"][:, None, :]
+        fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
+
+        def energies(disp):
+            energy = model.apply(
+                variables,
+                centre,
+                nbrs,
+                disp,
+                atoms["count"],
+                fparam,
+                atoms.get("aparam"),
+                method=StandardModel.atom_energy,
+            )
+            energy = jnp.where(atoms["real"], energy, 0.0)
+            return jnp.sum(energy), energy
+
+        if not entry.force:
+            return moved, {"energy": energies(disp)[1]}
+        (_, energy), pull = jax.value_and_grad(energies, has_aux=True)(disp)
+        virial = -jnp.einsum("nka,nkb->nab", pull, disp).reshape(-1, 9)
+        moved = {**moved, "force": moved["force"].at[atoms["index"]].add(-pull)}
+        if entry.atom_virial:
+            pair = -jnp.einsum("nka,nkb->nkab", pull, disp).reshape(*atoms["index"].shape, 9)
+            moved["atom_virial"] = moved["atom_virial"].at[atoms["index"]].add(pair)
+        return moved, {"energy": energy, "pull": jnp.sum(pull, axis=1), "virial": virial}
+
+    return run

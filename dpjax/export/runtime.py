@@ -1,0 +1,644 @@
+"""Runs a dpjax artifact (``model.dpx``) without dpjax: needs jax, numpy and flatbuffers.
+
+This one file is the whole runtime. Copy it, or take it out of the artifact with ``unzip model.dpx runtime.py``, then::
+
+    from runtime import Artifact
+
+    model = Artifact("model.dpx")
+    out = model.evaluate(coord, atype, cell)   # energy (eV), force (eV/angstrom), virial (eV)
+
+``coord`` is (n_frame, n_atom, 3) in angstrom, ``atype`` holds indices into ``model.type_map``, ``cell`` is (n_frame, 3, 3) with
+vectors as rows, or None for open boundaries.
+
+Sizes are padded to a coarse ladder, so that few programs are compiled; ``model.programs`` says how many were so far.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import os
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import jax
+import numpy as np
+from jax import export
+
+SUFFIX = ".dpx"
+FORMAT = "dpjax-artifact"
+FORMAT_VERSION = 1  # a reader takes this one and all before
+MANIFEST = "manifest.json"
+WEIGHTS = "weights.npz"
+
+COINCIDENT = 1e-6  # angstrom; two atoms nearer than this are one point
+MOST_POINTS = 50_000_000  # atoms and images of one frame; above this the cell or its units are wrong
+PAIRS_AT_ONCE = 2_000_000  # candidate pairs of the neighbour search held in memory
+SLOTS_PER_CALL = 1_000_000  # neighbour slots of one call when many small frames are given
+SLOTS_PER_BLOCK = 1_000_000  # on accelerators, of one block
+CPU_BLOCK = 32  # atoms whose activations stay in a processor's cache
+
+log = logging.getLogger("dpx")
+
+
+class ArtifactError(ValueError):
+    """The file cannot be used here, or what was given does not fit the model; the message says what to do."""
+
+
+def program_member(entry: str) -> str:
+    """Name inside the artifact of the program of an entry point."""
+    return f"programs/{entry}.bin"
+
+
+# --- the file -----------------------------------------------------------------------------------------------------------------
+
+
+class Container:
+    """An opened artifact: every member was compared with its checksum.
+
+    Attributes:
+        manifest: contents of ``manifest.json``.
+
+    Raises:
+        ArtifactError: missing, no artifact, cut short, damaged, or written for a newer reader.
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        self.path = Path(path)
+        self._members = self._read()
+        self.manifest = self._manifest()
+        self._check_members()
+
+    def program(self, entry: str) -> bytes:
+        """The serialised program of an entry point."""
+        return self._members[self.manifest["entries"][entry]["member"]]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """Weights by name, in the precision they were stored with."""
+        described = self.manifest["weights"]
+        with np.load(io.BytesIO(self._members[described["member"]]), allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        out = {}
+        for name, (dtype, shape) in described["arrays"].items():
+            array = arrays[name]
+            dtype = jax.numpy.dtype(dtype)  # knows bfloat16, which NumPy alone does not
+            out[name] = (array if array.dtype == dtype else array.view(dtype)).reshape(shape)
+        return out
+
+    def _read(self) -> dict[str, bytes]:
+        if not self.path.is_file():
+            raise ArtifactError(f"{self.path}: no such file; expected an artifact written by `dpjax freeze`")
+        with open(self.path, "rb") as file:
+            start = file.read(2)
+        if start != b"PK":
+            raise ArtifactError(f"{self.path}: not an artifact: it does not start as a zip file does")
+        try:
+            with zipfile.ZipFile(self.path) as archive:
+                return {name: self._member(archive, name) for name in archive.namelist()}
+        except zipfile.BadZipFile as error:
+            raise ArtifactError(
+                f"{self.path}: the end of the file is missing or damaged ({error}); copy the artifact again"
+            ) from error
+
+    def _member(self, archive: zipfile.ZipFile, name: str) -> bytes:
+        try:
+            return archive.read(name)
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+            raise ArtifactError(f"{self.path}: {name} is damaged ({error}); copy the artifact again") from error
+
+    def _manifest(self) -> dict:
+        if MANIFEST not in self._members:
+            raise ArtifactError(f"{self.path}: a zip file without {MANIFEST}, so no artifact of dpjax")
+        try:
+            manifest = json.loads(self._members[MANIFEST])
+            kind, number = manifest["format"], int(manifest["format_version"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(
+                f"{self.path}: {MANIFEST} cannot be read ({error!r}); copy the artifact again"
+            ) from error
+        if kind != FORMAT:
+            raise ArtifactError(f"{self.path}: found format {kind!r}, expected {FORMAT!r}")
+        if number > FORMAT_VERSION:
+            raise ArtifactError(
+                f"{self.path}: format version {number}, written by dpjax {manifest.get('made_with', {}).get('dpjax')}; this "
+                f"runtime reads up to {FORMAT_VERSION}. Take the runtime out of the artifact: unzip {self.path.name} runtime.py"
+            )
+        return manifest
+
+    def _check_members(self) -> None:
+        for name, digest in self.manifest["sha256"].items():
+            if name not in self._members:
+                raise ArtifactError(f"{self.path}: {name} is missing; copy the artifact again")
+            if hashlib.sha256(self._members[name]).hexdigest() != digest:
+                raise ArtifactError(f"{self.path}: {name} does not match its checksum; copy the artifact again")
+
+
+# --- evaluation ---------------------------------------------------------------------------------------------------------------
+
+
+class Artifact:
+    """A model ready to use.
+
+    Args:
+        path: ``.dpx`` file.
+        device: where to compute; None: JAX's default device.
+
+    Attributes:
+        manifest: everything the artifact says about itself.
+        type_map: element names in the order of ``atype``.
+        rcut: cut-off, angstrom.
+
+    Raises:
+        ArtifactError: the file is damaged, too new for this runtime or this JAX, or not made for this platform.
+    """
+
+    def __init__(self, path: str | os.PathLike, device: jax.Device | None = None):
+        self._container = Container(path)
+        self.path, self.manifest = self._container.path, self._container.manifest
+        self.type_map: list[str] = self.manifest["type_map"]
+        self.rcut: float = self.manifest["rcut"]
+        self._device = jax.devices()[0] if device is None else device
+        _check_convention(self.path, self.manifest)
+        self._platform = _platform(self._device)
+        if self._platform not in self.manifest["platforms"]:
+            raise ArtifactError(
+                f"{self.path}: made for {', '.join(self.manifest['platforms'])}, not for {self._platform}, which is what "
+                "JAX runs on here. Freeze it again with this platform, or choose another: JAX_PLATFORMS=cpu"
+            )
+        self._calls: dict[str, object] = {}
+        self._signatures: set[tuple] = set()
+        self._warned = False
+        with jax.enable_x64(True):
+            self._weights = jax.device_put(self._container.weights(), self._device)
+
+    @property
+    def programs(self) -> int:
+        """Programs compiled so far: one for each entry point and each set of padded sizes."""
+        return len(self._signatures)
+
+    def __repr__(self) -> str:
+        return f"Artifact({str(self.path)!r}, type_map={self.type_map}, rcut={self.rcut})"
+
+    def evaluate(
+        self, coord, atype, cell=None, fparam=None, aparam=None, atomic: bool = False, force: bool = True
+    ) -> dict[str, np.ndarray]:
+        """Energies, forces and virials of frames with equally many atoms.
+
+        Args:
+            coord: (n_frame, n_atom, 3) angstrom; may lie outside the cell.
+            atype: (n_atom,) or (n_frame, n_atom) indices into ``type_map``; -1 marks a placeholder with zero output.
+            cell: (n_frame, 3, 3) or (n_frame, 9) angstrom, rows are the cell vectors; None for open boundaries.
+            fparam: (n_frame, numb_fparam); the model's default where absent.
+            aparam: (n_frame, n_atom, numb_aparam).
+            atomic: add ``atom_energy`` (n_frame, n_atom, 1), ``atom_virial`` (n_frame, n_atom, 9), ``mask`` (n_frame, n_atom).
+            force: False leaves force and virial out and is faster; not together with ``atomic``.
+
+        Returns:
+            ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV.
+
+        Raises:
+            ArtifactError: shapes, types or numbers that do not fit.
+        """
+        if atomic and not force:
+            raise ArtifactError("atomic=True includes forces; leave force=False out")
+        frames = _frames(self.manifest, coord, atype, cell, fparam, aparam)
+        if not frames:
+            return {}
+        for i, frame in enumerate(frames):
+            self._find_neighbors(frame, i)
+        entry = "atomic" if atomic else "energy_force_virial" if force else "energy"
+        rows = self._run(entry, frames)
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _find_neighbors(self, frame: Frame, i: int) -> None:
+        try:
+            edges = search(frame.coord, frame.cell, self.rcut)
+        except ArtifactError as error:
+            raise ArtifactError(f"frame {i}: {error}") from None
+        sel = np.asarray(self.manifest["sel"])
+        edges, most = edges.ordered(frame.atype, len(sel))
+        if np.any(most > sel):
+            self._warn_truncation(most, sel)
+            edges = edges.truncated(frame.atype, sel)
+        frame.edges = edges
+
+    def _warn_truncation(self, most: np.ndarray, sel: np.ndarray) -> None:
+        for t in np.flatnonzero(most > sel) if not self._warned else ():
+            log.warning(
+                "an atom has %d neighbours of type %s within %g angstrom, but sel keeps %d: the farthest are left out",
+                most[t], self.type_map[t], self.rcut, sel[t],
+            )  # fmt: skip
+            self._warned = True
+
+    def _run(self, entry: str, frames: list[Frame]) -> list[dict[str, np.ndarray]]:
+        """All frames in groups of one size, so that the last, shorter group compiles nothing new."""
+        sel = self.manifest["sel"]
+        nbrs = _neighbor_sizes(frames, sel)
+        per_call = max(1, SLOTS_PER_CALL // max(1, len(frames[0].real) * sum(nbrs)))
+        groups = [frames[i : i + per_call] for i in range(0, len(frames), per_call)]
+        sizes = Sizes.choose(groups, nbrs, self._platform)
+        self._signatures.add((entry, sizes))
+        if entry not in self._calls:
+            self._calls[entry] = jax.jit(export.deserialize(bytearray(self._container.program(entry))).call)
+        rows = []
+        with jax.enable_x64(True):
+            for group in groups:
+                structure, places = pack(group, sizes)
+                out = self._calls[entry](self._weights, jax.device_put(structure, self._device))
+                rows += self._unpack(jax.device_get(out), group, places, atomic=entry == "atomic")
+        return rows
+
+    def _unpack(self, out: dict, group: list[Frame], places: np.ndarray, *, atomic: bool) -> list[dict]:
+        rows, start = [], 0
+        silent = self.manifest["atom_exclude_types"]
+        for i, frame in enumerate(group):
+            own = places[start : start + len(frame.atype)]
+            start += len(own)
+            row = {name: out[name][i] for name in ("energy", "virial") if name in out}
+            per_atom = ["force"] * ("force" in out) + ["atom_energy", "atom_virial"] * atomic
+            for name in per_atom:
+                values = out[name] if out[name].ndim > 1 else out[name][:, None]
+                row[name] = np.zeros((len(frame.real), values.shape[1]))
+                row[name][frame.real] = values[own]
+            if atomic:
+                row["mask"] = (frame.real & ~np.isin(frame.all_types, silent)).astype(np.int32)
+            rows.append(row)
+        return rows
+
+
+def _check_convention(path: Path, manifest: dict) -> None:
+    """Whether this JAX can call programs of the artifact's calling convention."""
+    needed = manifest["calling_convention_version"]
+    low, high = export.minimum_supported_calling_convention_version, export.maximum_supported_calling_convention_version
+    made = manifest["made_with"]["jax"]
+    if needed > high:
+        raise ArtifactError(
+            f"{path}: its programs use calling convention {needed} (made with jax {made}), but jax {jax.__version__} knows up to "
+            f"{high}; install jax {made} or newer"
+        )
+    if needed < low:
+        raise ArtifactError(
+            f"{path}: its programs use calling convention {needed} (made with jax {made}), which jax {jax.__version__} no longer "
+            f"knows (from {low} on); freeze the model again, or install a jax nearer to {made}"
+        )
+
+
+def _platform(device: jax.Device) -> str:
+    """Name under which ``jax.export`` knows the platform of a device."""
+    if device.platform != "gpu":
+        return device.platform
+    return "rocm" if "rocm" in device.client.platform_version.lower() else "cuda"
+
+
+# --- what the user gives ------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Frame:
+    """One frame without its placeholders, and, once found, its neighbours."""
+
+    coord: np.ndarray  # (n, 3) angstrom
+    atype: np.ndarray  # (n,)
+    cell: np.ndarray | None  # (3, 3)
+    fparam: np.ndarray | None  # (numb_fparam,)
+    aparam: np.ndarray | None  # (n, numb_aparam)
+    all_types: np.ndarray  # (n_given,) with placeholders
+    edges: Edges | None = None
+
+    @property
+    def real(self) -> np.ndarray:
+        """(n_given,) which of the given atoms are no placeholders."""
+        return self.all_types >= 0
+
+
+def _frames(manifest: dict, coord, atype, cell, fparam, aparam) -> list[Frame]:
+    coord = _numbers(coord, "coord")
+    if coord.ndim != 3 or coord.shape[-1] != 3:
+        raise ArtifactError(
+            f"coord: found shape {coord.shape}, expected (n_frame, n_atom, 3); use coord[None] for one frame"
+        )
+    n_frame, n_atom = coord.shape[:2]
+    types = _types(manifest, atype, n_frame, n_atom)
+    cell = None if cell is None else _shaped(cell, (n_frame, 3, 3), "cell")
+    fparam = _parameters(fparam, "fparam", (n_frame, manifest["numb_fparam"]), manifest["default_fparam"])
+    aparam = _parameters(aparam, "aparam", (n_frame, n_atom, manifest["numb_aparam"]))
+    out = []
+    for i in range(n_frame):
+        real = types[i] >= 0
+        bad = np.flatnonzero(real & ~np.isfinite(coord[i]).all(axis=1))
+        if len(bad):
+            raise ArtifactError(
+                f"frame {i}: the coordinates of atom {bad[0]} are {coord[i, bad[0]].tolist()}; expected finite numbers"
+            )
+        out.append(
+            Frame(
+                coord[i][real],
+                types[i][real],
+                None if cell is None else cell[i],
+                None if fparam is None else fparam[i],
+                None if aparam is None else aparam[i][real],
+                types[i],
+            )
+        )
+    return out
+
+
+def _numbers(value, name: str) -> np.ndarray:
+    try:
+        return np.asarray(value, dtype=np.float64)
+    except (ValueError, TypeError):
+        raise ArtifactError(
+            f"{name}: expected one rectangular array of numbers; frames of different sizes go one by one"
+        ) from None
+
+
+def _shaped(value, shape: tuple[int, ...], name: str) -> np.ndarray:
+    array = _numbers(value, name)
+    if array.size != np.prod(shape) or (array.ndim and array.shape[0] != shape[0]):
+        raise ArtifactError(f"{name}: found shape {array.shape}, expected {shape}")
+    return array.reshape(shape)
+
+
+def _types(manifest: dict, atype, n_frame: int, n_atom: int) -> np.ndarray:
+    types, names = np.asarray(atype), manifest["type_map"]
+    if types.shape not in ((n_atom,), (n_frame, n_atom)) or not (
+        np.issubdtype(types.dtype, np.integer) or not types.size
+    ):
+        raise ArtifactError(
+            f"atype: found {types.dtype} of shape {types.shape}, expected integers of shape ({n_atom},) or ({n_frame}, {n_atom})"
+        )
+    if types.size and (types.max() >= len(names) or types.min() < -1):
+        raise ArtifactError(
+            f"atype: found types {types.min()}..{types.max()}, expected 0..{len(names) - 1} ({', '.join(names)}) or -1 for a "
+            "placeholder"
+        )
+    return np.broadcast_to(types, (n_frame, n_atom)).astype(np.int64)
+
+
+def _parameters(value, name: str, shape: tuple[int, ...], default=None) -> np.ndarray | None:
+    if not shape[-1]:
+        if value is not None:
+            raise ArtifactError(f"{name} was given but this model takes none; leave it out")
+        return None
+    if value is None and default is None:
+        raise ArtifactError(f"this model needs {name} of shape {shape}")
+    return np.broadcast_to(np.asarray(default, float), shape) if value is None else _shaped(value, shape, name)
+
+
+# --- neighbours ---------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Edges:
+    """Pairs (centre, neighbour) nearer than the cut-off; arrays (n_edge, ...)."""
+
+    coord: np.ndarray  # (n_atom, 3) angstrom, inside the cell; what shift refers to
+    centre: np.ndarray
+    index: np.ndarray
+    shift: np.ndarray  # (n_edge, 3) cell vectors added to the neighbour
+    square: np.ndarray  # squared distance
+
+    def take(self, order: np.ndarray) -> Edges:
+        """The edges of ``order``, indices or mask."""
+        return Edges(self.coord, self.centre[order], self.index[order], self.shift[order], self.square[order])
+
+    def group(self, atype: np.ndarray, n_type: int) -> np.ndarray:
+        """(n_edge,) one number for each pair of a centre and a neighbour type."""
+        return self.centre * n_type + atype[self.index]
+
+    def count(self, atype: np.ndarray, n_type: int) -> np.ndarray:
+        """(n_atom, n_type) neighbours of each atom and type."""
+        return np.bincount(self.group(atype, n_type), minlength=len(self.coord) * n_type).reshape(-1, n_type)
+
+    def ordered(self, atype: np.ndarray, n_type: int) -> tuple[Edges, np.ndarray]:
+        """Sorted by centre, neighbour type and distance; and the most neighbours of each type that an atom has."""
+        edges = self.take(np.lexsort((self.square, self.group(atype, n_type))))
+        return edges, edges.count(atype, n_type).max(axis=0, initial=0)
+
+    def truncated(self, atype: np.ndarray, sel: np.ndarray) -> Edges:
+        """The two-step rule on ordered edges: the nearest ``sum(sel)`` of an atom, then of each type the nearest ``sel[t]``."""
+        by_distance = np.lexsort((self.square, self.centre))
+        start = np.searchsorted(self.centre, np.arange(len(self.coord) + 1))  # ordered edges are sorted by centre
+        limit = np.full(len(self.coord), np.inf)
+        crowded = np.flatnonzero(np.diff(start) > sel.sum())
+        limit[crowded] = self.square[by_distance[start[crowded] + sel.sum() - 1]]
+        near = self.take(self.square <= limit[self.centre])
+        return near.take(_rank(near.group(atype, len(sel))) < sel[atype[near.index]])
+
+
+def _rank(group: np.ndarray) -> np.ndarray:
+    """Position of each entry within its run of equal numbers, for ``group`` ascending."""
+    return np.arange(len(group)) - np.searchsorted(group, group)
+
+
+def search(coord: np.ndarray, cell: np.ndarray | None, rcut: float) -> Edges:
+    """All pairs nearer than ``rcut``, images included, in time linear in the number of atoms.
+
+    Args:
+        coord: (n_atom, 3) angstrom.
+        cell: (3, 3) angstrom, any shape, however thin; None for open boundaries.
+        rcut: angstrom.
+
+    Raises:
+        ArtifactError: a cell without volume, two atoms on one point.
+    """
+    n_atom = len(coord)
+    shift = np.zeros((n_atom, 3), np.int64)
+    owner = np.arange(n_atom)
+    points = coord
+    if cell is not None and n_atom:
+        coord, owner, shift = _images(coord, cell, rcut)
+        points = coord[owner] + shift @ cell
+    centre, other, square = _near_pairs(points, n_atom, rcut)
+    if len(square) and square.min() < COINCIDENT**2:
+        worst = int(square.argmin())
+        pair = sorted((int(centre[worst]), int(owner[other[worst]])))
+        raise ArtifactError(f"atoms {pair[0]} and {pair[1]} are on one point; remove one of them")
+    return Edges(coord, centre, owner[other], shift[other], square)
+
+
+def _images(coord: np.ndarray, cell: np.ndarray, rcut: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Coordinates wrapped into the cell; then owner and shift of all points within ``rcut`` of the cell, the atoms first."""
+    volume = abs(np.linalg.det(cell)) if np.isfinite(cell).all() else 0.0
+    if volume <= 1e-9 * np.prod(np.linalg.norm(cell, axis=1)):
+        raise ArtifactError(
+            f"the cell {cell.tolist()} has no volume; give three independent vectors, or None for open boundaries"
+        )
+    cofactors = np.stack([np.cross(cell[1], cell[2]), np.cross(cell[2], cell[0]), np.cross(cell[0], cell[1])])
+    reach = rcut * np.linalg.norm(cofactors, axis=1) / volume  # the cut-off in units of the cell's heights
+    if len(coord) * np.prod(1 + 2 * reach) > MOST_POINTS:
+        raise ArtifactError(
+            f"the cell {cell.tolist()} is too small for a cut-off of {rcut} angstrom; check the units (angstrom)"
+        )
+    fraction = coord @ np.linalg.inv(cell)
+    wrapped = coord - np.floor(fraction) @ cell
+    fraction -= np.floor(fraction)
+    owner, shift = np.arange(len(coord)), np.zeros((len(coord), 3), np.int64)
+    for axis in range(3):
+        steps = np.arange(-int(np.ceil(reach[axis])) - 1, int(np.ceil(reach[axis])) + 2)
+        place = fraction[owner, axis][:, None] + steps
+        which, step = np.nonzero((place > -reach[axis] - 1e-9) & (place < 1 + reach[axis] + 1e-9))
+        owner, shift = owner[which], shift[which]
+        shift[:, axis] = steps[step]
+    atoms_first = np.argsort(
+        shift.any(axis=1), kind="stable"
+    )  # owners ascend, so the unshifted points are the atoms in order
+    return wrapped, owner[atoms_first], shift[atoms_first]
+
+
+def _near_pairs(points: np.ndarray, n_centre: int, rcut: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of one of the first ``n_centre`` points and any other point nearer than ``rcut``, with squared distances.
+
+    Points are sorted into cubes; the cubes near a centre are rows along z, and each row is one run of the sorted points.
+    """
+    if not n_centre:
+        return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0)
+    low = points.min(axis=0)
+    side = max(rcut / 2, (points.max(axis=0) - low).max() / 2**19)  # the numbers of all cubes fit into 64 bits
+    around = int(np.ceil(rcut / side))
+    cube = np.floor((points - low) / side).astype(np.int64) + around
+    stride_x, stride_y = (cube.max(axis=0)[1:] + around + 1).prod(), cube[:, 2].max() + around + 1
+    key = cube[:, 0] * stride_x + cube[:, 1] * stride_y + cube[:, 2]
+    order = np.argsort(key, kind="stable")
+    ordered, key = key[order], key[:n_centre]
+    steps = np.arange(-around, around + 1)
+    rows = (steps[:, None] * stride_x + steps * stride_y).ravel()
+    first = np.searchsorted(ordered, key[:, None] + rows - around)
+    number = np.searchsorted(ordered, key[:, None] + rows + around, side="right") - first
+    edges_of = np.cumsum(number.sum(axis=1))
+    cuts = np.searchsorted(edges_of, np.arange(PAIRS_AT_ONCE, edges_of[-1], PAIRS_AT_ONCE), side="right")
+    bounds = np.unique(np.concatenate([[0], cuts, [n_centre]]))
+    parts = [
+        _pairs_of(points, order, slice(a, b), first[a:b], number[a:b], rcut) for a, b in zip(bounds[:-1], bounds[1:])
+    ]
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts))
+
+
+def _pairs_of(points, order, centres, first, number, rcut):
+    """Pairs of a range of centres, whose candidates are runs ``first ... first + number`` of the points in ``order``."""
+    own = np.repeat(np.arange(centres.start, centres.stop), number.sum(axis=1))
+    run, length = first.ravel(), number.ravel()
+    offset = np.arange(length.sum()) - np.repeat(np.cumsum(length) - length, length)
+    other = order[np.repeat(run, length) + offset]
+    disp = points[other] - points[own]
+    square = np.einsum("ed,ed->e", disp, disp)
+    near = (square < rcut * rcut) & (own != other)
+    return own[near], other[near], square[near]
+
+
+# --- padding ------------------------------------------------------------------------------------------------------------------
+
+
+def ladder(n: int, unit: int = 1) -> int:
+    """The smallest size that holds ``n``: multiples of ``unit``, above 8 units four sizes to each doubling (10, 12, 14, 16, 20 ...)."""
+    n = max(1, -(-n // unit))
+    step = 1 << max(0, (n - 1).bit_length() - 3)
+    return -(-n // step) * step * unit
+
+
+def _neighbor_sizes(frames: list[Frame], sel: list[int]) -> tuple[int, ...]:
+    """Width of each neighbour section: from the ladder, at most ``sel``."""
+    most = np.max([f.edges.count(f.atype, len(sel)).max(axis=0, initial=0) for f in frames], axis=0)
+    return tuple(min(ladder(int(n), 8), keep) for n, keep in zip(most, sel))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Padded sizes; one compiled program of each entry point serves all structures of equal sizes."""
+
+    frames: int
+    blocks: tuple[int, ...]  # for each type
+    block: tuple[int, ...]  # atoms of each block
+    nbrs: tuple[int, ...]
+
+    @classmethod
+    def choose(cls, groups: list[list[Frame]], nbrs: tuple[int, ...], platform: str) -> Sizes:
+        """Ladder sizes that hold every group of frames."""
+        n_type = len(nbrs)
+        most = np.max([sum(np.bincount(f.atype, minlength=n_type) for f in group) for group in groups], axis=0)
+        pairs = [_blocks(int(n), sum(nbrs), platform) for n in most]
+        return cls(ladder(len(groups[0])), tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), nbrs)
+
+    @property
+    def places(self) -> np.ndarray:
+        """(n_type,) places for atoms of each type."""
+        return np.multiply(self.blocks, self.block)
+
+
+def _blocks(n_atom: int, width: int, platform: str) -> tuple[int, int]:
+    """Number and size of the blocks that hold ``n_atom`` atoms with ``width`` neighbours: small on a CPU, else as large as fits."""
+    if platform == "cpu":
+        size = CPU_BLOCK if n_atom > 16 else 16
+    else:
+        size = min(ladder(n_atom, 16), max(16, SLOTS_PER_BLOCK // max(1, width) // 16 * 16))
+    return ladder(-(-n_atom // size)), size
+
+
+def pack(frames: list[Frame], sizes: Sizes) -> tuple[dict, np.ndarray]:
+    """Frames as the structure that programs take, and the place of every atom, frame after frame, on its atom axis."""
+    n_type = len(sizes.nbrs)
+    atype = np.concatenate([f.atype for f in frames])
+    places = _places(atype, sizes)
+    width, n_place = sum(sizes.nbrs), int(sizes.places.sum())
+    rows = {
+        "coord": np.zeros((n_place, 3)),
+        "real": np.zeros(n_place, bool),
+        "frame": np.zeros(n_place, np.int32),
+        "index": np.zeros((n_place, width), np.int32),
+        "shift": np.zeros((n_place, width, 3), np.int16),
+        "count": np.zeros((n_place, n_type), np.int32),
+    }
+    cell = np.zeros((sizes.frames, 3, 3))
+    rows["real"][places] = True
+    if frames[0].aparam is not None:
+        rows["aparam"] = np.zeros((n_place, frames[0].aparam.shape[1]))
+        rows["aparam"][places] = np.concatenate([f.aparam for f in frames])
+    start = 0
+    for i, frame in enumerate(frames):
+        own = places[start : start + len(frame.atype)]
+        start += len(own)
+        rows["coord"][own], rows["frame"][own] = frame.edges.coord, i
+        _fill_neighbors(rows, frame, own, sizes)
+        if frame.cell is not None:
+            cell[i] = frame.cell
+    structure = {
+        "atoms": _cut(rows, sizes),
+        "slots": [np.zeros(size, np.int8) for size in sizes.nbrs],
+        "cell": cell,
+    }
+    if frames[0].fparam is not None:
+        structure["fparam"] = np.zeros((sizes.frames, len(frames[0].fparam)))
+        structure["fparam"][: len(frames)] = [f.fparam for f in frames]
+    return structure, places
+
+
+def _places(atype: np.ndarray, sizes: Sizes) -> np.ndarray:
+    """Place of each atom: sections by type, within a section in the given order."""
+    order = np.argsort(atype, kind="stable")
+    start = np.cumsum(sizes.places) - sizes.places
+    places = np.empty(len(atype), np.int64)
+    places[order] = start[atype[order]] + _rank(atype[order])
+    return places
+
+
+def _fill_neighbors(rows: dict, frame: Frame, own: np.ndarray, sizes: Sizes) -> None:
+    edges, n_type = frame.edges, len(sizes.nbrs)
+    start = np.cumsum(sizes.nbrs) - sizes.nbrs
+    slot = start[frame.atype[edges.index]] + _rank(edges.group(frame.atype, n_type))
+    rows["index"][own[edges.centre], slot] = own[edges.index]
+    rows["shift"][own[edges.centre], slot] = edges.shift
+    rows["count"][own] = edges.count(frame.atype, n_type)
+
+
+def _cut(rows: dict, sizes: Sizes) -> list[dict]:
+    """Rows of all places as one dictionary for each type, arrays (blocks, block, ...)."""
+    out, start = [], 0
+    for blocks, block in zip(sizes.blocks, sizes.block):
+        take = slice(start, start + blocks * block)
+        out.append({name: array[take].reshape(blocks, block, *array.shape[1:]) for name, array in rows.items()})
+        start = take.stop
+    return out

@@ -1,0 +1,141 @@
+"""Writing an artifact: programs lowered for every platform on this machine, weights, and a manifest that describes both."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import tempfile
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+
+from dpjax.errors import ModelError, OutputError
+from dpjax.export import runtime
+from dpjax.export.manifest import describe_model
+from dpjax.export.program import ENTRIES, export_entry, flat_weights
+from dpjax.models import StandardModel
+
+if TYPE_CHECKING:
+    from dpjax.interfaces.potential import Potential
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that JAX lowers for without having them
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # date of every member, so that equal models give equal files
+
+
+def save(potential: Potential, path: str | os.PathLike, platforms: Sequence[str] = ("cpu", "cuda", "tpu")) -> Path:
+    """Write a model as one portable file.
+
+    Args:
+        potential: model and weights; networks keep the precision they have.
+        path: file to write, ending in ``.dpx``; replaced if it is there.
+        platforms: of :data:`PLATFORMS`, those the artifact is to run on. None of them has to be present here.
+
+    Returns:
+        The path.
+
+    Raises:
+        ModelError: a model that cannot be exported, weights that are not finite, a platform JAX does not know.
+        OutputError: the file cannot be written; a file of that name stays as it was.
+    """
+    path = Path(path)
+    if path.suffix != runtime.SUFFIX:
+        raise ModelError(
+            f"{path}: an artifact's name ends in {runtime.SUFFIX}; `dpjax convert` writes .dp and .yaml for DeePMD-kit"
+        )
+    platforms = _checked_platforms(platforms)
+    weights = _checked_weights(potential)
+    programs, convention = _programs(potential, platforms)
+    members = programs | {runtime.WEIGHTS: _npz(weights), "runtime.py": Path(runtime.__file__).read_bytes()}
+    manifest = describe_model(potential.config, potential.conventions, weights) | {
+        "platforms": list(platforms),
+        "calling_convention_version": convention,
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items())},
+    }
+    _write(path, {runtime.MANIFEST: json.dumps(manifest, indent=1, allow_nan=False).encode(), **members})
+    return path
+
+
+def _checked_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
+    names = (platforms,) if isinstance(platforms, str) else tuple(dict.fromkeys(platforms))
+    unknown = [name for name in names if name not in PLATFORMS]
+    if unknown or not names:
+        hint = " (for 'gpu' say cuda or rocm)" if "gpu" in unknown else ""
+        raise ModelError(f"platforms: found {list(names)}, expected some of {', '.join(PLATFORMS)}{hint}")
+    return names
+
+
+def _checked_weights(potential: Potential) -> dict[str, np.ndarray]:
+    if type(potential.model) is not StandardModel:
+        raise ModelError(
+            f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"
+        )
+    weights = flat_weights(jax.device_get(potential.variables))
+    bad = [name for name, array in weights.items() if not np.isfinite(array.astype(np.float64)).all()]
+    if bad:
+        raise ModelError(
+            f"weights that are NaN or infinite are not exported: {', '.join(bad)}. Freeze an earlier checkpoint."
+        )
+    return weights
+
+
+def _programs(potential: Potential, platforms: Sequence[str]) -> tuple[dict[str, bytes], int]:
+    """Serialised programs by member name, and the calling convention they need."""
+    members, convention = {}, 0
+    with jax.enable_x64(True):
+        for entry in ENTRIES:
+            try:
+                exported = export_entry(potential.model, potential.variables, entry, platforms)
+            except (ValueError, NotImplementedError, jax.errors.JAXTypeError) as error:
+                raise ModelError(
+                    f"entry point {entry.name!r} cannot be exported for {', '.join(platforms)}: {error}"
+                ) from error
+            members[runtime.program_member(entry.name)] = bytes(exported.serialize())
+            convention = max(convention, exported.calling_convention_version)
+    return members, convention
+
+
+def _npz(weights: dict[str, np.ndarray]) -> bytes:
+    """The arrays as an ``.npz`` of fixed dates; floats that NumPy does not know are stored by their bits."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, array in weights.items():
+            stored = array if array.dtype.isbuiltin == 1 else array.view(f"u{array.dtype.itemsize}")
+            part = io.BytesIO()
+            np.lib.format.write_array(part, np.ascontiguousarray(stored).reshape(stored.shape), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), part.getvalue())
+    return buffer.getvalue()
+
+
+def _write(path: Path, members: dict[str, bytes]) -> None:
+    """Write beside the target and rename: a reader never meets half a file."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "wb") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                for name, data in members.items():
+                    archive.writestr(_member_info(name), data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        if temporary is not None and os.path.exists(temporary):
+            os.unlink(temporary)
+        raise OutputError(
+            f"{path}: the artifact could not be written ({error.strerror or error}). Free disk space or choose a folder that "
+            "exists and can be written."
+        ) from error
+
+
+def _member_info(name: str) -> zipfile.ZipInfo:
+    info = zipfile.ZipInfo(name, _EPOCH)
+    info.external_attr = 0o644 << 16  # ordinary files for `unzip`
+    info.compress_type = zipfile.ZIP_DEFLATED
+    return info
