@@ -71,7 +71,10 @@ def make_layout(
     nbrs = [neighbor_capacity(int(m), None if sel is None else sel[t]) for t, m in enumerate(most)]
     if len(floor):
         nbrs = [max(a, b) for a, b in zip(nbrs, floor, strict=True)]
-    return Layout(tuple(round_up(int(n), multiple=ATOM_BLOCK) for n in atoms), tuple(nbrs), n_frame)
+    places = [round_up(int(n), multiple=ATOM_BLOCK) for n in atoms]
+    if not any(places):
+        places[0] = 1  # frames without atoms: a program has at least one place to work on
+    return Layout(tuple(places), tuple(nbrs), n_frame)
 
 
 def neighbor_capacity(most: int, sel: int | None) -> int:

@@ -99,7 +99,9 @@ class Potential:
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam)
         frames = [self._frame(structures, i) for i in range(len(structures.coord))]
         rows = self._evaluate_frames(frames, atomic)
-        joined = {key: [row[key] for row in rows] for key in rows[0]} if rows else {}
+        if not rows:
+            return _nothing(0 if structures.ragged else np.shape(coord)[1], atomic)
+        joined = {key: [row[key] for row in rows] for key in rows[0]}
         return joined if structures.ragged else {key: np.stack(value) for key, value in joined.items()}
 
     def _frame(self, structures: Structures, i: int) -> Frame:
@@ -165,6 +167,14 @@ class Potential:
             counted = (frame.atype >= 0) & ~np.isin(frame.atype, self.config.atom_exclude_types)
             row["mask"] = counted.astype(np.int32)
         return row
+
+
+def _nothing(n_atom: int, atomic: bool) -> Output:
+    """Results of no frames at all: arrays with a leading axis of zero."""
+    shapes = {"energy": (1,), "force": (n_atom, 3), "virial": (9,)}
+    if atomic:
+        shapes |= {"atom_energy": (n_atom, 1), "atom_virial": (n_atom, 9), "mask": (n_atom,)}
+    return {key: np.zeros((0, *shape), np.int32 if key == "mask" else np.float64) for key, shape in shapes.items()}
 
 
 def _groups(frames: Sequence[Frame]) -> list[Sequence[Frame]]:
