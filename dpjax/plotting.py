@@ -14,6 +14,7 @@ import numpy as np
 
 from dpjax.errors import DataError, DPError, OutputError
 from dpjax.interfaces.testing import QUANTITIES, Comparison, TestReport
+from dpjax.training.lcurve import read_lcurve
 
 PARITY_QUANTITIES = ("energy_per_atom", "force", "virial_per_atom")
 MAX_POINTS = 50_000  # more are thinned out evenly: a picture of millions of dots is one blot
@@ -48,44 +49,16 @@ CURVES = {  # column stem of lcurve.out -> title, unit
 }
 
 
-def read_learning_curve(path: str | Path) -> dict[str, np.ndarray]:
-    """The columns of an ``lcurve.out`` by the names in its header, each (n_line,).
-
-    A last line that is cut off is left out; where a restart repeats steps, the later line counts.
-
-    Raises:
-        DataError: the file is missing, has no header or no line of numbers.
-    """
-    path = Path(path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{path}: cannot be read as a learning curve: {error}") from error
-    headers = [line.lstrip("# ").split() for line in lines if line.startswith("#") and "step" in line.split()]
-    if not headers:
-        raise DataError(f"{path}: found no header line `# step rmse ... lr`; expected the lcurve.out of a training")
-    names = headers[-1]
-    rows: dict[float, list[float]] = {}
-    for line in lines:
-        numbers = _numbers(line)
-        if len(numbers) == len(names):
-            rows[numbers[names.index("step")]] = numbers
-    if not rows:
-        raise DataError(f"{path}: found no line of {len(names)} numbers below the header; has the training begun?")
-    table = np.array([rows[step] for step in sorted(rows)])
-    return dict(zip(names, table.T, strict=True))
-
-
 def plot_learning_curve(path: str | Path, output: str | Path) -> Path:
     """Draws the errors and the learning rate of an ``lcurve.out`` over the steps; both error axes are logarithmic.
 
     Returns the path of the picture.
 
     Raises:
-        DataError: see :func:`read_learning_curve`.
+        DataError: see :func:`dpjax.training.lcurve.read_lcurve`.
         OutputError: the picture cannot be written.
     """
-    columns = read_learning_curve(path)
+    columns = read_lcurve(path)
     stems = [stem for stem in CURVES if any(_drawable(columns, name) for name in _variants(stem))]
     if any(stem != "rmse" for stem in stems):
         stems = [stem for stem in stems if stem != "rmse"]  # its prefactors change along the run
@@ -218,10 +191,3 @@ def _scaled_text(value: float, unit: str) -> str:
 
 def _thinned(values: np.ndarray) -> np.ndarray:
     return values[:: -(-values.size // MAX_POINTS)]
-
-
-def _numbers(line: str) -> list[float]:
-    try:
-        return [float(word) for word in line.split()]
-    except ValueError:
-        return []

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import sys
 
-import numpy as np
 import pytest
 
 from dpjax import plotting
 from dpjax.cli.main import main
-from dpjax.errors import DataError
 
 HEADER = "#  step  rmse_val  rmse_trn  rmse_e_val  rmse_e_trn  rmse_f_val  rmse_f_trn  lr\n"
 NOTE = "# If there is no available reference data, rmse_*_{val,trn} will print nan\n"
@@ -26,36 +24,6 @@ def lcurve(tmp_path):
         return path
 
     return write
-
-
-def test_columns_go_by_the_header(lcurve):
-    columns = plotting.read_learning_curve(lcurve(HEADER, NOTE, *LINES))
-    np.testing.assert_array_equal(columns["step"], [1, 100, 200])
-    np.testing.assert_array_equal(columns["rmse_f_val"], [0.8, 0.4, 0.2])
-    np.testing.assert_array_equal(columns["lr"], [1e-3, 1e-4, 1e-5])
-    assert np.isnan(columns["rmse_e_val"][2])
-
-
-def test_a_line_that_is_cut_off_is_left_out(lcurve):
-    columns = plotting.read_learning_curve(lcurve(HEADER, *LINES, "300 4 5 0.00"))
-    np.testing.assert_array_equal(columns["step"], [1, 100, 200])
-
-
-def test_after_a_restart_the_later_line_counts(lcurve):
-    columns = plotting.read_learning_curve(lcurve(HEADER, *LINES, HEADER, "200 4 4 4 4 4 4 4\n", "300 3 3 3 3 3 3 3\n"))
-    np.testing.assert_array_equal(columns["step"], [1, 100, 200, 300])
-    assert columns["rmse_val"][2] == 4
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [("1 2 3\n", "no header line"), (HEADER, "no line of 8 numbers"), ("", "no header line")],
-)
-def test_files_that_are_no_learning_curve(lcurve, text, message):
-    path = lcurve(text)
-    with pytest.raises(DataError, match=message) as error:
-        plotting.read_learning_curve(path)
-    assert str(path) in str(error.value)
 
 
 def test_missing_file(capsys, tmp_path):
