@@ -28,7 +28,7 @@ def lcurve(tmp_path):
 
 def test_missing_file(capsys, tmp_path):
     assert main(["plot", str(tmp_path / "lcurve.out")]) == 1
-    assert "cannot be read as a learning curve" in capsys.readouterr().err
+    assert "could not read the learning curve" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
