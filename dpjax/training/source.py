@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pack_atoms
+from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
 from dpjax.neighbors import NeighborCache
 from dpjax.training.step import LabelledBatch
@@ -59,7 +60,7 @@ class BatchSource:
                 frame = Frame(np.zeros((source.n_atom, 3)), source.frame_types(i), self.neighbors.table(system, i))
                 most = most_neighbors([frame], self.needs.n_section)
                 self._warn_truncation(source.name, most)
-                self.reserve(make_layout((), most, 1, self.needs.sel).nbrs)
+                self.reserve([neighbor_capacity(int(m), k) for m, k in zip(most, self.needs.sel, strict=True)])
 
     def reserve(self, capacity: Sequence[int]) -> None:
         """Neighbour capacities (n_section,) that every batch from now on has at least."""
