@@ -15,6 +15,7 @@ from tests.contracts.cases import Case, potential
 from tests.contracts.structures import Structure, make
 
 N_FRAME = 9
+QUICK = {"xla_backend_optimization_level": 0}  # half the compile time; full optimisation is tested through ``evaluate``
 PER_ATOM = ("force", "atom_energy", "atom_virial")
 
 
@@ -42,7 +43,7 @@ class Bench:
 
     @cached_property
     def program(self):
-        return jax.jit(partial(predict, self.model, atomic=True))
+        return jax.jit(partial(predict, self.model, atomic=True), compiler_options=QUICK)
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
         """Outputs on the padded axes."""

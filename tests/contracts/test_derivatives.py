@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dpjax.models import predict
+from tests.contracts.bench import QUICK
 
 STEPS = np.array([-2.0, -1.0, 1.0, 2.0])
 WEIGHTS = np.array([1.0, -8.0, 8.0, -1.0]) / 12.0  # fourth-order central difference
@@ -61,7 +62,7 @@ def second_derivatives(bench):
         out = predict(bench.model, {**bench.variables, "params": params}, batch.replace(coord=coord))
         return jnp.sum(out["force"] * jnp.where(batch.atype >= 0, 1.0, 0.0)[:, None] * probe)
 
-    gradient = jax.jit(jax.grad(projection, argnums=(0, 1)))
+    gradient = jax.jit(jax.grad(projection, argnums=(0, 1)), compiler_options=QUICK)
     return probe, lambda batch: jax.device_get(gradient(bench.variables["params"], jnp.asarray(batch.coord), batch))
 
 
