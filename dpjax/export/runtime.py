@@ -534,7 +534,7 @@ def _pairs_of(points, order, centres, first, number, rcut):
 
 
 def ladder(n: int, unit: int = 1) -> int:
-    """The smallest size that holds ``n``: multiples of ``unit``, above 8 units four sizes to each doubling (10, 12, 14, 16, 20 ...)."""
+    """The smallest size that holds ``n``: multiples of ``unit``, above 8 units four to each doubling (10, 12, 14, 16, 20 ...)."""
     n = max(1, -(-n // unit))
     step = 1 << max(0, (n - 1).bit_length() - 3)
     return -(-n // step) * step * unit

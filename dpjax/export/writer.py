@@ -2,33 +2,42 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
+import flax.linen as nn
 import jax
 import numpy as np
 
+from dpjax.config import ModelConfig
 from dpjax.errors import ModelError, OutputError
 from dpjax.export import runtime
 from dpjax.export.manifest import describe_model
 from dpjax.export.program import ENTRIES, export_entry, flat_weights
 from dpjax.models import StandardModel
 
-if TYPE_CHECKING:
-    from dpjax.interfaces.potential import Potential
-
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that JAX lowers for without having them
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # date of every member, so that equal models give equal files
 
 
-def save(potential: Potential, path: str | os.PathLike, platforms: Sequence[str] = ("cpu", "cuda", "tpu")) -> Path:
+class Exportable(Protocol):
+    """What is written: a ``dpjax.Potential``, or anything with these attributes of one."""
+
+    config: ModelConfig
+    model: nn.Module
+    variables: dict[str, Any]
+    conventions: str
+
+
+def save(potential: Exportable, path: str | os.PathLike, platforms: Sequence[str] = ("cpu", "cuda", "tpu")) -> Path:
     """Write a model as one portable file.
 
     Args:
@@ -70,7 +79,7 @@ def _checked_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _checked_weights(potential: Potential) -> dict[str, np.ndarray]:
+def _checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
     if type(potential.model) is not StandardModel:
         raise ModelError(
             f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"
@@ -84,10 +93,10 @@ def _checked_weights(potential: Potential) -> dict[str, np.ndarray]:
     return weights
 
 
-def _programs(potential: Potential, platforms: Sequence[str]) -> tuple[dict[str, bytes], int]:
+def _programs(potential: Exportable, platforms: Sequence[str]) -> tuple[dict[str, bytes], int]:
     """Serialised programs by member name, and the calling convention they need."""
     members, convention = {}, 0
-    with jax.enable_x64(True):
+    with jax.enable_x64(True), _no_source_locations():
         for entry in ENTRIES:
             try:
                 exported = export_entry(potential.model, potential.variables, entry, platforms)
@@ -98,6 +107,18 @@ def _programs(potential: Potential, platforms: Sequence[str]) -> tuple[dict[str,
             members[runtime.program_member(entry.name)] = bytes(exported.serialize())
             convention = max(convention, exported.calling_convention_version)
     return members, convention
+
+
+@contextlib.contextmanager
+def _no_source_locations() -> Iterator[None]:
+    """Programs without the file names and line numbers of this machine: smaller, and equal for equal models."""
+    name = "jax_traceback_in_locations_limit"
+    before = getattr(jax.config, name)
+    jax.config.update(name, 0)
+    try:
+        yield
+    finally:
+        jax.config.update(name, before)
 
 
 def _npz(weights: dict[str, np.ndarray]) -> bytes:

@@ -1,0 +1,35 @@
+"""Artifacts that several tests use, written once."""
+
+from __future__ import annotations
+
+import pytest
+
+from dpjax.export import save
+from tests.contracts.cases import CASES, model, potential, se_e2_a
+
+EVERYTHING = model(  # every input and exclusion, and fewer places than there are neighbours
+    se_e2_a(sel=[3, 5, 0], type_one_side=False, resnet_dt=True, exclude_types=[[0, 0]], env_protection=0.1),
+    fitting={"numb_fparam": 2, "numb_aparam": 1, "dim_case_embd": 2, "atom_ener": [-3.0, None, None]},
+    type_map=["O", "H", "X"],
+    pair_exclude_types=[[1, 1]],
+    atom_exclude_types=[2],
+)
+
+
+@pytest.fixture(scope="package")
+def potentials():
+    """Models by name: ``plain``, and ``everything`` with all options of inputs and exclusions."""
+    return {"plain": potential(CASES[0].section), "everything": potential(EVERYTHING)}
+
+
+@pytest.fixture(scope="package")
+def artifacts(potentials, tmp_path_factory):
+    """Their artifacts by name."""
+    folder = tmp_path_factory.mktemp("artifacts")
+    return {name: save(pot, folder / f"{name}.dpx") for name, pot in potentials.items()}
+
+
+@pytest.fixture(scope="package")
+def plain(artifacts):
+    """The artifact of the plain model."""
+    return artifacts["plain"]

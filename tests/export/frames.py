@@ -1,0 +1,53 @@
+"""Structures and comparisons for the artifact tests."""
+
+from __future__ import annotations
+
+import numpy as np
+
+SHEAR = np.array([[1.0, 0.0, 0.0], [0.12, 0.95, 0.0], [-0.1, 0.08, 1.05]])
+THIN = np.array([[1.7, 0.0, 0.0], [0.5, 9.0, 0.0], [1.0, -2.0, 8.0]])  # far thinner than a cut-off of 3
+SPACING = 2.2  # angstrom
+
+
+def frame(n_atom: int, *, periodic: bool = True, seed: int = 0, fparam: int = 0, aparam: int = 0) -> dict:
+    """Keyword arguments of ``evaluate`` for one frame: points of a sheared grid, each moved a little, of two types."""
+    rng = np.random.default_rng([n_atom, seed])
+    edge = int(np.ceil(n_atom ** (1 / 3)))
+    grid = np.stack(np.meshgrid(*3 * [np.arange(edge)], indexing="ij"), axis=-1).reshape(-1, 3)
+    cell = SPACING * edge * SHEAR
+    coord = rng.permutation(grid)[:n_atom] / edge @ cell + rng.uniform(-0.4, 0.4, (n_atom, 3))
+    atype = (np.arange(n_atom) % 3 > 0).astype(int)
+    out = {"coord": coord[None], "atype": rng.permutation(atype), "cell": cell[None] if periodic else None}
+    if fparam:
+        out["fparam"] = rng.normal(size=(1, fparam))
+    if aparam:
+        out["aparam"] = rng.normal(size=(1, n_atom, aparam))
+    return out
+
+
+def thin_frame(**parameters) -> dict:
+    """Three atoms in a thin triclinic cell, near each other and two of them given in other images of the cell."""
+    near = np.array([[0.1, 0.2, 0.3], [1.0, 1.6, 1.1], [0.3, -1.4, 1.5]])
+    coord = near + np.array([[0, 0, 0], [5, -1, 1], [-2, 1, 0]]) @ THIN
+    return frame(3, **parameters) | {"coord": coord[None], "cell": THIN[None]}
+
+
+def together(frames: list[dict]) -> dict:
+    """Frames of any sizes as one ragged call of ``Potential.evaluate``: one compilation for all."""
+    joined = {"coord": [f["coord"][0] for f in frames], "atype": [f["atype"] for f in frames]}
+    joined["cell"] = [None if f["cell"] is None else f["cell"][0] for f in frames]
+    if "fparam" in frames[0]:
+        joined["fparam"] = np.concatenate([f["fparam"] for f in frames])
+    if "aparam" in frames[0]:
+        joined["aparam"] = [f["aparam"][0] for f in frames]
+    return joined
+
+
+def assert_close(got: dict, want: dict, tolerance: float = 1e-12, where: str = "") -> None:
+    """Equal names, shapes and, relative to the largest number of an array, values."""
+    assert set(got) == set(want), where
+    for name in want:
+        assert got[name].shape == want[name].shape, f"{where} {name}"
+        assert np.abs(want[name]).max() > 0, f"{where} {name}: nothing to compare"
+        error = np.abs(got[name] - want[name]).max() / np.abs(want[name]).max()
+        assert error <= tolerance, f"{where} {name}: off by {error:.1e}"
