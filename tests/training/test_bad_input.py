@@ -12,11 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 import pytest
 
+import dpjax
 from dpjax.checkpoints import CheckpointStore, load_checkpoint
 from dpjax.cli.main import main
+from dpjax.errors import NonFiniteError
+from dpjax.training.loop import Loop
 from tests.shared import REPOSITORY
 from tests.training import tiny
 
@@ -195,25 +199,38 @@ def test_errors_of_the_prefetch_thread(system, tmp_path, capsys, prefetch):
 
 
 def test_a_diverging_run_keeps_its_checkpoints(finished, tmp_path, capsys):
-    """A rate of 1e300 overflows the parameters at once."""
-    CheckpointStore(tmp_path).save(2, *load_checkpoint(finished.output / "model.ckpt-3"))
-    config = tiny.edited(
-        finished.config,
-        {
-            "learning_rate/start_lr": 1e300,
-            "learning_rate/stop_lr": 1e299,
-            "training/save_freq": 100,
-            "training/validation_data": tiny.REMOVE,
-            "training/training_data/systems": [str(finished.systems[0])],
-        },
-    )
-    before = load_checkpoint(tmp_path / "model.ckpt-2")[0]
-    message = failure(capsys, [write_input(tmp_path, config), "-o", tmp_path, "--restart"])
-    assert re.search(r"loss is (nan|inf) at step \d; the checkpoint of step 2 is intact", message), message
+    """The square of an absurd energy overflows."""
+    CheckpointStore(tmp_path / "out").save(3, *load_checkpoint(finished.output / "model.ckpt-3"))
+    system = tiny.system(tmp_path / "system")
+    change("energy", lambda x: x + 1e200)(system)
+    edits = {"training/training_data/systems": [str(system)], "training/validation_data": tiny.REMOVE}
+    path = write_input(tmp_path, tiny.edited(finished.config, edits))
+    message = failure(capsys, [path, "-o", tmp_path / "out", "--restart"])
+    assert message.startswith("the loss is inf at step 4; the checkpoint of step 3 is intact")
     assert "learning_rate/start_lr" in message
-    assert CheckpointStore(tmp_path).steps() == [2]
-    after = load_checkpoint(tmp_path / "model.ckpt-2")[0]
-    np.testing.assert_array_equal(before["stats"]["out_bias"], after["stats"]["out_bias"])
+    assert CheckpointStore(tmp_path / "out").steps() == [3]
+
+
+@pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")
+def test_a_rate_without_measure_saves_nothing(finished, tmp_path, monkeypatch):
+    """Parameters that overflow between two rows of the learning curve never reach a checkpoint."""
+    build = Loop.__post_init__
+
+    def overflowing(self):
+        build(self)
+        step = self.train_step
+
+        def train_step(*args):
+            state, metrics = step(*args)
+            return state.replace(params=jax.tree.map(lambda x: 1e300 * x * 1e300, state.params)), metrics
+
+        self.train_step = train_step
+
+    monkeypatch.setattr(Loop, "__post_init__", overflowing)
+    edits = {"training/disp_freq": 100, "training/validation_data": tiny.REMOVE}
+    with pytest.raises(NonFiniteError, match="parameters are not finite after step 1; nothing was saved"):
+        dpjax.train(tiny.edited(finished.config, edits), tmp_path)
+    assert CheckpointStore(tmp_path).steps() == []
 
 
 def run_script(*argv: str | Path) -> subprocess.CompletedProcess:

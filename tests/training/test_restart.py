@@ -16,6 +16,8 @@ from dpjax.training.lcurve import read_lcurve
 from dpjax.training.loop import Loop, rows_before
 from tests.training import tiny
 
+pytestmark = pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")
+
 
 class Killed(Exception):
     """Stands for whatever ends a process."""

@@ -25,7 +25,7 @@ def system(tmp_path):
 def test_frozen_parameters_keep_their_bits(system, tmp_path):
     """The descriptor and the first and last layer of the fitting net are frozen; the second layer learns."""
     edits = {"model/descriptor/trainable": False, "model/fitting_net/trainable": [False, True, False]}
-    config = tiny.config([system], edits | {"training/save_freq": 1})
+    config = tiny.config([system], edits | tiny.ENERGY_ONLY)
     dpjax.train(config, tmp_path / "out")
     start = prepare(load(config)).variables["params"]
     end = load_checkpoint(tmp_path / "out" / "model.ckpt-6")[0]["params"]

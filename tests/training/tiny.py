@@ -14,6 +14,9 @@ import numpy as np
 TYPE_MAP = ("O", "H")
 CELL = np.array([[5.2, 0.0, 0.0], [0.4, 5.6, 0.0], [0.1, -0.3, 6.1]])
 REMOVE = object()  # as the value of an edit: take the key away
+ENERGY_ONLY = {  # compiles in half the time
+    "loss/start_pref_f": 0, "loss/limit_pref_f": 0, "loss/start_pref_v": 0, "loss/limit_pref_v": 0,
+}  # fmt: skip
 
 
 def positions(n_atom: int, n_frame: int, seed: int) -> np.ndarray:
