@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 
 log = logging.getLogger("dpjax.cli.train")
 
@@ -31,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def run(args: argparse.Namespace) -> None:
-    """Trains."""
+def run(args: argparse.Namespace) -> int:
+    """Trains; a run that a signal ended early returns the exit code that shells give such a program."""
     from dpjax.errors import ConfigError
 
     if args.finetune:
@@ -43,7 +44,10 @@ def run(args: argparse.Namespace) -> None:
         _refuse_auto_sel(args.input or args.config)
     import dpjax
 
-    dpjax.train(args.input or args.config, output=args.output, restart=args.restart, init_model=args.init_model)
+    result = dpjax.train(
+        args.input or args.config, output=args.output, restart=args.restart, init_model=args.init_model
+    )
+    return 128 + signal.Signals[result.stopped] if result.stopped else 0
 
 
 def _refuse_auto_sel(path: str) -> None:

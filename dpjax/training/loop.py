@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
@@ -16,9 +16,12 @@ from dpjax.batching.prefetch import prefetcher
 from dpjax.checkpoints import CheckpointStore
 from dpjax.errors import NonFiniteError
 from dpjax.train_state import TrainState, to_arrays
+from dpjax.training.fingerprint import Fingerprint
+from dpjax.training.interrupt import StopRequest
 from dpjax.training.lcurve import LearningCurve
 from dpjax.training.progress import Progress
 from dpjax.training.setup import DataSide, TrainingSetup
+from dpjax.training.source import Part
 from dpjax.training.step import LabelledBatch, count_programs, loss_of, make_eval_step, make_train_step
 
 log = logging.getLogger(__name__)
@@ -35,6 +38,15 @@ class TrainResult:
     steps: int  # updates done, all runs together
     seconds: float  # of this run, statistics and compilation included
     programs: int  # compiled for the steps of this run
+    stopped: str | None = None  # name of the signal that ended the run before its last step
+
+
+class Outcome(NamedTuple):
+    """What is left to check of a step: its loss, and the data it saw."""
+
+    step: int
+    loss: jax.Array
+    parts: Sequence[Part]
 
 
 @dataclass
@@ -47,6 +59,7 @@ class Loop:
     curve: LearningCurve | None
     progress: Progress
     data_state: dict[str, Any]
+    fingerprint: Fingerprint
 
     def __post_init__(self):
         config, setup = self.setup.config, self.setup
@@ -56,6 +69,8 @@ class Loop:
         self.stats = jax.device_put(setup.variables["stats"])
         self._validation = None if setup.validation is None else _validation_batches(setup)
         self._since_report: list[dict[str, jax.Array]] = []
+        self._unchecked: Outcome | None = None
+        self.stopped: str | None = None
 
     def run(self) -> Row:
         """Train to the last step; returns the last row of the learning curve.
@@ -65,23 +80,54 @@ class Loop:
         """
         first, last = int(self.state.step), self.setup.num_steps
         row: Row = {}
-        side = self.setup.training
-        with prefetcher(_producer(side), self.setup.config.dpjax.prefetch, side.state) as batches:
+        side, done = self.setup.training, first
+        with (
+            StopRequest() as stop,
+            prefetcher(_producer(side), self.setup.config.dpjax.prefetch, side.state) as batches,
+        ):
             for step in range(first, last):
-                data = batches.next()
+                data, parts = batches.next()
                 self.data_state = batches.state
                 self.state, metrics = self.train_step(self.state, self.stats, data)
+                self._check_previous(Outcome(step, metrics["loss"], parts))
                 if self.setup.config.training.disp_avg:
                     self._since_report.append(metrics)
                 self.progress.advance(step + 1)
                 if self._displays(step):
                     row = self._report(step, metrics)
-                if (step + 1) % self.setup.config.training.save_freq == 0 and step + 1 != last:
-                    self.save(step + 1)
-        done = max(first, last)
-        if done != self.store.latest_step() or first < last:
+                done = step + 1
+                if stop.name is not None:
+                    self.stopped = stop.name
+                    break
+                if done % self.setup.config.training.save_freq == 0 and done != last:
+                    self.save(done)
+        if done != self.store.latest_step() or first < done:
             self.save(done)
         return row
+
+    def _check_previous(self, outcome: Outcome | None) -> None:
+        """Look at the loss of the step before, which is ready while the device works on the newest one.
+
+        Raises:
+            NonFiniteError: it is NaN or infinite.
+        """
+        previous, self._unchecked = self._unchecked, outcome
+        if previous is None or math.isfinite(float(previous.loss)):
+            return
+        newest = self.store.latest_step()
+        kept = (
+            f"the checkpoint of step {newest} is intact" if newest is not None else "no checkpoint had been written yet"
+        )
+        raise NonFiniteError(
+            f"the loss is {float(previous.loss)} at step {previous.step + 1}, on {self._named(previous.parts)}; {kept}. Usual "
+            "causes: a learning rate that is too high (learning_rate/start_lr), a frame with absurd labels, or atoms that nearly "
+            "overlap. Lower the rate or remove the frame, then --restart."
+        )
+
+    def _named(self, parts: Sequence[Part]) -> str:
+        """Systems and frames of a batch in words."""
+        systems = self.setup.training.systems
+        return ", ".join(f"{systems[i].name} frames {[int(f) for f in frames]}" for i, frames in parts)
 
     def _displays(self, step: int) -> bool:
         frequency = self.setup.config.training.disp_freq
@@ -94,9 +140,8 @@ class Loop:
         return {name: mean_found(name, [float(row[name]) for row in rows]) for name in rows[0]}
 
     def _report(self, step: int, metrics) -> Row:
-        training = self._training_row(metrics)
-        self._check_finite(training["loss"], step)
-        training = printed(training)
+        self._check_previous(None)
+        training = printed(self._training_row(metrics))
         validation = None if self._validation is None else self._validate(step)
         rate = float(self.setup.schedule(step))
         if self.curve is not None:
@@ -104,19 +149,6 @@ class Loop:
         self.progress.report(step + 1, training, validation, rate)
         row = {f"{k}_trn": v for k, v in training.items()} | {"lr": rate}
         return row | {f"{k}_val": v for k, v in (validation or {}).items()}
-
-    def _check_finite(self, loss: float, step: int) -> None:
-        if math.isfinite(loss):
-            return
-        newest = self.store.latest_step()
-        kept = (
-            f"the checkpoint of step {newest} is intact" if newest is not None else "no checkpoint had been written yet"
-        )
-        raise NonFiniteError(
-            f"the loss is {loss} at step {step + 1}; {kept}. Usual causes: a learning rate that is too high "
-            "(learning_rate/start_lr), a frame with absurd labels, or atoms that nearly overlap. Lower the rate or remove "
-            "the frame, then --restart."
-        )
 
     def _validate(self, step: int) -> Row:
         """Errors on the next validation batches, averaged with the number of atoms as weight."""
@@ -128,7 +160,13 @@ class Loop:
         return {k: float(np.average([r[k] for r in rows], weights=weights)) for k in rows[0]}
 
     def save(self, step: int) -> Path:
-        """Write the checkpoint of the state after ``step`` updates."""
+        """Write the checkpoint of the state after ``step`` updates.
+
+        Raises:
+            NonFiniteError: loss or parameters are not finite; nothing is written.
+            OutputError: it cannot be written; earlier checkpoints stay.
+        """
+        self._check_previous(None)
         arrays = jax.device_get(to_arrays(self.state)) | {"stats": self.setup.variables["stats"]}
         if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(arrays["params"])):
             raise NonFiniteError(
@@ -138,6 +176,7 @@ class Loop:
         meta = {
             "config": self.setup.config.raw,
             "data": self.data_state,
+            "hashes": self.fingerprint.result(),
             "seed": self.setup.seed,
             "conventions": "corrected",
         }
@@ -168,23 +207,24 @@ def printed(metrics: Row) -> Row:
     return {k: v for k, v in metrics.items() if k != "loss" and not k.startswith("l2_")}
 
 
-def _producer(side: DataSide) -> Callable[[], LabelledBatch]:
-    """Makes the next batch of the training data and sends it to the device."""
+def _producer(side: DataSide) -> Callable[[], tuple[LabelledBatch, Sequence[Part]]]:
+    """Makes the next batch of the training data, sends it to the device, and says which frames it holds."""
 
-    def produce() -> LabelledBatch:
+    def produce() -> tuple[LabelledBatch, Sequence[Part]]:
+        data, parts = _next_batch(side)
         with jax.enable_x64(True):  # the setting belongs to a thread
-            return jax.device_put(_next_batch(side))
+            return jax.device_put(data), parts
 
     return produce
 
 
-def _next_batch(side: DataSide) -> LabelledBatch:
+def _next_batch(side: DataSide) -> tuple[LabelledBatch, Sequence[Part]]:
     parts = side.sampler.next_batch()
-    return side.source.batch(parts, side.sampler.frames_per_batch(parts[0][0]))
+    return side.source.batch(parts, side.sampler.frames_per_batch(parts[0][0])), parts
 
 
 def _validation_batches(setup: TrainingSetup) -> Iterator[list[LabelledBatch]]:
     """The batches of one validation after another."""
     number = setup.config.training.validation_data.numb_btch
     while True:
-        yield [_next_batch(setup.validation) for _ in range(number)]
+        yield [_next_batch(setup.validation)[0] for _ in range(number)]

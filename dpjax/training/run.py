@@ -19,6 +19,7 @@ from dpjax.config import Config, ModelConfig, load, parse_model
 from dpjax.errors import ConfigError, ModelError, OutputError
 from dpjax.train_state import TrainState, from_arrays
 from dpjax.training.compile_cache import persistent_programs
+from dpjax.training.fingerprint import Fingerprint
 from dpjax.training.lcurve import LearningCurve
 from dpjax.training.loop import Loop, TrainResult, rows_before
 from dpjax.training.progress import Progress
@@ -84,8 +85,13 @@ def run(
         seconds = time.perf_counter() - start
         steps = int(loop.state.step)
         log.info("finished %d steps in %.1f s, %d compiled programs", steps, seconds, loop.programs)
+        if loop.stopped:
+            log.warning(
+                "stopped by %s after step %d of %d; --restart goes on from there", loop.stopped, steps, setup.num_steps
+            )
         newest = store.latest_step()
-        return TrainResult(row, None if newest is None else store.path(newest), steps, seconds, loop.programs)
+        checkpoint = None if newest is None else store.path(newest)
+        return TrainResult(row, checkpoint, steps, seconds, loop.programs, loop.stopped)
 
 
 def writable(output: Path) -> None:
@@ -159,7 +165,8 @@ def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, out
     if training.disp_training:
         curve = stack.enter_context(LearningCurve(output / training.disp_file, first if saved else None))
     progress = stack.enter_context(Progress(setup.config.dpjax.progress, first, setup.num_steps))
-    return Loop(setup, state, store, curve, progress, setup.training.state())
+    fingerprint = Fingerprint(setup.training.systems, saved.meta.get("hashes") if saved else None)
+    return Loop(setup, state, store, curve, progress, setup.training.state(), fingerprint)
 
 
 def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainState:
