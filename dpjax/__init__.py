@@ -23,7 +23,7 @@ _HOME = {
     "save": "dpjax.interfaces.files",
     "train": "dpjax.interfaces.train",
 }
-_PACKAGES = ("config", "data", "interop", "losses", "neighbors", "optimizers", "schedules")
+_PACKAGES = ("config", "data", "export", "interop", "losses", "neighbors", "optimizers", "schedules")
 
 
 def __getattr__(name: str):

@@ -143,7 +143,9 @@ def lattice(n_water: int, cell: np.ndarray, model: WaterModel, rng: np.random.Ge
     grid = np.stack(np.meshgrid(*[np.arange(side)] * 3, indexing="ij"), axis=-1).reshape(-1, 3)
     sites = (rng.permutation(grid)[:n_water] / side) @ cell
     half = model.angle / 2
-    template = model.bond_length * np.array([[0, 0, 0], [np.sin(half), np.cos(half), 0], [-np.sin(half), np.cos(half), 0]])
+    template = model.bond_length * np.array(
+        [[0, 0, 0], [np.sin(half), np.cos(half), 0], [-np.sin(half), np.cos(half), 0]]
+    )
     rotation, _ = np.linalg.qr(rng.normal(size=(n_water, 3, 3)))
     return sites[:, None] + np.einsum("sa,wab->wsb", template, rotation)
 

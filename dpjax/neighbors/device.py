@@ -210,7 +210,9 @@ def _flags(plan: CellListPlan, bins: _Bins, nbrs: jax.Array) -> NeighborFlags:
 class _Stencil(NamedTuple):
     """The bins that some centres look through."""
 
-    image: jax.Array  # (n, n_stencil, 3) int32 cell vectors between a bin and the one inside the cell that stands for it
+    image: (
+        jax.Array
+    )  # (n, n_stencil, 3) int32 cell vectors between a bin and the one inside the cell that stands for it
     flat: jax.Array  # (n, n_stencil) number of that bin
     valid: jax.Array  # (n, n_stencil) bool; False beyond an open boundary and for placeholders
 
@@ -230,7 +232,9 @@ def _search_block(
     from_bin = np.concatenate([np.repeat(np.arange(plan.n_stencil), room) for room in plan.bin_atoms])
     none = jnp.zeros((len(centre), 1), jnp.int32)
     seen = jnp.concatenate([none, jnp.cumsum(near, axis=1, dtype=jnp.int32)], axis=1)
-    edges = seen[:, np.cumsum([0, *plan.bin_atoms]) * plan.n_stencil]  # (n, n_section + 1) near ones before each section
+    edges = seen[
+        :, np.cumsum([0, *plan.bin_atoms]) * plan.n_stencil
+    ]  # (n, n_section + 1) near ones before each section
     need = jnp.diff(edges, axis=1)
     section = np.repeat(np.arange(len(plan.nbrs)), plan.nbrs)
     rank = np.concatenate([np.arange(k) for k in plan.nbrs]).astype(np.int32)[None, :]

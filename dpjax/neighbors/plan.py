@@ -67,7 +67,9 @@ def allocate(
     most = search(coord, atype, n_type, rcut + skin, cell, pbc=periodic).count.max(axis=0, initial=0)
     along = coord[atype >= 0] @ np.linalg.inv(box) * heights(box)
     extent = np.ptp(along, axis=0) if len(along) else np.zeros(3)
-    plans = [_with_grid(_empty_plan(rcut, skin, periodic, sub), heights(box), extent, len(coord), n_type) for sub in (1, 2)]
+    plans = [
+        _with_grid(_empty_plan(rcut, skin, periodic, sub), heights(box), extent, len(coord), n_type) for sub in (1, 2)
+    ]
     plans = [_with_bins(plan, _occupancy(plan, coord, atype, box), margin) for plan in plans]
     best = min(plans, key=lambda plan: plan.n_stencil * sum(plan.bin_atoms))
     return _with_block(replace(best, nbrs=tuple(_room(int(m), margin, 4) for m in most)))
@@ -109,7 +111,9 @@ def search_with_retry(
         larger = grow(plan, neighbors.flags)
         log.info("the neighbour list was too small and is made again: %s -> %s", plan, larger)
         plan = larger
-    raise CapacityError(f"the neighbour list is still incomplete after {attempts} enlargements; the last plan was {plan}")
+    raise CapacityError(
+        f"the neighbour list is still incomplete after {attempts} enlargements; the last plan was {plan}"
+    )
 
 
 def _empty_plan(rcut: float, skin: float, pbc: tuple, subdivision: int) -> CellListPlan:

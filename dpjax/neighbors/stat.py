@@ -111,7 +111,7 @@ def update_sel(
     if len(have) != len(stat.max_nbor_size):
         raise ConfigError(
             f"{path}: {len(given)} entries, but type_map has {len(stat.type_map)} ({', '.join(stat.type_map)}). "
-            "Give one number per type, or \"auto\"."
+            'Give one number per type, or "auto".'
         )
     names = ("all types",) if stat.mixed_type and len(stat.type_map) != 1 else stat.type_map
     small = [
@@ -136,6 +136,6 @@ def _auto_factor(auto: str, path: str) -> float:
         factor = math.nan
     if head != "auto" or not 1.0 <= factor < math.inf:
         raise ConfigError(
-            f"{path}: found {auto!r}; expected \"auto\" or \"auto:factor\" with a factor of at least 1, as in \"auto:1.2\"."
+            f'{path}: found {auto!r}; expected "auto" or "auto:factor" with a factor of at least 1, as in "auto:1.2".'
         )
     return factor

@@ -63,7 +63,8 @@ def base():
 
 
 @pytest.mark.parametrize(
-    ("name", "rcut"), [("ortho", 4.0), ("triclinic", 6.0), ("thin", 5.5), ("thin", 2.2), ("left", 5.0), ("cluster", 2.5)]
+    ("name", "rcut"),
+    [("ortho", 4.0), ("triclinic", 6.0), ("thin", 5.5), ("thin", 2.2), ("left", 5.0), ("cluster", 2.5)],
 )
 def test_equals_the_host_search(name, rcut):
     cell = CELLS[name]
