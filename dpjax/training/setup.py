@@ -13,6 +13,7 @@ import jax
 import numpy as np
 import optax
 from flax import linen as nn
+from jax.sharding import Mesh
 
 from dpjax import losses, optimizers, schedules
 from dpjax.config import Config, DataConfig, ModelConfig
@@ -22,6 +23,7 @@ from dpjax.fittings.ener import layer_owners, trainable_layers
 from dpjax.models import build_model, init_variables
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.training import preparation
+from dpjax.training.devices import data_mesh
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.stat_file import load_statistics, save_statistics, statistics_key
 
@@ -42,11 +44,14 @@ class DataSide:
 
     def state(self) -> dict[str, Any]:
         """Where the batches stand, JSON-able: the frames drawn, and the array sizes, which decide the order of sums."""
-        return {"sampler": self.sampler.state(), "capacity": [int(n) for n in self.source.capacity]}
+        places = {frames: [int(n) for n in atoms] for frames, atoms in self.source.places.items()}
+        capacity = [int(n) for n in self.source.capacity]
+        return {"sampler": self.sampler.state(), "capacity": capacity, "places": places}
 
     def restore(self, state: dict[str, Any]) -> bool:
         """Continue from ``state``; False if the data or the rules of drawing changed since."""
         self.source.reserve(state["capacity"])
+        self.source.places |= {frames: np.array(atoms) for frames, atoms in state["places"].items()}
         return self.sampler.restore(state["sampler"])
 
 
@@ -65,6 +70,7 @@ class TrainingSetup:
     schedule: Callable
     num_steps: int
     seed: int
+    mesh: Mesh | None = None  # devices that share each batch; None for one
 
 
 def prepare(
@@ -112,6 +118,7 @@ def prepare(
         schedule=schedule,
         num_steps=num_steps,
         seed=seed,
+        mesh=data_mesh(),
     )
 
 

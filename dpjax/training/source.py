@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -12,12 +12,12 @@ from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pac
 from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
 from dpjax.neighbors import NeighborCache
+from dpjax.training.devices import Part, deal, stack
 from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
 
 OBSERVED = 200  # frames searched before the first step
-Part = tuple[int, Sequence[int]]  # position of a system, frame numbers
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,10 @@ class BatchSource:
     neighbors: NeighborCache
     needs: ModelNeeds
     labels: tuple[str, ...]
-    capacity: np.ndarray = field(init=False)
+    capacity: np.ndarray = field(init=False)  # neighbours of each section
+    places: dict[str, np.ndarray] = field(
+        init=False, default_factory=dict
+    )  # atoms, for batches of so many mixed frames
     _warned: set[int] = field(init=False, default_factory=set)
 
     def __post_init__(self):
@@ -83,15 +86,26 @@ class BatchSource:
             for k, i in enumerate(indices)
         ]
 
-    def batch(self, parts: Sequence[Part], n_frame: int | None = None) -> LabelledBatch:
+    def batch(self, parts: Sequence[Part], n_frame: int | None = None, n_device: int = 1) -> LabelledBatch:
         """The labelled batch of some frames.
 
         Args:
             parts: pairs (position in ``systems``, frame numbers).
             n_frame: size to pad to, so that the last short batch of a pass needs no program of its own.
+            n_device: devices that share the frames; above 1 all arrays get a leading device axis.
         """
-        frames = [frame for system, indices in parts for frame in self.frames(system, indices)]
-        layout = self._layout(parts, frames, n_frame or len(frames))
+        total = n_frame or sum(len(indices) for _, indices in parts)
+        shards = [(own, self._frames_of(own)) for own in deal(parts, n_device) if own]
+        layouts = [self._layout(own, frames, -(-total // n_device)) for own, frames in shards]
+        atoms = tuple(np.max([layout.atoms for layout in layouts], axis=0).tolist())
+        layout = replace(layouts[-1], atoms=atoms)  # neighbour capacities only grow: the last has the largest
+        packed = [self._labelled(own, frames, layout) for own, frames in shards]
+        return packed[0] if n_device == 1 else stack(packed, n_device)
+
+    def _frames_of(self, parts: Sequence[Part]) -> list[Frame]:
+        return [frame for system, indices in parts for frame in self.frames(system, indices)]
+
+    def _labelled(self, parts: Sequence[Part], frames: Sequence[Frame], layout: Layout) -> LabelledBatch:
         batch, places = pack(frames, layout)
         label = self._labels(parts, np.concatenate(places), layout)
         first = self.systems[parts[0][0]]
@@ -105,6 +119,8 @@ class BatchSource:
             atoms = np.bincount(types[types >= 0], minlength=self.needs.n_section)
         if len(parts) == 1 and not self.systems[parts[0][0]].mixed:  # every frame has the same composition
             atoms = atoms // len(frames) * n_frame
+        else:  # compositions vary: grow to the largest met, so that a run settles on few programs
+            atoms = self.places[str(n_frame)] = np.maximum(self.places.get(str(n_frame), 0), atoms)
         most = most_neighbors(frames, self.needs.n_section)
         self._warn_truncation(self.systems[parts[0][0]].name, most)
         layout = make_layout(atoms, most, n_frame, self.needs.sel, self.capacity)

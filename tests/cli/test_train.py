@@ -10,6 +10,7 @@ import pytest
 
 import dpjax
 from dpjax.cli.main import main
+from dpjax.training.run import TrainResult
 from tests.shared import REPOSITORY
 
 
@@ -17,8 +18,19 @@ from tests.shared import REPOSITORY
 def calls(monkeypatch):
     """Records calls of `dpjax.train` instead of training."""
     made = []
-    monkeypatch.setattr(dpjax, "train", lambda *args, **kwargs: made.append((args, kwargs)), raising=False)
+
+    def train(*args, **kwargs):
+        made.append((args, kwargs))
+        return TrainResult({}, None, 0, 0.0, 0)
+
+    monkeypatch.setattr(dpjax, "train", train, raising=False)
     return made
+
+
+def test_a_run_that_a_signal_ended_has_the_exit_code_of_the_signal(monkeypatch):
+    result = TrainResult({}, None, 3, 1.0, 1, stopped="SIGTERM")
+    monkeypatch.setattr(dpjax, "train", lambda *args, **kwargs: result, raising=False)
+    assert main(["train", "in.json"]) == 128 + 15
 
 
 @pytest.mark.parametrize(
