@@ -11,18 +11,19 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from dpjax.batching.prefetch import prefetcher
 from dpjax.checkpoints import CheckpointStore
 from dpjax.errors import NonFiniteError
 from dpjax.train_state import TrainState, to_arrays
+from dpjax.training.devices import Part, joined, over_devices, place_batch, place_state
 from dpjax.training.fingerprint import Fingerprint
 from dpjax.training.interrupt import StopRequest
 from dpjax.training.lcurve import LearningCurve
 from dpjax.training.progress import Progress
 from dpjax.training.setup import DataSide, TrainingSetup
-from dpjax.training.source import Part
-from dpjax.training.step import LabelledBatch, count_programs, loss_of, make_eval_step, make_train_step
+from dpjax.training.step import LabelledBatch, Spread, count_programs, loss_of, make_eval_step, make_train_step
 
 log = logging.getLogger(__name__)
 
@@ -63,10 +64,11 @@ class Loop:
 
     def __post_init__(self):
         config, setup = self.setup.config, self.setup
-        loss_fn = loss_of(setup.model, setup.loss, setup.needs_force, config.dpjax.block_size)
+        loss_fn = loss_of(setup.model, setup.loss, setup.needs_force, config.dpjax.block_size, _spread(setup.mesh))
         self.train_step = make_train_step(loss_fn, setup.tx, setup.schedule)
         self.eval_step = make_eval_step(loss_fn, setup.schedule)
-        self.stats = jax.device_put(setup.variables["stats"])
+        self.state = place_state(self.state, setup.mesh)
+        self.stats = place_state(setup.variables["stats"], setup.mesh)
         self._validation = None if setup.validation is None else _validation_batches(setup)
         self._since_report: list[dict[str, jax.Array]] = []
         self._unchecked: Outcome | None = None
@@ -83,7 +85,7 @@ class Loop:
         side, done = self.setup.training, first
         with (
             StopRequest() as stop,
-            prefetcher(_producer(side), self.setup.config.dpjax.prefetch, side.state) as batches,
+            prefetcher(_producer(side, self.setup.mesh), self.setup.config.dpjax.prefetch, side.state) as batches,
         ):
             for step in range(first, last):
                 data, parts = batches.next()
@@ -207,24 +209,29 @@ def printed(metrics: Row) -> Row:
     return {k: v for k, v in metrics.items() if k != "loss" and not k.startswith("l2_")}
 
 
-def _producer(side: DataSide) -> Callable[[], tuple[LabelledBatch, Sequence[Part]]]:
-    """Makes the next batch of the training data, sends it to the device, and says which frames it holds."""
+def _spread(mesh: Mesh | None) -> Spread | None:
+    return None if mesh is None else Spread(lambda predict: over_devices(predict, mesh), joined)
+
+
+def _producer(side: DataSide, mesh: Mesh | None) -> Callable[[], tuple[LabelledBatch, Sequence[Part]]]:
+    """Makes the next batch of the training data, sends it to its devices, and says which frames it holds."""
 
     def produce() -> tuple[LabelledBatch, Sequence[Part]]:
-        data, parts = _next_batch(side)
+        data, parts = _next_batch(side, mesh)
         with jax.enable_x64(True):  # the setting belongs to a thread
-            return jax.device_put(data), parts
+            return place_batch(data, mesh), parts
 
     return produce
 
 
-def _next_batch(side: DataSide) -> tuple[LabelledBatch, Sequence[Part]]:
+def _next_batch(side: DataSide, mesh: Mesh | None) -> tuple[LabelledBatch, Sequence[Part]]:
     parts = side.sampler.next_batch()
-    return side.source.batch(parts, side.sampler.frames_per_batch(parts[0][0])), parts
+    n_device = 1 if mesh is None else mesh.size
+    return side.source.batch(parts, side.sampler.frames_per_batch(parts[0][0]), n_device), parts
 
 
 def _validation_batches(setup: TrainingSetup) -> Iterator[list[LabelledBatch]]:
     """The batches of one validation after another."""
     number = setup.config.training.validation_data.numb_btch
     while True:
-        yield [_next_batch(setup.validation)[0] for _ in range(number)]
+        yield [place_batch(_next_batch(setup.validation, setup.mesh)[0], setup.mesh) for _ in range(number)]

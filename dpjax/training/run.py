@@ -19,6 +19,7 @@ from dpjax.config import Config, ModelConfig, load, parse_model
 from dpjax.errors import ConfigError, ModelError, OutputError
 from dpjax.train_state import TrainState, from_arrays
 from dpjax.training.compile_cache import persistent_programs
+from dpjax.training.devices import busy_devices
 from dpjax.training.fingerprint import Fingerprint
 from dpjax.training.lcurve import LearningCurve
 from dpjax.training.loop import Loop, TrainResult, rows_before
@@ -199,9 +200,15 @@ def summary(setup: TrainingSetup) -> str:
     """One line that says what is trained on what."""
     systems = setup.training.systems
     frames = sum(s.n_frame for s in systems)
-    devices = ", ".join(sorted({f"{d.platform} ({d.device_kind})" for d in jax.devices()}))
+    devices = jax.local_devices() if setup.mesh is None else list(setup.mesh.devices.flat)
+    kinds = ", ".join(sorted({f"{d.platform} ({d.device_kind})" for d in devices}))
+    sampler = setup.training.sampler
+    sizes = [sampler.frames_per_batch(system) for system in sampler.kept]
+    busy = busy_devices(sizes, sampler.probabilities, len(devices))
+    share = "" if setup.mesh is None else f", {len(devices)} devices of which {busy:.3g} have frames on average"
     params = parameter_count(setup.variables["params"])
     return (
         f"{params} parameters, {len(systems)} systems with {frames} frames, "
-        f"batch sizes {sorted(set(setup.training.sampler.batch_sizes))}, {setup.num_steps} steps, seed {setup.seed}, on {devices}"
+        f"batch sizes {sorted(set(setup.training.sampler.batch_sizes))}, {setup.num_steps} steps, "
+        f"seed {setup.seed}, on {kinds}{share}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.struct
 import jax
@@ -26,20 +26,37 @@ class LabelledBatch:
     find: dict[str, Array]  # () each
 
 
-def loss_of(model, loss: Callable, needs_force: bool, block: int | None) -> Callable:
-    """A function (params, stats, data, learning_rate) -> (loss, metrics)."""
+class Spread(NamedTuple):
+    """How a function of one device's batch becomes one of the batches of all devices; see ``training.devices``."""
+
+    over: Callable[[Callable], Callable]
+    joined: Callable[[Any], Any]
+
+
+def loss_of(model, loss: Callable, needs_force: bool, block: int | None, spread: Spread | None = None) -> Callable:
+    """A function (params, stats, data, learning_rate) -> (loss, metrics).
+
+    Args:
+        spread: how a prediction runs on several devices, whose batches then have a leading device axis; None: one device.
+    """
+
+    def one(variables, batch: Batch) -> dict[str, jax.Array]:
+        return predict(model, variables, batch, force=needs_force, block=block)
+
+    many = one if spread is None else spread.over(one)
+    flat = (lambda tree: tree) if spread is None else spread.joined
 
     def fn(params, stats, data: LabelledBatch, learning_rate) -> tuple[jax.Array, Metrics]:
-        batch = data.batch
-        prediction = predict(model, {"params": params, "stats": stats}, batch, force=needs_force, block=block)
+        prediction = many({"params": params, "stats": stats}, data.batch)
+        natoms, atype = flat((jnp.asarray(data.batch.natoms), jnp.asarray(data.batch.atype)))
         return loss(
             prediction,
-            data.label,
-            natoms=batch.natoms,
+            flat(data.label),
+            natoms=natoms,
             learning_rate=learning_rate,
             find=data.find,
-            atom_weight=(batch.atype >= 0).astype(prediction["energy"].dtype),
-            frame_weight=(batch.natoms > 0).astype(prediction["energy"].dtype),
+            atom_weight=(atype >= 0).astype(prediction["energy"].dtype),
+            frame_weight=(natoms > 0).astype(prediction["energy"].dtype),
         )
 
     return fn
