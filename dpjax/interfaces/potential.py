@@ -110,10 +110,11 @@ class Potential:
             table = search(coord, atype, len(self.type_map), self.rcut, cell)
         except DataError as error:
             raise DataError(f"frame {i}: {error}") from None
-        self._warn_truncation(table.count, atype)
+        self._warn_truncation(table.count)
         return Frame(coord, atype, table, cell, structures.fparam[i], structures.aparam[i])
 
-    def _warn_truncation(self, count: np.ndarray, atype: np.ndarray) -> None:
+    def _warn_truncation(self, count: np.ndarray) -> None:
+        """Say once that ``sel`` leaves neighbours out, with type and numbers."""
         if self._warned or not len(count):
             return
         sel, most = np.asarray(self.config.descriptor.sel), count.max(axis=0)
