@@ -90,8 +90,7 @@ def frame_moments(
         view: the descriptor's view.
     """
     n_type = len(view.sel)
-    n_atom = len(atype)
-    centre, disp = edge_displacements(coord, cell, table)
+    centre, disp = table.centre(), table.displacements(coord, cell)
     kind = atype[table.index]
     dist = np.linalg.norm(disp, axis=1)
     keep = (dist < view.rcut) & truncation_mask(table.count, centre, kind, dist, view)
@@ -107,19 +106,9 @@ def frame_moments(
         return np.bincount(of, values, n_type)[:n_type].astype(np.float64)  # integers where there is no edge
 
     number = np.bincount(atype[atype >= 0], minlength=n_type) * float(sum(view.sel)) - per_type(dropped.astype(float))
-    assert n_atom == len(table.count)
     return Moments(
         number, per_type(radial), per_type(radial**2), per_type(angular.sum(axis=1)), per_type((angular**2).sum(axis=1))
     )
-
-
-def edge_displacements(
-    coord: np.ndarray, cell: np.ndarray | None, table: NeighborTable
-) -> tuple[np.ndarray, np.ndarray]:
-    """Centre (n_edge,) and displacement (n_edge, 3) of every edge of a neighbour table."""
-    centre = np.repeat(np.arange(len(coord)), table.count.sum(axis=1))
-    disp = coord[table.index] - coord[centre]
-    return centre, disp if cell is None else disp + table.shift @ cell
 
 
 def truncation_mask(

@@ -70,14 +70,13 @@ def run(
         saved = read_saved(store, restart)
         if saved is None:
             setup = prepare(config, initial)
+            set_aside(store, output / config.training.disp_file)  # only once the data proved readable
         else:
             setup = prepare(config, saved.initial, saved.meta["seed"], exact=True)
-        if saved is None:
-            set_aside(store, output / config.training.disp_file)
-        elif saved.step >= setup.num_steps:
-            log.warning(
-                "the checkpoint has %d steps and %d are asked for: nothing to train", saved.step, setup.num_steps
-            )
+            if saved.step >= setup.num_steps:
+                log.warning(
+                    "the checkpoint has %d steps and %d are asked for: nothing to train", saved.step, setup.num_steps
+                )
         write_normalized(setup.config, output)
         log.info("training: %s", summary(setup))
         with ExitStack() as stack:

@@ -250,7 +250,8 @@ def adopted_variables(
             "Use the same elements in the same order."
         )
     differences = changed_settings(config, theirs)
-    expected = _shapes(jax.eval_shape(lambda: init_variables(model)))
+    like = jax.eval_shape(lambda: init_variables(model))
+    expected = _shapes(like)
     given = _shapes(variables)
     wrong = sorted(set(expected.items()) ^ set(given.items()))
     if wrong and not differences:
@@ -263,8 +264,7 @@ def adopted_variables(
         raise ConfigError(f"{differences[0]}. Copy the model section of that model, or start without it.")
     for difference in differences:
         log.warning("%s; training goes on with the setting of this input", difference)
-    dtypes = jax.tree.map(lambda x: x.dtype, jax.eval_shape(lambda: init_variables(model)))
-    return jax.tree.map(lambda x, dtype: np.asarray(x).astype(dtype), variables, dtypes)
+    return jax.tree.map(lambda x, own: np.asarray(x).astype(own.dtype), variables, like)
 
 
 def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
