@@ -33,7 +33,12 @@ REMOVE = object()
 
 def water(edits: dict[str, Any] | None = None) -> dict[str, Any]:
     """A copy of the input with values set (or removed) at slash-separated paths."""
-    data = copy.deepcopy(WATER)
+    return edited(WATER, edits)
+
+
+def edited(data: dict[str, Any], edits: dict[str, Any] | None) -> dict[str, Any]:
+    """A copy with values set (or removed) at slash-separated paths."""
+    data = copy.deepcopy(data)
     for path, value in (edits or {}).items():
         *parents, key = path.split("/")
         section = data

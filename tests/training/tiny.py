@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import copy
 import functools
 import tempfile
 from pathlib import Path
@@ -11,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from tests.config.inputs import REMOVE as REMOVE  # as the value of an edit: take the key away
+from tests.config.inputs import edited
+
 TYPE_MAP = ("O", "H")
 CELL = np.array([[5.2, 0.0, 0.0], [0.4, 5.6, 0.0], [0.1, -0.3, 6.1]])
-REMOVE = object()  # as the value of an edit: take the key away
 ENERGY_ONLY = {  # compiles in half the time
     "loss/start_pref_f": 0, "loss/limit_pref_f": 0, "loss/start_pref_v": 0, "loss/limit_pref_v": 0,
 }  # fmt: skip
@@ -93,21 +94,6 @@ def config(systems: list[Path] | list[str], edits: dict[str, Any] | None = None)
         "dpjax": {"progress": "none", "compilation_cache": programs_folder()},
     }  # fmt: skip
     return edited(data, edits)
-
-
-def edited(data: dict[str, Any], edits: dict[str, Any] | None) -> dict[str, Any]:
-    """A copy with values set (or removed) at slash-separated paths."""
-    data = copy.deepcopy(data)
-    for path, value in (edits or {}).items():
-        *parents, key = path.split("/")
-        section = data
-        for name in parents:
-            section = section.setdefault(name, {})
-        if value is REMOVE:
-            del section[key]
-        else:
-            section[key] = value
-    return data
 
 
 @functools.cache
