@@ -52,6 +52,20 @@ def sections(disp: jax.Array, count: jax.Array, nbrs: Sequence[int], sel: Sequen
     return [Section(part, mask, jnp.sum(mask, axis=1)) for part, mask in parts]
 
 
+def nearest_distance(disp: jax.Array, count: jax.Array, nbrs: Sequence[int]) -> jax.Array:
+    """() smallest distance of a listed neighbour, angstrom; infinite without any.  No derivative is taken of it.
+
+    Args:
+        disp: (n_atom, sum(nbrs), 3) neighbour minus centre, angstrom.
+        count: (n_atom, n_type) neighbours of each type.
+        nbrs: width of each section.
+    """
+    disp = jax.lax.stop_gradient(disp)
+    listed = [jnp.arange(width)[None, :] < count[:, t, None] for t, width in enumerate(nbrs)]
+    squares = jnp.where(jnp.concatenate(listed, axis=1), jnp.sum(disp * disp, axis=-1), jnp.inf)
+    return jnp.sqrt(jnp.min(squares, initial=jnp.inf))
+
+
 def _truncate(parts: list[tuple[jax.Array, jax.Array]], sel: Sequence[int]) -> list[tuple[jax.Array, jax.Array]]:
     """Keep the nearest ``sum(sel)`` of all, then the nearest ``sel[t]`` of each section."""
     squares = [jnp.where(mask, jax.lax.stop_gradient(jnp.sum(part * part, axis=-1)), jnp.inf) for part, mask in parts]

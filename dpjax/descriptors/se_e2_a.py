@@ -5,19 +5,24 @@ Each centre's environment matrix R (one row per neighbour) meets the embedding G
 arXiv:1805.09003.  Lengths in angstrom.  Nothing here knows about frames, boxes, files or devices.
 
 All empty places of a section (fewer neighbours than ``sel``) are alike, so they enter the sum as one of them times their number.
+G depends on one number, so for many neighbours its networks are expanded in series (:mod:`dpjax.descriptors.expansion`): the sum
+over neighbours is then taken of basis functions, and the coefficients come in once per atom instead of once per neighbour.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dpjax.config import SeE2AConfig
+from dpjax.descriptors.expansion import Expansion, embedding_expansion, paying_grids
 from dpjax.descriptors.neighborhood import Section, ordered_pairs, sections
-from dpjax.geometry.environment import env_components
+from dpjax.geometry.environment import env_components, switch_weight
+from dpjax.nn.chebyshev import Grid, Interval, basis_sums
 from dpjax.nn.dense import DenseStack
 from dpjax.nn.precision import dtype_of
 
@@ -88,7 +93,14 @@ class SeE2A(nn.Module):
         for network in self.embedding.values():
             network(jnp.zeros((1, 1, 1), self.dtype))
 
-    def __call__(self, centre: int, disp: jax.Array, count: jax.Array, nbrs: Sequence[int]) -> jax.Array:
+    def __call__(
+        self,
+        centre: int,
+        disp: jax.Array,
+        count: jax.Array,
+        nbrs: Sequence[int],
+        expansion: Expansion | None = None,
+    ) -> jax.Array:
         """Descriptor of centres that all have type ``centre``.
 
         Args:
@@ -96,29 +108,104 @@ class SeE2A(nn.Module):
             disp: (n_atom, sum(nbrs), 3) neighbour minus centre, angstrom.
             count: (n_atom, n_type) neighbours in each section.
             nbrs: widths of the sections by neighbour type.
+            expansion: the embedding networks as series; None: the networks themselves.
 
         Returns:
             (n_atom, dim_out) in the descriptor's precision.
         """
         cfg = self.config
-        davg, dstd = self.davg.value[centre], self.dstd.value[centre]
-        silent = self.pair_exclude | ordered_pairs(cfg.exclude_types)
-        moments = jnp.zeros((disp.shape[0], 4, cfg.neuron[-1]), self.dtype)
-        for t, section in enumerate(sections(disp, count, nbrs, cfg.sel, cfg.rcut)):
-            if (centre, t) in self.pair_exclude:  # not a neighbour at all: its place is empty
-                empty = jnp.full_like(section.kept, cfg.sel[t])
-            else:
-                empty = cfg.sel[t] - section.kept
-            moments = moments + empty.astype(self.dtype)[:, None, None] * self.empty_place(centre, t)[None]
-            if (centre, t) in silent or not section.mask.shape[1]:
-                continue
-            section = section._replace(disp=section.disp.astype(self.dtype))
-            radial, rows = normalized_rows(section, davg, dstd, cfg)
-            embedded = self.embedding[self.network_key(centre, t)](radial)
-            moments = moments + jnp.einsum("ndk,nkm->ndm", rows, embedded)
-        moments = moments / sum(cfg.sel)
+        sums = self._network_sums if expansion is None else partial(self._series_sums, expansion)
+        moments, kept = sums(centre, disp, count, nbrs)
+        moments = (moments + self._empty_sums(centre, kept)) / sum(cfg.sel)
         descriptor = jnp.einsum("ndm,nda->nma", moments, moments[..., : cfg.axis_neuron])
         return descriptor.reshape(descriptor.shape[0], -1)
+
+    def grids(self, n_atom: int, nbrs: Sequence[int]) -> tuple[Grid, ...]:
+        """Resolutions, coarse to fine, at which series in place of the networks save time for ``n_atom`` centres."""
+        return paying_grids(self.config, self.dtype, n_atom, nbrs, n_network=len(self.embedding))
+
+    def expand(self, nearest: jax.Array, grid: Grid) -> Expansion:
+        """The embedding networks as series.
+
+        Args:
+            nearest: () smallest distance of two atoms, angstrom.
+            grid: resolution.
+        """
+        cfg = self.config
+        nearest = jnp.minimum(nearest, cfg.rcut / 2.0)  # an interval has a length even where no atom has a neighbour
+        most = switch_weight(nearest, cfg.rcut_smth, cfg.rcut) / (nearest + cfg.env_protection)
+        shift, scale = self.davg.value[:, 0], self.dstd.value[:, 0]
+        lower, upper = -shift / scale, (most.astype(self.dtype) - shift) / scale
+        if cfg.type_one_side:  # the networks serve the centres of all types
+            intervals = [Interval(jnp.min(lower), jnp.max(upper))]
+        else:
+            intervals = [Interval(lower[c], upper[c]) for c in range(self.n_type)]
+        networks = {
+            (c, t): self.embedding[self.network_key(c, t)] for c in range(len(intervals)) for t in range(self.n_type)
+        }
+        return embedding_expansion(networks, intervals, self.dtype, grid)
+
+    def _network_sums(
+        self, centre: int, disp: jax.Array, count: jax.Array, nbrs: Sequence[int]
+    ) -> tuple[jax.Array, jax.Array]:
+        """Sums of rows times embeddings over the neighbours, (n_atom, 4, neuron[-1]), and how many there are of each type."""
+        cfg = self.config
+        moments, kept = jnp.zeros((disp.shape[0], 4, cfg.neuron[-1]), self.dtype), []
+        for t, section in enumerate(sections(disp, count, nbrs, cfg.sel, cfg.rcut)):
+            kept.append(section.kept)
+            if self._silent(centre, t) or not section.mask.shape[1]:
+                continue
+            radial, rows = self._rows(centre, section)
+            embedded = self.embedding[self.network_key(centre, t)](radial)
+            moments = moments + jnp.einsum("ndk,nkm->ndm", rows, embedded)
+        return moments, jnp.stack(kept, axis=1)
+
+    def _series_sums(
+        self, expansion: Expansion, centre: int, disp: jax.Array, count: jax.Array, nbrs: Sequence[int]
+    ) -> tuple[jax.Array, jax.Array]:
+        """:meth:`_network_sums` from series.
+
+        The basis functions at the neighbours are computed again in backward passes, as they are larger than what they come from.
+        """
+        cfg, side = self.config, 0 if self.config.type_one_side else centre
+        heard = [t for t, width in enumerate(nbrs) if width and not self._silent(centre, t)]
+
+        def sums(disp: jax.Array, count: jax.Array, interval: Interval) -> tuple[jax.Array, jax.Array]:
+            cut = sections(disp, count, nbrs, cfg.sel, cfg.rcut)
+            parts = [self._rows(centre, cut[t]) for t in heard]
+            radial = jnp.concatenate([radial[..., 0] for radial, _ in parts], axis=1)
+            rows = jnp.concatenate([rows for _, rows in parts], axis=2)
+            widths = tuple(cut[t].mask.shape[1] for t in heard)
+            weighted = basis_sums(rows, radial, interval, expansion.grid, widths)
+            return weighted, jnp.stack([section.kept for section in cut], axis=1)
+
+        n_atom = disp.shape[0]
+        if not heard:
+            return self._network_sums(centre, disp, count, nbrs)
+        weighted, kept = jax.checkpoint(sums, prevent_cse=False)(disp, count, expansion.intervals[side])
+        coefficients = jnp.concatenate([expansion.coefficients[side, t] for t in heard])
+        moments = weighted.reshape(n_atom * 4, -1) @ coefficients
+        return moments.reshape(n_atom, 4, -1), kept
+
+    def _rows(self, centre: int, section: Section) -> tuple[jax.Array, jax.Array]:
+        """:func:`normalized_rows` of a section in the descriptor's precision."""
+        section = section._replace(disp=section.disp.astype(self.dtype))
+        return normalized_rows(section, self.davg.value[centre], self.dstd.value[centre], self.config)
+
+    def _silent(self, centre: int, neighbor: int) -> bool:
+        """Whether neighbours of this type add nothing."""
+        return (centre, neighbor) in self.pair_exclude | ordered_pairs(self.config.exclude_types)
+
+    def _empty_sums(self, centre: int, kept: jax.Array) -> jax.Array:
+        """What the empty places add, (n_atom, 4, neuron[-1]) for (n_atom, n_type) neighbours."""
+        moments = jnp.zeros((kept.shape[0], 4, self.config.neuron[-1]), self.dtype)
+        for t, keep in enumerate(self.config.sel):
+            if (centre, t) in self.pair_exclude:  # not a neighbour at all: its place is empty
+                empty = jnp.full_like(kept[:, t], keep)
+            else:
+                empty = keep - kept[:, t]
+            moments = moments + empty.astype(self.dtype)[:, None, None] * self.empty_place(centre, t)[None]
+        return moments
 
     def empty_place(self, centre: int, neighbor: int) -> jax.Array:
         """(4, neuron[-1]) contribution of one empty place: a zero row, which is ``-davg/dstd`` after normalisation."""

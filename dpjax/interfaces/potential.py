@@ -11,12 +11,15 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from dpjax.batching import Frame, Layout, choose_layout, pack, unpack_atoms
+from dpjax.batching import Batch, Frame, Layout, choose_layout, pack, unpack_atoms
 from dpjax.config import ModelConfig
 from dpjax.errors import CapacityError, DataError, ModelError
 from dpjax.interfaces.inputs import Structures, read_structures
-from dpjax.models import build_model, predict
+from dpjax.memory import keep_freed_memory
+from dpjax.models import RESOLVED, build_model, predict
+from dpjax.models.resolution import Resolver
 from dpjax.neighbors import search
+from dpjax.nn.chebyshev import Grid
 
 log = logging.getLogger(__name__)
 
@@ -37,12 +40,14 @@ class Potential:
     def __init__(self, config: ModelConfig, variables: dict, *, conventions: str = "corrected", device=None):
         if conventions not in ("corrected", "reference"):
             raise ModelError(f"conventions: found {conventions!r}, expected 'corrected' or 'reference'")
+        keep_freed_memory()
         self.config = config
         self.conventions = conventions
         self.device = device
         self.model: nn.Module = build_model(config)
         self.variables = variables
-        self._programs: dict[bool, Any] = {}
+        self._program = jax.jit(partial(predict, self.model), static_argnames=("atomic", "grid"))
+        self._resolver = Resolver(self.model, variables)
         self._device_variables = None
         self._warned = False
 
@@ -131,14 +136,22 @@ class Potential:
         with jax.enable_x64(True):
             for group in _groups(frames):
                 batch, places, layout = self._pack(group, layout)
-                out = jax.device_get(
-                    self._program(atomic)(self._placed_variables(), jax.device_put(batch, self.device))
-                )
+                out = self._run(jax.device_put(batch, self.device), atomic)
                 rows += [
                     self._unpack(out, i, own, frame, atomic)
                     for i, (own, frame) in enumerate(zip(places, group, strict=True))
                 ]
         return rows
+
+    def _run(self, batch: Batch, atomic: bool) -> Output:
+        """Outputs of a batch on its padded axes."""
+        variables = self._placed_variables()
+
+        def program(grid: Grid | None) -> tuple[Output, Any]:
+            out = jax.device_get(self._program(variables, batch, atomic=atomic, grid=grid))
+            return out, out.pop(RESOLVED, None)
+
+        return self._resolver.run(batch.layout, program)
 
     def _pack(self, group: Sequence[Frame], layout: Layout | None):
         """Pack into the previous layout where it fits, so that a last short group compiles nothing new."""
@@ -149,11 +162,6 @@ class Potential:
                 pass
         layout = choose_layout(group, self.model.n_section, self.config.descriptor.sel)
         return *pack(group, layout), layout
-
-    def _program(self, atomic: bool):
-        if atomic not in self._programs:
-            self._programs[atomic] = jax.jit(partial(predict, self.model, atomic=atomic))
-        return self._programs[atomic]
 
     def _placed_variables(self):
         if self._device_variables is None:

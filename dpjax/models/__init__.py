@@ -7,21 +7,24 @@ import jax
 
 from dpjax.config import ModelConfig
 from dpjax.errors import ConfigError
-from dpjax.models.derivatives import atom_energies, energy_and_gradient, fold, predict
+from dpjax.models.derivatives import RESOLVED, atom_energies, energy_and_gradient, expand, fold, predict, resolutions
 from dpjax.models.geometry import Geometry
 from dpjax.models.standard import StandardModel, batch_geometry
 
 __all__ = [
     "MODELS",
+    "RESOLVED",
     "Geometry",
     "StandardModel",
     "atom_energies",
     "batch_geometry",
     "build_model",
     "energy_and_gradient",
+    "expand",
     "fold",
     "init_variables",
     "predict",
+    "resolutions",
 ]
 
 MODELS: dict[str, type[nn.Module]] = {"standard": StandardModel}

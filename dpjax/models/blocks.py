@@ -12,11 +12,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-CPU_BLOCK = 32  # atoms
+CPU_BLOCK = 32  # atoms, where embedding networks are evaluated for every neighbour
+CPU_SERIES_BLOCK = 128  # atoms, where series replace them
 
 
-def block_size(n_atom: int, requested: int | None = None) -> int:
-    """Atoms per block: ``requested``, or on a CPU the largest of 32 and 16 that divides ``n_atom``, else all of them.
+def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLOCK) -> int:
+    """Atoms per block: ``requested``, or on a CPU the largest of 64, 32 and 16 that divides ``n_atom``, else all of them.
 
     A section that no block divides is run at once; ladder sizes above 16 are multiples of 16.
     """
@@ -24,7 +25,7 @@ def block_size(n_atom: int, requested: int | None = None) -> int:
         return requested if requested > 0 and n_atom % requested == 0 else n_atom
     if jax.default_backend() != "cpu":
         return n_atom
-    return next((size for size in (CPU_BLOCK, 16) if n_atom % size == 0), n_atom)
+    return next((size for size in (128, 64, 32, 16) if size <= largest and n_atom % size == 0), n_atom)
 
 
 def map_blocks(fn: Callable[..., Any], arrays: Any, n_atom: int, size: int) -> Any:

@@ -11,21 +11,39 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dpjax.batching.batch import Batch
-from dpjax.models.blocks import block_size, map_blocks
+from dpjax.batching.batch import Batch, Layout
+from dpjax.descriptors.expansion import Expansion
+from dpjax.descriptors.neighborhood import nearest_distance
+from dpjax.models.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.models.geometry import Geometry
 from dpjax.models.standard import StandardModel, batch_geometry, extra_rows
+from dpjax.nn.chebyshev import Grid
 
 Variables = dict[str, Any]
 
+RESOLVED = "resolved"  # output that says whether series stand for the networks to rounding
+KEPT_ATOMS = 16384  # of a batch, whose activations (about 100 kB each) are kept for the backward pass
 
-def atom_energies(model: StandardModel, variables: Variables, batch: Batch, block: int | None = None) -> jax.Array:
-    """Atomic energies without derivatives, (n_atom,) eV; zero on padding."""
-    return _over_sections(model, variables, batch_geometry(batch), batch, block, with_gradient=False)
+
+def atom_energies(
+    model: StandardModel,
+    variables: Variables,
+    geometry: Geometry,
+    batch: Batch,
+    block: int | None = None,
+    expansion: Expansion | None = None,
+) -> jax.Array:
+    """Atomic energies without derivatives, (n_atom,) eV; zero on padding.  Arguments as for :func:`energy_and_gradient`."""
+    return _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=False)
 
 
 def energy_and_gradient(
-    model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch, block: int | None = None
+    model: StandardModel,
+    variables: Variables,
+    geometry: Geometry,
+    batch: Batch,
+    block: int | None = None,
+    expansion: Expansion | None = None,
 ) -> tuple[jax.Array, Geometry]:
     """Atomic energies (n_atom,) and the derivative of their sum with respect to ``geometry``.
 
@@ -35,14 +53,31 @@ def energy_and_gradient(
         geometry: displacements of the batch.
         batch: the batch they belong to.
         block: atoms per block, see :func:`dpjax.models.blocks.block_size`.
+        expansion: what :func:`expand` made of the embedding networks; None: the networks themselves.
     """
-    energy, gradient = _over_sections(model, variables, geometry, batch, block, with_gradient=True)
+    energy, gradient = _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=True)
     return energy, Geometry(disp=gradient)
 
 
-def _over_sections(model, variables, geometry, batch, block, *, with_gradient):
-    """Run every type section of the batch in blocks; gradients are zero on padding because no energy there counts."""
+def resolutions(model: StandardModel, variables: Variables, layout: Layout) -> tuple[Grid | None, ...]:
+    """Values of ``grid`` to try one after another for batches of a layout, until ``resolved``; the last, None, always is."""
+    return *model.apply(variables, layout, method=StandardModel.grids), None
+
+
+def expand(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch, grid: Grid) -> Expansion:
+    """The embedding networks as series that hold for every distance in a batch."""
+    nearest = nearest_distance(geometry.disp, batch.count, batch.layout.nbrs)
+    return model.apply(variables, nearest, grid, method=StandardModel.expand)
+
+
+def _over_sections(model, variables, geometry, batch, block, expansion, *, with_gradient):
+    """Run every type section of the batch in blocks; gradients are zero on padding because no energy there counts.
+
+    Without series, blocks are computed again in the backward pass of a training step: that is cheaper than fetching the activations
+    of all neighbours from memory again.  With series little is kept for each atom, so only very large batches do it.
+    """
     layout = batch.layout
+    recompute = expansion is None or layout.n_atom > KEPT_ATOMS
     results = []
     for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):
         if not size:
@@ -50,17 +85,16 @@ def _over_sections(model, variables, geometry, batch, block, *, with_gradient):
         take = slice(start, start + size)
         fparam, aparam = extra_rows(batch, take)
         rows = {"count": batch.count[take], "real": batch.atype[take] >= 0, "fparam": fparam, "aparam": aparam}
-        run = _block_runner(model, variables, t, layout.nbrs, with_gradient)
-        results.append(map_blocks(run, (geometry.disp[take], rows), size, block_size(size, block)))
+        run = _block_runner(model, variables, t, layout.nbrs, with_gradient, expansion)
+        largest = CPU_BLOCK if expansion is None else CPU_SERIES_BLOCK
+        size_of_block = block_size(size, block, largest)
+        run = jax.checkpoint(run) if recompute else run
+        results.append(map_blocks(run, (geometry.disp[take], rows), size, size_of_block))
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
 
 
-def _block_runner(model, variables, centre, nbrs, with_gradient):
-    """A function of one block's displacements and rows: energies, or energies and their gradient.
-
-    The block is recomputed in the backward pass of a training step (``jax.checkpoint``): cheaper than fetching its activations
-    from memory again.
-    """
+def _block_runner(model, variables, centre, nbrs, with_gradient, expansion):
+    """A function of one block's displacements and rows: energies, or energies and their gradient."""
 
     def energies(disp, rows):
         energy = model.apply(
@@ -71,6 +105,7 @@ def _block_runner(model, variables, centre, nbrs, with_gradient):
             rows["count"],
             rows["fparam"],
             rows["aparam"],
+            expansion,
             method=StandardModel.atom_energy,
         )
         energy = jnp.where(rows["real"], energy, 0.0)
@@ -83,7 +118,7 @@ def _block_runner(model, variables, centre, nbrs, with_gradient):
         (_, energy), gradient = jax.value_and_grad(energies, has_aux=True)(*args)
         return energy, gradient
 
-    return jax.checkpoint(value_and_gradient if with_gradient else value)
+    return value_and_gradient if with_gradient else value
 
 
 def fold(gradient: Geometry, geometry: Geometry, batch: Batch, *, atomic: bool = False) -> dict[str, jax.Array]:
@@ -119,18 +154,27 @@ def predict(
     force: bool = True,
     atomic: bool = False,
     block: int | None = None,
+    grid: Grid | None = None,
 ) -> dict[str, jax.Array]:
     """Everything the model says about a batch, under DeePMD's output names, on the batch's padded axes.
 
+    Args:
+        grid: one of :func:`resolutions`; with it the results are only right if ``resolved`` is true.
+
     Returns:
         ``energy`` (n_frame, 1) and ``atom_energy`` (n_atom,) eV; with ``force`` also ``force`` (n_atom, 3) eV/angstrom and
-        ``virial`` (n_frame, 9) eV; with ``atomic`` also ``atom_virial`` (n_atom, 9) eV.
+        ``virial`` (n_frame, 9) eV; with ``atomic`` also ``atom_virial`` (n_atom, 9) eV; with ``grid`` also ``resolved`` (1,) bool.
     """
     geometry = batch_geometry(batch)
+    expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
     if force:
-        energy, gradient = energy_and_gradient(model, variables, geometry, batch, block)
+        energy, gradient = energy_and_gradient(model, variables, geometry, batch, block, expansion)
         out = fold(gradient, geometry, batch, atomic=atomic)
     else:
-        energy, out = atom_energies(model, variables, batch, block), {}
+        energy, out = atom_energies(model, variables, geometry, batch, block, expansion), {}
+    if expansion is not None:
+        out[RESOLVED] = expansion.resolved[
+            None
+        ]  # an axis, as all outputs of several devices are joined along their first
     total = jax.ops.segment_sum(energy, batch.frame, batch.layout.frames)
     return {"energy": total[:, None], "atom_energy": energy, **out}

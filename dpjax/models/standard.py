@@ -12,12 +12,14 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dpjax.batching.batch import Batch
+from dpjax.batching.batch import Batch, Layout
 from dpjax.config import ModelConfig
 from dpjax.descriptors import build_descriptor
+from dpjax.descriptors.expansion import Expansion
 from dpjax.fittings import build_fitting
 from dpjax.geometry.displacements import displacements
 from dpjax.models.geometry import Geometry
+from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import require_x64
 
 
@@ -66,6 +68,7 @@ class StandardModel(nn.Module):
         count: jax.Array,
         fparam: jax.Array | None = None,
         aparam: jax.Array | None = None,
+        expansion: Expansion | None = None,
     ) -> jax.Array:
         """Energies of atoms of type ``centre``, biases included.
 
@@ -75,16 +78,25 @@ class StandardModel(nn.Module):
             disp: (n_atom, sum(nbrs), 3) angstrom.
             count: (n_atom, n_section).
             fparam, aparam: (n_atom, n) or None.
+            expansion: of the embedding networks, from :meth:`expand`; None: the networks themselves.
 
         Returns:
             (n_atom,) eV, in the dtype of ``disp``.
         """
         if centre in self.config.atom_exclude_types:
             return jnp.zeros(disp.shape[0], disp.dtype)
-        features = self.descriptor(centre, disp, count, nbrs)
+        features = self.descriptor(centre, disp, count, nbrs, expansion)
         energy = self.fitting_net(centre, features, fparam, aparam).astype(disp.dtype)
         bias = self.fitting_net.bias_atom_e.value[centre, 0] + self.out_bias.value[centre, 0]
         return energy + bias.astype(disp.dtype)
+
+    def grids(self, layout: Layout) -> tuple[Grid, ...]:
+        """Resolutions, coarse to fine, at which series for the embedding networks are faster for batches of this layout."""
+        return self.descriptor.grids(layout.n_atom, layout.nbrs)
+
+    def expand(self, nearest: jax.Array, grid: Grid) -> Expansion:
+        """The embedding networks as series, for atoms no nearer to each other than ``nearest`` (), angstrom."""
+        return self.descriptor.expand(nearest, grid)
 
     def init_parameters(self) -> None:
         """Touch every parameter and statistic once; the method to call ``init`` with."""

@@ -42,6 +42,13 @@ _TABLE: dict[str, Activation] = {
     "none": _identity,
 }
 
+_KINKED = ("relu", "relu6")
+
+
+def is_analytic(name: str) -> bool:
+    """Whether the function called ``name`` has all derivatives everywhere, as series need it."""
+    return name.lower() in _TABLE and name.lower() not in _KINKED
+
 
 def silut(threshold: float) -> Activation:
     """Silu below ``threshold``, ``tanh(slope (x - threshold)) + silu(threshold)`` above it; once differentiable."""

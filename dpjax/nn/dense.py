@@ -8,7 +8,8 @@ Mathematics first, in pure functions; the Flax shells only own the parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -124,3 +125,10 @@ class DenseStack(nn.Module):
         for i in own:
             x = self.layers[str(i)](x)
         return x
+
+
+def in_double(stack: DenseStack) -> Callable[[jax.Array], jax.Array]:
+    """The function of a bound stack computed in float64 (where JAX's 64-bit types are on), whatever its own precision."""
+    double = jax.dtypes.canonicalize_dtype(jnp.float64)
+    variables = jax.tree.map(lambda x: x.astype(double), stack.variables)
+    return partial(stack.clone(dtype=double, parent=None).apply, variables)

@@ -16,6 +16,9 @@ from jax.sharding import Mesh
 from dpjax.batching.prefetch import prefetcher
 from dpjax.checkpoints import CheckpointStore
 from dpjax.errors import NonFiniteError
+from dpjax.models import RESOLVED
+from dpjax.models.resolution import Resolver
+from dpjax.nn.chebyshev import Grid
 from dpjax.train_state import TrainState, to_arrays
 from dpjax.training.devices import Part, joined, over_devices, place_batch, place_state
 from dpjax.training.fingerprint import Fingerprint
@@ -61,6 +64,7 @@ class Loop:
     progress: Progress
     data_state: dict[str, Any]
     fingerprint: Fingerprint
+    resolver: Resolver
 
     def __post_init__(self):
         config, setup = self.setup.config, self.setup
@@ -90,7 +94,7 @@ class Loop:
             for step in range(first, last):
                 data, parts = batches.next()
                 self.data_state = batches.state
-                self.state, metrics = self.train_step(self.state, self.stats, data)
+                metrics = self._update(data)
                 self._check_previous(Outcome(step, metrics["loss"], parts))
                 if self.setup.config.training.disp_avg:
                     self._since_report.append(metrics)
@@ -106,6 +110,24 @@ class Loop:
         if done != self.store.latest_step() or first < done:
             self.save(done)
         return row
+
+    def _update(self, data: LabelledBatch) -> dict[str, jax.Array]:
+        """One step on a batch; returns its metrics."""
+
+        def program(grid: Grid | None) -> tuple[dict[str, jax.Array], Any]:
+            self.state, metrics = self.train_step(self.state, self.stats, data, grid)
+            return metrics, metrics.pop(RESOLVED, None)
+
+        return self.resolver.run(data.batch.layout, program)
+
+    def _errors(self, data: LabelledBatch, step: int) -> Row:
+        """Metrics of a validation batch."""
+
+        def program(grid: Grid | None) -> tuple[Row, Any]:
+            metrics = jax.device_get(self.eval_step(self.state.params, self.stats, data, step, grid))
+            return metrics, metrics.pop(RESOLVED, None)
+
+        return {k: float(v) for k, v in self.resolver.run(data.batch.layout, program).items()}
 
     def _check_previous(self, outcome: Outcome | None) -> None:
         """Look at the loss of the step before, which is ready while the device works on the newest one.
@@ -156,8 +178,7 @@ class Loop:
         """Errors on the next validation batches, averaged with the number of atoms as weight."""
         rows, weights = [], []
         for data in next(self._validation):
-            metrics = self.eval_step(self.state.params, self.stats, data, step)
-            rows.append(printed({k: float(v) for k, v in jax.device_get(metrics).items()}))
+            rows.append(printed(self._errors(data, step)))
             weights.append(float(np.sum(data.batch.natoms)))
         return {k: float(np.average([r[k] for r in rows], weights=weights)) for k in rows[0]}
 
@@ -178,6 +199,7 @@ class Loop:
         meta = {
             "config": self.setup.config.raw,
             "data": self.data_state,
+            "resolution": self.resolver.level,
             "hashes": self.fingerprint.result(),
             "seed": self.setup.seed,
             "conventions": "corrected",

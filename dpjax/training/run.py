@@ -17,6 +17,8 @@ import jax
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
 from dpjax.config import Config, ModelConfig, load, parse_model
 from dpjax.errors import ConfigError, ModelError, OutputError
+from dpjax.memory import keep_freed_memory
+from dpjax.models.resolution import Resolver
 from dpjax.train_state import TrainState, from_arrays
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import busy_devices
@@ -61,6 +63,7 @@ def run(
 ) -> TrainResult:
     """Train; arguments and errors as for :func:`dpjax.interfaces.train.train`, ``initial`` being the model to start from."""
     start = time.perf_counter()
+    keep_freed_memory()
     if restart and initial is not None:
         raise ConfigError("restart and init_model exclude each other: a restart continues with its own parameters")
     config = load(source)
@@ -166,7 +169,8 @@ def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, out
         curve = stack.enter_context(LearningCurve(output / training.disp_file, first if saved else None))
     progress = stack.enter_context(Progress(setup.config.dpjax.progress, first, setup.num_steps))
     fingerprint = Fingerprint(setup.training.systems, saved.meta.get("hashes") if saved else None)
-    return Loop(setup, state, store, curve, progress, setup.training.state(), fingerprint)
+    resolver = Resolver(setup.model, setup.variables, saved.meta.get("resolution", 0) if saved else 0)
+    return Loop(setup, state, store, curve, progress, setup.training.state(), fingerprint, resolver)
 
 
 def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainState:

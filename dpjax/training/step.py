@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -11,7 +12,8 @@ import jax.numpy as jnp
 import optax
 
 from dpjax.batching.batch import Array, Batch
-from dpjax.models import predict
+from dpjax.models import RESOLVED, predict
+from dpjax.nn.chebyshev import Grid
 from dpjax.train_state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -34,22 +36,23 @@ class Spread(NamedTuple):
 
 
 def loss_of(model, loss: Callable, needs_force: bool, block: int | None, spread: Spread | None = None) -> Callable:
-    """A function (params, stats, data, learning_rate) -> (loss, metrics).
+    """A function (params, stats, data, learning_rate, grid) -> (loss, metrics); with a grid the metrics have ``resolved`` ().
 
     Args:
         spread: how a prediction runs on several devices, whose batches then have a leading device axis; None: one device.
     """
 
-    def one(variables, batch: Batch) -> dict[str, jax.Array]:
-        return predict(model, variables, batch, force=needs_force, block=block)
+    def prediction_of(variables, batch: Batch, grid: Grid | None) -> dict[str, jax.Array]:
+        one = partial(predict, model, force=needs_force, block=block, grid=grid)
+        return (one if spread is None else spread.over(one))(variables, batch)
 
-    many = one if spread is None else spread.over(one)
     flat = (lambda tree: tree) if spread is None else spread.joined
 
-    def fn(params, stats, data: LabelledBatch, learning_rate) -> tuple[jax.Array, Metrics]:
-        prediction = many({"params": params, "stats": stats}, data.batch)
+    def fn(params, stats, data: LabelledBatch, learning_rate, grid: Grid | None = None) -> tuple[jax.Array, Metrics]:
+        prediction = prediction_of({"params": params, "stats": stats}, data.batch, grid)
+        resolved = {RESOLVED: jnp.all(prediction.pop(RESOLVED))} if grid is not None else {}
         natoms, atype = flat((jnp.asarray(data.batch.natoms), jnp.asarray(data.batch.atype)))
-        return loss(
+        value, metrics = loss(
             prediction,
             flat(data.label),
             natoms=natoms,
@@ -58,33 +61,39 @@ def loss_of(model, loss: Callable, needs_force: bool, block: int | None, spread:
             atom_weight=(atype >= 0).astype(prediction["energy"].dtype),
             frame_weight=(natoms > 0).astype(prediction["energy"].dtype),
         )
+        return value, metrics | resolved
 
     return fn
 
 
 def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, schedule: Callable) -> Callable:
-    """The jitted update ``(state, stats, data) -> (state, metrics)``; the state is donated.
+    """The jitted update ``(state, stats, data, grid=None) -> (state, metrics)``; the state is donated.
 
-    The loss prefactors and the update use the learning rate of the same step index.
+    The loss prefactors and the update use the learning rate of the same step index.  Where ``grid`` does not resolve the embedding
+    networks the state comes back as it was, and ``metrics["resolved"]`` is false.
     """
 
-    def train_step(state: TrainState, stats: Any, data: LabelledBatch) -> tuple[TrainState, Metrics]:
+    def train_step(
+        state: TrainState, stats: Any, data: LabelledBatch, grid: Grid | None = None
+    ) -> tuple[TrainState, Metrics]:
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (value, metrics), gradient = gradient_fn(state.params, stats, data, schedule(state.step))
+        (value, metrics), gradient = gradient_fn(state.params, stats, data, schedule(state.step), grid)
         updates, opt_state = tx.update(gradient, state.opt_state, state.params)
-        params = optax.apply_updates(state.params, updates)
-        return TrainState(state.step + 1, params, opt_state), {"loss": value, **metrics}
+        new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
+        if grid is not None:
+            new = jax.tree.map(lambda ours, old: jnp.where(metrics[RESOLVED], ours, old), new, state)
+        return new, {"loss": value, **metrics}
 
-    return jax.jit(train_step, donate_argnums=0)
+    return jax.jit(train_step, donate_argnums=0, static_argnums=3)
 
 
 def make_eval_step(loss_fn: Callable, schedule: Callable) -> Callable:
-    """The jitted validation ``(params, stats, data, step) -> metrics``, with the prefactors of that step."""
+    """The jitted validation ``(params, stats, data, step, grid=None) -> metrics``, with the prefactors of that step."""
 
-    def eval_step(params: Any, stats: Any, data: LabelledBatch, step: jax.Array) -> Metrics:
-        return loss_fn(params, stats, data, schedule(step))[1]
+    def eval_step(params: Any, stats: Any, data: LabelledBatch, step: jax.Array, grid: Grid | None = None) -> Metrics:
+        return loss_fn(params, stats, data, schedule(step), grid)[1]
 
-    return jax.jit(eval_step)
+    return jax.jit(eval_step, static_argnums=4)
 
 
 def count_programs(*steps: Callable) -> int:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from dpjax.batching import Batch, Frame, Layout, pack, unpack_atoms
-from dpjax.models import predict
+from dpjax.models import RESOLVED, predict
 from dpjax.neighbors import search
 from tests.contracts.cases import Case, potential
 from tests.contracts.structures import Structure, make
@@ -43,11 +43,13 @@ class Bench:
 
     @cached_property
     def program(self):
-        return jax.jit(partial(predict, self.model, atomic=True), compiler_options=QUICK)
+        return jax.jit(partial(predict, self.model, atomic=True, grid=self.case.grid), compiler_options=QUICK)
 
     def run(self, batch: Batch) -> dict[str, np.ndarray]:
         """Outputs on the padded axes."""
-        return jax.device_get(self.program(self.variables, batch))
+        out = jax.device_get(self.program(self.variables, batch))
+        assert np.all(out.pop(RESOLVED, True))
+        return out
 
     def __call__(self, *structures: Structure) -> list[dict[str, np.ndarray]]:
         """Outputs of each structure in its own atom order."""

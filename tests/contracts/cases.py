@@ -10,11 +10,14 @@ import jax
 import numpy as np
 
 import dpjax
+from dpjax.nn.chebyshev import Grid
 
 
 @dataclass(frozen=True)
 class Case:
     """A tiny model.
+
+    ``grid``: evaluate with series for the embedding networks.
 
     ``touching`` are two types whose pair no option excludes: an excluded pair keeps a place in ``sel`` while it is near, so with
     non-zero ``davg`` the energy may jump where such a pair parts, in the reference as here.
@@ -23,6 +26,7 @@ class Case:
     name: str
     section: dict[str, Any]
     touching: tuple[int, int] = (0, 1)
+    grid: Grid | None = None
 
 
 def se_e2_a(**options) -> dict[str, Any]:
@@ -51,6 +55,7 @@ CASES = [
             fitting={"numb_fparam": 2, "numb_aparam": 1, "dim_case_embd": 2, "atom_ener": [-3.0, None]},
         ),
     ),
+    Case("se_e2_a-series", model(se_e2_a()), grid=Grid(6, 4, 8)),
 ]
 
 

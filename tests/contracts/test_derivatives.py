@@ -59,7 +59,9 @@ def second_derivatives(bench):
     probe = np.random.default_rng(1).normal(size=(bench.layout.n_atom, 3))
 
     def projection(params, coord, batch):
-        out = predict(bench.model, {**bench.variables, "params": params}, batch.replace(coord=coord))
+        out = predict(
+            bench.model, {**bench.variables, "params": params}, batch.replace(coord=coord), grid=bench.case.grid
+        )
         return jnp.sum(out["force"] * jnp.where(batch.atype >= 0, 1.0, 0.0)[:, None] * probe)
 
     gradient = jax.jit(jax.grad(projection, argnums=(0, 1)), compiler_options=QUICK)

@@ -69,13 +69,13 @@ def test_frames_of_several_sizes_give_lists(ragged, pair):
 def test_many_frames_are_cut_into_batches_of_one_layout(pot, pair, monkeypatch):
     """Groups of two, two and one frame; the last one fits into the program of the others."""
     monkeypatch.setattr("dpjax.interfaces.potential.SLOTS_PER_BATCH", 250)
-    before, order = pot._programs[True]._cache_size(), [0, 1, 0, 1, 0]
+    before, order = pot._program._cache_size(), [0, 1, 0, 1, 0]
     packed = []
     pack = pot._pack
     monkeypatch.setattr(pot, "_pack", lambda group, layout: packed.append(len(group)) or pack(group, layout))
     got = pot.evaluate(PAIR[0][order], A.atype, [A.cell] * 5, atomic=True)
     assert packed == [2, 2, 1]
-    assert pot._programs[True]._cache_size() == before
+    assert pot._program._cache_size() == before
     for key in pair:
         np.testing.assert_allclose(got[key], pair[key][order], atol=1e-13)
 

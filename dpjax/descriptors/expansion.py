@@ -1,0 +1,86 @@
+"""Embedding networks of one input as series: how finely, when it pays, and whether the result is exact to rounding."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from dpjax.nn.activations import is_analytic
+from dpjax.nn.chebyshev import Grid, Interval, series
+from dpjax.nn.dense import DenseStack, in_double
+
+SERIES_COST = 0.5  # time of an operation of series, where one of networks takes 1 (benchmarks/NOTES.md)
+ACTIVATION_COST = 20  # operations of one activation function
+
+
+class Precision(NamedTuple):
+    """Grids from coarse to fine, and the relative error up to which a series counts as exact."""
+
+    grids: tuple[Grid, ...]
+    tolerance: float
+
+
+PRECISIONS = {
+    jnp.dtype(jnp.float64): Precision((Grid(4, 4, 8), Grid(10, 4, 8)), 1e-13),
+    jnp.dtype(jnp.float32): Precision((Grid(4, 4, 4), Grid(10, 4, 4)), 1e-7),
+}
+
+
+@flax.struct.dataclass
+class Expansion:
+    """Series of all embedding networks of a descriptor."""
+
+    intervals: tuple[Interval, ...]  # of the inputs, by type of the centre; one for networks that serve all centres
+    coefficients: dict[tuple[int, int], jax.Array]  # (grid.size, width) by position in intervals and neighbour type
+    resolved: (
+        jax.Array
+    )  # () bool: whether all series are exact to rounding, or not a number like the networks themselves
+    grid: Grid = flax.struct.field(pytree_node=False)
+
+
+def embedding_expansion(
+    networks: Mapping[tuple[int, int], DenseStack], intervals: Sequence[Interval], dtype: jnp.dtype, grid: Grid
+) -> Expansion:
+    """Expand networks, in float64: the derivative of a series magnifies what rounding leaves in its coefficients.
+
+    Args:
+        networks: of one input, by position in ``intervals`` and neighbour type.
+        intervals: of the inputs.
+        dtype: of the result.
+        grid: resolution.
+    """
+    coefficients, errors = {}, []
+    for (side, neighbor), stack in networks.items():
+        network = in_double(stack)
+        exact, error = series(lambda x, network=network: network(x[:, None]), intervals[side], grid)
+        coefficients[side, neighbor] = exact.astype(dtype)
+        errors.append(error)
+    unresolved = jnp.max(jnp.stack(errors)) > PRECISIONS[jnp.dtype(dtype)].tolerance
+    return Expansion(tuple(intervals), coefficients, ~unresolved, grid)
+
+
+def paying_grids(config: Any, dtype: jnp.dtype, n_atom: int, nbrs: Sequence[int], n_network: int) -> tuple[Grid, ...]:
+    """The grids, coarse to fine, on which series take less time than networks.
+
+    Args:
+        config: hyper-parameters with ``neuron`` and ``activation_function``.
+        dtype: of the networks.
+        n_atom: centres.
+        nbrs: widths of the sections by neighbour type.
+        n_network: networks to expand.
+    """
+    if jnp.dtype(dtype) not in PRECISIONS or not is_analytic(config.activation_function):
+        return ()
+    widths = zip((1, *config.neuron), config.neuron, strict=False)
+    network = sum((2 * n_in + ACTIVATION_COST) * n_out for n_in, n_out in widths)
+    slots = n_atom * sum(nbrs)
+
+    def cost(grid: Grid) -> float:
+        sums = 2 * 4 * grid.size  # of one neighbour, or of one atom and column
+        return slots * sums + n_atom * len(nbrs) * sums * config.neuron[-1] + n_network * grid.size * network
+
+    return tuple(grid for grid in PRECISIONS[jnp.dtype(dtype)].grids if slots * network > SERIES_COST * cost(grid))
