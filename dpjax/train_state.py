@@ -14,40 +14,69 @@ import optax
 class TrainState:
     """What a step reads and replaces.
 
-    ``params`` and ``opt_state`` are donated to the step, so an old state must not be used after it.
+    All of it is donated to the step, so an old state must not be used after it.  ``ema`` is the place of averaged parameters, for
+    a run that keeps them: a tree like ``params``.  No run does so far; a step hands on what it finds there.
     """
 
     step: jax.Array  # () int32, updates done
     params: Any
     opt_state: optax.OptState
+    ema: Any = None
 
     @classmethod
     def create(cls, params: Any, tx: optax.GradientTransformation) -> TrainState:
         """State before the first update."""
-        return cls(step=jnp.zeros((), jnp.int32), params=params, opt_state=tx.init(params))
+        opt_state = jax.jit(tx.init)(params)  # one program instead of one for each shape
+        return cls(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state)
 
 
 def to_arrays(state: TrainState) -> dict[str, Any]:
-    """The state as a plain tree for a checkpoint: optimizer leaves in order, because their tree type belongs to optax."""
+    """The state as a plain tree for a checkpoint: optimizer leaves in order, because their tree type belongs to optax.
+
+    ``ema`` is there only if the state has it.
+    """
     leaves = jax.tree.leaves(state.opt_state)
+    averaged = {} if state.ema is None else {"ema": state.ema}
     return {
         "step": state.step,
         "params": state.params,
         "opt_state": {f"{i:05d}": leaf for i, leaf in enumerate(leaves)},
-    }
+    } | averaged
 
 
 def from_arrays(arrays: dict[str, Any], like: TrainState) -> TrainState:
-    """The state of a checkpoint in the structure of ``like``.
+    """The state of a checkpoint in the structure and the dtypes of ``like``.
 
     Raises:
-        ValueError: the checkpoint has other optimizer leaves or parameters than ``like``.
+        ValueError: the checkpoint has other optimizer leaves or parameters than ``like``, or only one of them has averaged
+            parameters.
     """
     leaves, structure = jax.tree.flatten(like.opt_state)
     saved = [arrays["opt_state"][key] for key in sorted(arrays.get("opt_state", {}))]
-    same = len(saved) == len(leaves) and all(jnp.shape(a) == jnp.shape(b) for a, b in zip(saved, leaves, strict=True))
-    if not same or jax.tree.structure(arrays["params"]) != jax.tree.structure(like.params):
+    if not _fits(saved, leaves) or not _fits(arrays["params"], like.params):
         raise ValueError("parameters or optimizer state of the checkpoint do not fit this input")
-    opt_state = structure.unflatten([jnp.asarray(a, jnp.asarray(b).dtype) for a, b in zip(saved, leaves, strict=True)])
-    params = jax.tree.map(jnp.asarray, arrays["params"])
-    return TrainState(step=jnp.asarray(arrays["step"], jnp.int32), params=params, opt_state=opt_state)
+    averaged = arrays.get("ema")
+    if averaged is None and like.ema is not None:
+        raise ValueError("this input averages the parameters, but the checkpoint has no averaged ones (ema)")
+    if averaged is not None and like.ema is None:
+        raise ValueError("the checkpoint has averaged parameters (ema), but this input averages none")
+    if not _fits(averaged, like.ema):
+        raise ValueError("the averaged parameters (ema) of the checkpoint do not fit this input")
+    return TrainState(
+        step=jnp.asarray(arrays["step"], jnp.int32),
+        params=_as(arrays["params"], like.params),
+        opt_state=structure.unflatten(_as(saved, leaves)),
+        ema=_as(averaged, like.ema),
+    )
+
+
+def _fits(tree: Any, like: Any) -> bool:
+    """Whether two trees have the same structure and shapes."""
+    return jax.tree.structure(tree) == jax.tree.structure(like) and all(
+        jnp.shape(a) == jnp.shape(b) for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(like), strict=True)
+    )
+
+
+def _as(tree: Any, like: Any) -> Any:
+    """The arrays of ``tree`` on the device, in the dtypes of ``like``."""
+    return jax.tree.map(lambda a, b: jnp.asarray(a, jnp.asarray(b).dtype), tree, like)

@@ -91,7 +91,7 @@ class SeE2A(nn.Module):
     def init_parameters(self) -> None:
         """Touch every network and statistic once, so that ``init`` creates all of them."""
         for network in self.embedding.values():
-            network(jnp.zeros((1, 1, 1), self.dtype))
+            network.init_parameters(1)
 
     def __call__(
         self,

@@ -80,7 +80,7 @@ class EnerFitting(nn.Module):
     def init_parameters(self) -> None:
         """Touch every network once, so that ``init`` creates all parameters and statistics."""
         for network in self.net.values():
-            network(jnp.zeros((1, self.dim_descriptor + self.dim_extra), self.dtype))
+            network.init_parameters(self.dim_descriptor + self.dim_extra)
 
     def extra_inputs(self, n_atom: int, fparam: jax.Array | None, aparam: jax.Array | None) -> jax.Array:
         """Network inputs beside the descriptor, normalised: frame parameters, atomic parameters, case vector.

@@ -14,6 +14,7 @@ from functools import partial
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from dpjax.nn.activations import Activation, activation
 
@@ -63,10 +64,13 @@ def dense(
 
 
 def normal_init(stddev: float, mean: float = 0.0):
-    """Initialiser drawing from N(mean, stddev^2)."""
+    """Initialiser drawing from N(mean, stddev^2); by NumPy unless it is traced, as JAX would compile a program for each shape."""
 
     def init(key, shape, dtype):
-        return mean + stddev * jax.random.normal(key, shape, dtype)
+        if isinstance(key, jax.core.Tracer):
+            return mean + stddev * jax.random.normal(key, shape, dtype)
+        rng = np.random.default_rng(np.asarray(jax.random.key_data(key)))
+        return (mean + stddev * rng.standard_normal(shape)).astype(dtype)
 
     return init
 
@@ -85,13 +89,18 @@ class Dense(nn.Module):
     dtype: jnp.dtype = jnp.float64
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        n_in, n_out = x.shape[-1], self.width
+    def parameters(self, n_in: int) -> tuple[jax.Array, jax.Array | None, jax.Array | None]:
+        """``matrix``, ``bias`` and ``idt``, created where they do not exist yet; None for what the layer does not have."""
+        n_out = self.width
         matrix = self.param("matrix", normal_init(1.0 / math.sqrt(n_in + n_out)), (n_in, n_out), self.dtype)
         bias = self.param("bias", normal_init(1.0), (n_out,), self.dtype) if self.use_bias else None
         with_idt = self.timestep and has_timestep(n_in, n_out)
         idt = self.param("idt", normal_init(0.001, 0.1), (n_out,), self.dtype) if with_idt else None
-        return dense(x, matrix, bias, idt, act=activation(self.activation_function), residual=self.residual)
+        return matrix, bias, idt
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        act = activation(self.activation_function)
+        return dense(x, *self.parameters(x.shape[-1]), act=act, residual=self.residual)
 
 
 class DenseStack(nn.Module):
@@ -118,6 +127,12 @@ class DenseStack(nn.Module):
             for i, width in enumerate(widths)
             if own[i] == i
         }
+
+    def init_parameters(self, n_in: int) -> None:
+        """Create all parameters for inputs of this width, without computing anything."""
+        widths = [n_in, *self.neuron]
+        for i, layer in self.layers.items():
+            layer.parameters(widths[int(i)])
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = x.astype(self.dtype)
