@@ -79,7 +79,8 @@ def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, schedul
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
         (value, metrics), gradient = gradient_fn(state.params, stats, data, schedule(state.step), grid)
         updates, opt_state = tx.update(gradient, state.opt_state, state.params)
-        new = TrainState(state.step + 1, optax.apply_updates(state.params, updates), opt_state)
+        params = optax.apply_updates(state.params, updates)
+        new = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
         if grid is not None:
             new = jax.tree.map(lambda ours, old: jnp.where(metrics[RESOLVED], ours, old), new, state)
         return new, {"loss": value, **metrics}

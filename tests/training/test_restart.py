@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 import dpjax
-from dpjax.checkpoints import load_checkpoint
+from dpjax.checkpoints import CheckpointStore, load_checkpoint
+from dpjax.checkpoints.folder import ARRAYS, META, TEMPORARY, write
+from dpjax.checkpoints.manifest import describe
 from dpjax.errors import ConfigError, ModelError
 from dpjax.training.lcurve import read_lcurve
 from dpjax.training.loop import Loop, rows_before
@@ -150,15 +152,79 @@ def test_restart_with_other_data_warns(finished, half, caplog):
     assert "frames are drawn anew from step 3 on" in caplog.text
 
 
-def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, half, capfd):
+def emptied(path):
+    """Files of a machine that lost power: they have names but no content."""
+    for file in (path / ARRAYS / "d").iterdir():
+        file.write_bytes(b"")
+
+
+def cut_off(path):
+    """The array file ends in the middle."""
+    for file in (path / ARRAYS / "d").iterdir():
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+def changed(path):
+    """Bits of the arrays flipped while the storage still takes them for whole: only our own checksum tells."""
+    arrays, meta = load_checkpoint(path)
+    described = describe(arrays)
+    shutil.rmtree(path)
+    arrays["params"]["fitting_net"] = jax.tree.map(lambda a: a + 1e-15, arrays["params"]["fitting_net"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("dpjax.checkpoints.manifest.describe", lambda tree: described)
+        write(path, arrays, meta)
+
+
+def without_description(path):
+    (path / META / "metadata").unlink()
+
+
+def half_a_description(path):
+    file = path / META / "metadata"
+    file.write_bytes(file.read_bytes()[:200])
+
+
+def without_arrays(path):
+    shutil.rmtree(path / ARRAYS)
+
+
+DAMAGES = [emptied, cut_off, changed, without_description, half_a_description, without_arrays]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_newest_checkpoint_falls_back_to_the_one_before(finished, half, damage, capfd):
+    """No step is made, so that the state of the older one is what is there in the end."""
     shutil.copytree(finished.output / "model.ckpt-4", half / "model.ckpt-4")
     (half / "checkpoint").write_text("model.ckpt-4\n")
-    for file in (half / "model.ckpt-4" / "arrays" / "d").iterdir():
-        file.write_bytes(b"")
-    with pytest.warns(UserWarning, match="model.ckpt-4: this checkpoint is damaged"):
+    damage(half / "model.ckpt-4")
+    config = tiny.edited(finished.config, {"training/numb_steps": 3})
+    with pytest.warns(UserWarning, match=r"model.ckpt-4: this checkpoint is damaged .*Using the older .*model.ckpt-3"):
+        result = dpjax.train(config, half, restart=True)
+    assert (result.steps, result.checkpoint) == (3, half / "model.ckpt-3")
+    assert same(load_checkpoint(result.checkpoint)[0], load_checkpoint(finished.output / "model.ckpt-3")[0])
+    assert "Traceback" not in capfd.readouterr().err
+
+
+def test_what_cut_off_saves_left_is_no_checkpoint(finished, half):
+    """Neither restored nor in the way, even if the file ``checkpoint`` names it, and gone after the next save."""
+    temporary, lost, damaged = (half / name for name in (f"model.ckpt-4{TEMPORARY}", "model.ckpt-5", "model.ckpt-4"))
+    for left in (temporary, lost, damaged):
+        shutil.copytree(finished.output / "model.ckpt-4", left)
+    shutil.rmtree(temporary / ARRAYS)
+    shutil.rmtree(lost / META)
+    emptied(damaged)
+    (half / "checkpoint").write_text("model.ckpt-5\n")
+    with pytest.warns(UserWarning, match=r"model.ckpt-4: this checkpoint is damaged"):
         result = dpjax.train(finished.config, half, restart=True)
     assert same(load_checkpoint(result.checkpoint)[0], load_checkpoint(finished.result.checkpoint)[0])
-    assert "Traceback" not in capfd.readouterr().err
+    assert sorted(p.name for p in half.glob("model.ckpt*")) == [f"model.ckpt-{step}" for step in (3, 4, 5, 6)]
+
+
+def test_averaged_parameters_that_the_input_does_not_ask_for(finished, half):
+    arrays, meta = load_checkpoint(half / "model.ckpt-3")
+    CheckpointStore(half).save(3, arrays | {"ema": arrays["params"]}, meta)
+    with pytest.raises(ConfigError, match=r"restart: the checkpoint has averaged parameters \(ema\), but this input"):
+        dpjax.train(finished.config, half, restart=True)
 
 
 @pytest.mark.parametrize("kind", ["checkpoint", "folder", "dp"])
