@@ -67,8 +67,15 @@ class LearningCurve:
             raise self._failure(error) from error
 
     def close(self) -> None:
-        """Closes the file; what was written is there already."""
-        self._file.close()
+        """Closes the file; what was written is there already.
+
+        Raises:
+            OutputError: as in :meth:`write`, whose rest is tried again.
+        """
+        try:
+            self._file.close()
+        except OSError as error:
+            raise self._failure(error) from error
 
     def __enter__(self) -> LearningCurve:
         return self

@@ -153,8 +153,18 @@ def read_saved(store: CheckpointStore, restart: bool | str | os.PathLike | None)
 
 
 def write_normalized(config: Config, output: Path) -> None:
-    """``out.json``: the input with every default filled in, ``sel`` resolved."""
-    (output / "out.json").write_text(json.dumps(config.raw, indent=2) + "\n")
+    """``out.json``: the input with every default filled in, ``sel`` resolved.
+
+    Raises:
+        OutputError: it cannot be written, for example because the disk is full.
+    """
+    path = output / "out.json"
+    try:
+        path.write_text(json.dumps(config.raw, indent=2) + "\n")
+    except OSError as error:
+        raise OutputError(
+            f"{path}: could not be written ({error.strerror or error}). Free disk space or choose another folder with --output."
+        ) from error
 
 
 def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, output: Path, stack: ExitStack) -> Loop:

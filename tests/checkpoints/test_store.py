@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import resource
 import shutil
 import warnings
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dpjax.checkpoints import CheckpointStore, folder, is_checkpoint, load_checkpoint
+from dpjax.checkpoints import POINTER, CheckpointStore, folder, is_checkpoint, load_checkpoint
 from dpjax.errors import ModelError, OutputError
 
 # Orbax leaves futures of a failed read behind, which complain when its event loop has gone
@@ -219,6 +222,26 @@ def test_a_full_disk_is_reported_and_harms_nothing(store):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert_same(store.restore()[0], tree())
+
+
+def test_a_disk_that_is_full_for_the_name_of_the_newest_leaves_the_one_before(store, monkeypatch):
+    store.save(1, tree(1.0), META)
+    write_text = Path.write_text
+
+    def full_for_the_pointer(path, *args, **kwargs):
+        if POINTER in path.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        return write_text(path, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", full_for_the_pointer)
+        with pytest.raises(OutputError, match=r"model\.ckpt-2: could not save the checkpoint.*No space left on device"):
+            store.save(2, tree(2.0), META)
+    assert store.steps() == [1, 2] and store.latest_step() == 1
+    assert_same(store.restore()[0], tree(1.0))
+    store.save(2, tree(3.0), META)
+    assert_same(store.restore()[0], tree(3.0))
+    assert store.steps() == [1, 2]
 
 
 def test_an_unwritable_folder_is_reported(tmp_path):

@@ -101,6 +101,6 @@ def test_unwritable_is_an_output_error(tmp_path):
 
 
 def test_a_full_disk_is_an_output_error():
-    curve = LearningCurve("/dev/full")
-    with pytest.raises(OutputError, match="No space left"):
+    """Also where closing the file tries to write the rest again."""
+    with pytest.raises(OutputError, match="No space left"), LearningCurve("/dev/full") as curve:
         curve.write(1, TRAINING, VALIDATION, 1e-3)
