@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.nn.activations import is_analytic
-from dpjax.nn.chebyshev import Grid, Interval, series
+from dpjax.nn.chebyshev import Grid, Interval, Series, series
 from dpjax.nn.dense import DenseStack, in_double
 
 SERIES_COST = 0.5  # time of an operation of series, where one of networks takes 1 (benchmarks/NOTES.md)
@@ -25,7 +25,7 @@ class Precision(NamedTuple):
 
 
 PRECISIONS = {
-    jnp.dtype(jnp.float64): Precision((Grid(4, 4, 8), Grid(10, 4, 8)), 1e-13),
+    jnp.dtype(jnp.float64): Precision((Grid(4, 4, 8), Grid(10, 4, 8)), 1e-12),
     jnp.dtype(jnp.float32): Precision((Grid(4, 4, 4), Grid(10, 4, 4)), 1e-7),
 }
 
@@ -35,7 +35,7 @@ class Expansion:
     """Series of all embedding networks of a descriptor."""
 
     intervals: tuple[Interval, ...]  # of the inputs, by type of the centre; one for networks that serve all centres
-    coefficients: dict[tuple[int, int], jax.Array]  # (grid.size, width) by position in intervals and neighbour type
+    functions: dict[tuple[int, int], Series]  # by position in intervals and neighbour type
     resolved: (
         jax.Array
     )  # () bool: whether all series are exact to rounding, or not a number like the networks themselves
@@ -45,7 +45,7 @@ class Expansion:
 def embedding_expansion(
     networks: Mapping[tuple[int, int], DenseStack], intervals: Sequence[Interval], dtype: jnp.dtype, grid: Grid
 ) -> Expansion:
-    """Expand networks, in float64: the derivative of a series magnifies what rounding leaves in its coefficients.
+    """Expand networks, in float64, so that rounding of the coefficients adds nothing to that of the sums.
 
     Args:
         networks: of one input, by position in ``intervals`` and neighbour type.
@@ -53,14 +53,14 @@ def embedding_expansion(
         dtype: of the result.
         grid: resolution.
     """
-    coefficients, errors = {}, []
+    functions, errors = {}, []
     for (side, neighbor), stack in networks.items():
         network = in_double(stack)
         exact, error = series(lambda x, network=network: network(x[:, None]), intervals[side], grid)
-        coefficients[side, neighbor] = exact.astype(dtype)
+        functions[side, neighbor] = jax.tree.map(lambda c: c.astype(dtype), exact)
         errors.append(error)
     unresolved = jnp.max(jnp.stack(errors)) > PRECISIONS[jnp.dtype(dtype)].tolerance
-    return Expansion(tuple(intervals), coefficients, ~unresolved, grid)
+    return Expansion(tuple(intervals), functions, ~unresolved, grid)
 
 
 def paying_grids(config: Any, dtype: jnp.dtype, n_atom: int, nbrs: Sequence[int], n_network: int) -> tuple[Grid, ...]:

@@ -22,7 +22,7 @@ from dpjax.config import SeE2AConfig
 from dpjax.descriptors.expansion import Expansion, embedding_expansion, paying_grids
 from dpjax.descriptors.neighborhood import Section, ordered_pairs, sections
 from dpjax.geometry.environment import env_components, switch_weight
-from dpjax.nn.chebyshev import Grid, Interval, basis_sums
+from dpjax.nn.chebyshev import BASIS_SUMS, Grid, Interval, Series, weighted_sums
 from dpjax.nn.dense import DenseStack
 from dpjax.nn.precision import dtype_of
 
@@ -169,23 +169,21 @@ class SeE2A(nn.Module):
         """
         cfg, side = self.config, 0 if self.config.type_one_side else centre
         heard = [t for t, width in enumerate(nbrs) if width and not self._silent(centre, t)]
+        if not heard:
+            return self._network_sums(centre, disp, count, nbrs)
 
-        def sums(disp: jax.Array, count: jax.Array, interval: Interval) -> tuple[jax.Array, jax.Array]:
+        def sums(disp, count, interval: Interval, functions: Series) -> tuple[jax.Array, jax.Array]:
             cut = sections(disp, count, nbrs, cfg.sel, cfg.rcut)
             parts = [self._rows(centre, cut[t]) for t in heard]
             radial = jnp.concatenate([radial[..., 0] for radial, _ in parts], axis=1)
             rows = jnp.concatenate([rows for _, rows in parts], axis=2)
             widths = tuple(cut[t].mask.shape[1] for t in heard)
-            weighted = basis_sums(rows, radial, interval, expansion.grid, widths)
-            return weighted, jnp.stack([section.kept for section in cut], axis=1)
+            moments = weighted_sums(rows, radial, interval, functions, expansion.grid, widths)
+            return moments, jnp.stack([section.kept for section in cut], axis=1)
 
-        n_atom = disp.shape[0]
-        if not heard:
-            return self._network_sums(centre, disp, count, nbrs)
-        weighted, kept = jax.checkpoint(sums, prevent_cse=False)(disp, count, expansion.intervals[side])
-        coefficients = jnp.concatenate([expansion.coefficients[side, t] for t in heard])
-        moments = weighted.reshape(n_atom * 4, -1) @ coefficients
-        return moments.reshape(n_atom, 4, -1), kept
+        functions = jax.tree.map(lambda *c: jnp.concatenate(c), *(expansion.functions[side, t] for t in heard))
+        keep = jax.checkpoint_policies.save_only_these_names(BASIS_SUMS)
+        return jax.checkpoint(sums, prevent_cse=False, policy=keep)(disp, count, expansion.intervals[side], functions)
 
     def _rows(self, centre: int, section: Section) -> tuple[jax.Array, jax.Array]:
         """:func:`normalized_rows` of a section in the descriptor's precision."""

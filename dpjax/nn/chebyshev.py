@@ -17,6 +17,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.ad_checkpoint import checkpoint_name
+from jax.custom_derivatives import SymbolicZero
+
+BASIS_SUMS = (
+    "basis_sums"  # what is worth keeping for a backward pass; the basis itself is larger and quickly made again
+)
 
 
 @dataclass(frozen=True)
@@ -45,8 +51,18 @@ class Interval(NamedTuple):
     upper: jax.Array
 
 
-def series(fn: Callable[[jax.Array], jax.Array], interval: Interval, grid: Grid) -> tuple[jax.Array, jax.Array]:
-    """Coefficients of ``fn`` on an interval, and the error of their sum.
+class Series(NamedTuple):
+    """Coefficients (grid.size, n_out), panel by panel, of a function and of its derivative.
+
+    The derivative has a series of its own, because that of a truncated series magnifies rounding by the square of its order.
+    """
+
+    value: jax.Array
+    slope: jax.Array
+
+
+def series(fn: Callable[[jax.Array], jax.Array], interval: Interval, grid: Grid) -> tuple[Series, jax.Array]:
+    """The series of ``fn`` on an interval, and their error.
 
     Args:
         fn: (n,) -> (n, n_out), smooth.
@@ -54,52 +70,74 @@ def series(fn: Callable[[jax.Array], jax.Array], interval: Interval, grid: Grid)
         grid: resolution.
 
     Returns:
-        coefficients: (grid.size, n_out), panel by panel.
-        error: (), the largest of the last two coefficients of any panel relative to the largest of all.
+        The coefficients, and () the largest of the last two of any panel relative to the largest of all.
     """
     lower, upper = jax.lax.stop_gradient(interval)
     degree = np.arange(grid.order)
     angle = (degree + 0.5) * np.pi / grid.order
     place = (np.arange(grid.panels)[:, None] + (np.cos(angle) + 1.0) / 2.0).reshape(-1) / grid.panels  # in (0, 1)
-    values = fn(lower + (upper - lower) * jnp.asarray(place / (2.0 - place)))
+    nodes = lower + (upper - lower) * jnp.asarray(place / (2.0 - place))
     transform = 2.0 / grid.order * np.cos(np.outer(degree, angle))
     transform[0] /= 2.0
-    panels = values.reshape(grid.panels, grid.order, -1)
-    coefficients = jnp.einsum("kj,pjm->pkm", jnp.asarray(transform, values.dtype), panels)
-    magnitude = jnp.abs(jax.lax.stop_gradient(coefficients))
-    error = jnp.max(magnitude[:, -2:]) / jnp.max(magnitude)
-    return coefficients.reshape(grid.size, -1), error
+    coefficients, errors = [], []
+    for values in jax.jvp(fn, (nodes,), (jnp.ones_like(nodes),)):
+        panels = values.reshape(grid.panels, grid.order, -1)
+        panels = jnp.einsum("kj,pjm->pkm", jnp.asarray(transform, values.dtype), panels)
+        magnitude = jnp.abs(jax.lax.stop_gradient(panels))
+        errors.append(jnp.max(magnitude[:, -2:]) / jnp.max(magnitude))
+        coefficients.append(panels.reshape(grid.size, -1))
+    return Series(*coefficients), jnp.maximum(*errors)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
-def basis_sums(weights: jax.Array, x: jax.Array, interval: Interval, grid: Grid, widths: Sequence[int]) -> jax.Array:
-    """Weighted sums of all basis functions over sections of the last axis.
-
-    The product of one section's sums with the coefficients of a function is the weighted sum of the function over the section.
+@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+def weighted_sums(
+    weights: jax.Array, x: jax.Array, interval: Interval, functions: Series, grid: Grid, widths: Sequence[int]
+) -> jax.Array:
+    """Sum over the last axis of ``weights`` times functions of ``x``, a different one for each section of that axis.
 
     Args:
         weights: (n, d, k).
         x: (n, k) inside the interval.
         interval: where the series hold; not differentiated.
-        grid: resolution.
+        functions: series of the sections, one after the other along the first axis.
+        grid: their resolution.
         widths: lengths of the sections, k in all.
 
     Returns:
-        (n, d, len(widths) * grid.size).
+        (n, d, n_out).
     """
-    return _linear_sums(weights, *_basis(x, interval, grid), widths)
+    sums = _basis_sums(weights, *_basis(x, interval, grid), widths)
+    return _times(checkpoint_name(sums, BASIS_SUMS), functions.value)
 
 
-@basis_sums.defjvp
-def _basis_sums_jvp(grid, widths, primals, tangents):
-    """The derivative of a Chebyshev series is one as well, so the same basis serves the tangent."""
-    weights, x, interval = primals
-    dweights, dx, _ = tangents
+def _weighted_sums_jvp(grid, widths, primals, tangents):
+    """One basis serves all terms; absent ones are left out, which saves a product with zeros."""
+    weights, x, interval, functions = primals
+    dweights, dx, _, dfunctions = tangents
     basis = _basis(x, interval, grid)
-    dlocal = 2.0 * grid.panels * dx * _slope(x, interval)
-    plain = _linear_sums(weights * dlocal[:, None], *basis, widths)
-    derived = (plain.reshape(-1, grid.order) @ jnp.asarray(_derivative(grid.order).T, x.dtype)).reshape(plain.shape)
-    return _linear_sums(weights, *basis, widths), _linear_sums(dweights, *basis, widths) + derived
+    sums = checkpoint_name(_basis_sums(weights, *basis, widths), BASIS_SUMS)
+    terms = []
+    if _given(dweights):
+        terms.append(_times(_basis_sums(dweights, *basis, widths), functions.value))
+    if _given(dx):
+        terms.append(_times(_basis_sums(weights * dx[:, None], *basis, widths), functions.slope))
+    if _given(dfunctions.value):
+        terms.append(_times(sums, dfunctions.value))
+    out = _times(sums, functions.value)
+    return out, sum(terms, jnp.zeros_like(out)) if not terms else sum(terms[1:], terms[0])
+
+
+weighted_sums.defjvp(_weighted_sums_jvp, symbolic_zeros=True)
+
+
+def _given(tangent: jax.Array) -> bool:
+    return not isinstance(tangent, SymbolicZero)
+
+
+def _times(sums: jax.Array, coefficients: jax.Array) -> jax.Array:
+    """(n, d, size) times (size, n_out) as one matrix product."""
+    n, d, size = sums.shape
+    return (sums.reshape(n * d, size) @ coefficients).reshape(n, d, -1)
 
 
 def _basis(x: jax.Array, interval: Interval, grid: Grid) -> tuple[jax.Array, jax.Array]:
@@ -117,13 +155,6 @@ def _place(x: jax.Array, interval: Interval) -> jax.Array:
     """
     t = (x - interval.lower) / (interval.upper - interval.lower)
     return 2.0 * t / (1.0 + t)
-
-
-def _slope(x: jax.Array, interval: Interval) -> jax.Array:
-    """Derivative of :func:`_place`."""
-    length = interval.upper - interval.lower
-    t = (x - interval.lower) / length
-    return 2.0 / (length * (1.0 + t) ** 2)
 
 
 def polynomials(x: jax.Array, grid: Grid) -> jax.Array:
@@ -148,8 +179,8 @@ def polynomials(x: jax.Array, grid: Grid) -> jax.Array:
     return outer.reshape(x.shape[0], grid.order, x.shape[1])
 
 
-def _linear_sums(weights: jax.Array, inside: jax.Array, polynomials: jax.Array, widths: Sequence[int]) -> jax.Array:
-    """:func:`basis_sums` from the basis, linear in ``weights``."""
+def _basis_sums(weights: jax.Array, inside: jax.Array, polynomials: jax.Array, widths: Sequence[int]) -> jax.Array:
+    """Sums of ``weights`` (n, d, k) times every basis function over each section, (n, d, len(widths) * grid.size)."""
     n, d, _ = weights.shape
     panels, order = inside.shape[1], polynomials.shape[1]
     sums, start = [], 0
@@ -160,13 +191,3 @@ def _linear_sums(weights: jax.Array, inside: jax.Array, polynomials: jax.Array, 
         sums.append(one.reshape(n, d, panels * order))
         start += width
     return jnp.concatenate(sums, axis=2)
-
-
-def _derivative(order: int) -> np.ndarray:
-    """Matrix (order, order) whose row m holds the coefficients of the derivative of ``T_m``."""
-    rows = np.zeros((order, order))
-    for m in range(1, order):
-        rows[m, m - 1 :: -2] = 2.0 * m
-        if m % 2:
-            rows[m, 0] = m
-    return rows
