@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from itertools import product
 
 import jax
@@ -10,7 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dpjax.batching import Frame, choose_layout, pack
+from dpjax.config import parse_model
 from dpjax.errors import CapacityError, DataError, NonFiniteError
+from dpjax.models import build_model, init_variables, predict
 from dpjax.neighbors import search
 from dpjax.neighbors.device import BIN_FULL, CELL_SMALL, LIST_FULL, NOT_FINITE, _update, is_stale, update
 from dpjax.neighbors.plan import allocate, grow, search_with_retry
@@ -141,6 +145,83 @@ def test_overflow_is_flagged_and_retried(field, base):
         flags.raise_if_set()
     neighbors, larger = search_with_retry(small, coord, atype, cell)
     assert_complete(neighbors, larger, coord, atype, cell)
+
+
+@pytest.fixture(scope="module")
+def apart():
+    """The atoms of a batch, padding among them, with few neighbours each: coordinates, types, cell, plan."""
+    rng = np.random.default_rng(2)
+    grid = np.stack(np.meshgrid(*3 * [np.arange(3.0)], indexing="ij"), axis=-1).reshape(-1, 3)
+    coord = 4.0 * grid + 2.0 + rng.uniform(-0.3, 0.3, grid.shape)
+    atype = np.where(np.arange(27) % 3 == 1, 0, 1)
+    cell = np.diag([12.0, 12.0, 12.0])
+    frame = Frame(coord, atype, search(coord, atype, 2, 4.5, cell), cell)
+    batch = pack([frame], choose_layout([frame], 2))[0]
+    assert (batch.atype < 0).any()
+    return batch.coord, batch.atype, cell, allocate(batch.coord, batch.atype, 2, 4.5, cell)
+
+
+def gathered(coord, middle, factor):
+    """Atoms moved together; placeholders move along and do not matter."""
+    return middle + factor * (coord - middle)
+
+
+@pytest.mark.parametrize(
+    ("middle", "factor", "overflows"),
+    [
+        (6.0, 0.5, [LIST_FULL]),  # around a corner of bins
+        (4.5, 0.25, [BIN_FULL, LIST_FULL]),  # into one bin: only when it holds them all are their neighbours seen
+    ],
+)
+def test_atoms_that_move_together_overflow_their_list_which_grows(apart, middle, factor, overflows, caplog):
+    coord, atype, cell, plan = apart
+    assert_complete(update(plan, coord, atype, cell), plan, coord, atype, cell)
+    together = gathered(coord, middle, factor)
+    larger = plan
+    for bit in overflows:
+        crowded = update(larger, together, atype, cell)
+        assert int(crowded.flags.bits) == bit
+        assert (np.asarray(crowded.count) <= larger.nbrs).all()  # what a program sees stays within its arrays
+        with pytest.raises(CapacityError, match="the neighbour list is incomplete: (bins|atoms) need .* of each type"):
+            crowded.flags.raise_if_set()
+        larger = grow(larger, crowded.flags)
+    with caplog.at_level("INFO", "dpjax"):
+        grown, found = search_with_retry(plan, together, atype, cell)
+    assert caplog.text.count("the neighbour list was too small and is made again") == len(overflows)
+    assert found == larger
+    assert all(new > old for new, old in zip(found.nbrs, plan.nbrs, strict=True))
+    assert_complete(grown, found, together, atype, cell)
+    fresh = allocate(together, atype, 2, 4.5, cell)
+    assert sorted(listed(grown, found.nbrs)) == sorted(listed(update(fresh, together, atype, cell), fresh.nbrs))
+    back = update(found, coord, atype, cell)  # it still serves where they were
+    assert_complete(back, found, coord, atype, cell)
+
+
+def test_forces_from_a_list_that_grew_are_those_of_the_host_search(apart):
+    coord, atype, cell, plan = apart
+    together = gathered(coord, 6.0, 0.5)
+    assert int(update(plan, together, atype, cell).flags.bits)
+    grown, plan = search_with_retry(plan, together, atype, cell)
+    config = parse_model(
+        {
+            "type_map": ["O", "H"],
+            "descriptor": {"type": "se_e2_a", "rcut": 4.5, "rcut_smth": 1.0, "sel": list(plan.nbrs), "neuron": [3, 6], "seed": 1},
+            "fitting_net": {"neuron": [5], "seed": 1},
+        }
+    )  # fmt: skip
+    model = build_model(config)
+    frame = Frame(together, atype, search(together, atype, 2, 4.5, cell), cell)
+    layout = replace(choose_layout([frame], 2), nbrs=plan.nbrs)  # one program for both lists
+    host, (places,) = pack([frame], layout)
+    np.testing.assert_array_equal(places[atype >= 0], np.flatnonzero(atype >= 0))  # so the atoms of both stand alike
+    device = host.replace(index=grown.index, shift=grown.shift.astype(host.shift.dtype), count=grown.count)
+    outputs = jax.jit(partial(predict, model))
+    variables = init_variables(model)
+    want, got = outputs(variables, host), outputs(variables, device)
+    for name in ("energy", "force", "virial"):
+        scale = np.abs(want[name]).max()
+        assert scale > 1e-5
+        np.testing.assert_allclose(got[name], want[name], rtol=0, atol=1e-11 * scale)
 
 
 def test_a_type_the_plan_never_saw_is_flagged(base):
