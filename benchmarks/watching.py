@@ -95,7 +95,7 @@ def _follow(process: subprocess.Popen, curve: Curve, deadline: float, enough: En
         if curve.look() and enough(list(curve.lines.values())):
             return "stopped when enough was seen"
         if time.perf_counter() > deadline:
-            return "took too long (see --timeout)"
+            return "stopped when its time was over"
         time.sleep(POLL)
     curve.look()
     return f"ended with status {process.returncode}"
