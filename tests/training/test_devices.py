@@ -10,6 +10,7 @@ import pytest
 
 import dpjax
 from dpjax.checkpoints import load_checkpoint
+from dpjax.descriptors import expansion
 from dpjax.training import setup as training_setup
 from dpjax.training.devices import busy_devices, data_mesh, deal
 from tests.training import tiny
@@ -56,7 +57,10 @@ def config(finished):
     return tiny.edited(finished.config, edits)
 
 
-def test_two_devices_give_the_numbers_of_one(config, tmp_path, monkeypatch):
+@pytest.mark.parametrize("cost", [expansion.SERIES_COST, 0.0], ids=["networks", "series"])
+def test_two_devices_give_the_numbers_of_one(config, tmp_path, monkeypatch, cost):
+    """One of them is idle at times: its batch has no atoms, nor a nearest distance to make series for."""
+    monkeypatch.setattr(expansion, "SERIES_COST", cost)
     one = trained(config, tmp_path / "one", monkeypatch, 1)
     two = trained(config, tmp_path / "two", monkeypatch, 2)
     close(one[0]["params"], two[0]["params"])
