@@ -32,13 +32,18 @@ PRECISIONS = {
 
 @flax.struct.dataclass
 class Expansion:
-    """Series of all embedding networks of a descriptor."""
+    """Series of all embedding networks of a descriptor.
 
-    intervals: tuple[Interval, ...]  # of the inputs, by type of the centre; one for networks that serve all centres
-    functions: dict[tuple[int, int], Series]  # by position in intervals and neighbour type
-    resolved: (
-        jax.Array
-    )  # () bool: whether all series are exact to rounding, or not a number like the networks themselves
+    Attributes:
+        intervals: of the inputs, by type of the centre; one for networks that serve all centres.
+        functions: by position in ``intervals`` and neighbour type.
+        resolved: () bool, whether all series are exact to rounding, or not a number like the networks themselves.
+        grid: their resolution.
+    """
+
+    intervals: tuple[Interval, ...]
+    functions: dict[tuple[int, int], Series]
+    resolved: jax.Array
     grid: Grid = flax.struct.field(pytree_node=False)
 
 

@@ -20,9 +20,8 @@ import numpy as np
 from jax.ad_checkpoint import checkpoint_name
 from jax.custom_derivatives import SymbolicZero
 
-BASIS_SUMS = (
-    "basis_sums"  # what is worth keeping for a backward pass; the basis itself is larger and quickly made again
-)
+# Name of what is worth keeping for a backward pass; the basis itself is larger and quickly made again.
+BASIS_SUMS = "basis_sums"
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def _weighted_sums_jvp(grid, widths, primals, tangents):
     if _given(dfunctions.value):
         terms.append(_times(sums, dfunctions.value))
     out = _times(sums, functions.value)
-    return out, sum(terms, jnp.zeros_like(out)) if not terms else sum(terms[1:], terms[0])
+    return out, sum(terms[1:], terms[0]) if terms else jnp.zeros_like(out)
 
 
 weighted_sums.defjvp(_weighted_sums_jvp, symbolic_zeros=True)

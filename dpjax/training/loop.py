@@ -199,7 +199,7 @@ class Loop:
         meta = {
             "config": self.setup.config.raw,
             "data": self.data_state,
-            "resolution": self.resolver.level,
+            "resolution": self.resolver.state(),
             "hashes": self.fingerprint.result(),
             "seed": self.setup.seed,
             "conventions": "corrected",
