@@ -173,8 +173,6 @@ def predict(
     else:
         energy, out = atom_energies(model, variables, geometry, batch, block, expansion), {}
     if expansion is not None:
-        out[RESOLVED] = expansion.resolved[
-            None
-        ]  # an axis, as all outputs of several devices are joined along their first
+        out[RESOLVED] = expansion.resolved[None]  # with an axis, along which outputs of several devices are joined
     total = jax.ops.segment_sum(energy, batch.frame, batch.layout.frames)
     return {"energy": total[:, None], "atom_energy": energy, **out}

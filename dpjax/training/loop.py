@@ -130,7 +130,7 @@ class Loop:
         return {k: float(v) for k, v in self.resolver.run(data.batch.layout, program).items()}
 
     def _check_previous(self, outcome: Outcome | None) -> None:
-        """Look at the loss of the step before, which is ready while the device works on the newest one.
+        """Look at the loss of the step before, which does not wait for the newest one.
 
         Raises:
             NonFiniteError: it is NaN or infinite.
