@@ -10,6 +10,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import os
+import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -69,18 +72,27 @@ def load_statistics(stat_file: str | None, key: str) -> dict[str, np.ndarray] | 
 
 
 def save_statistics(stat_file: str | None, key: str, values: dict[str, np.ndarray]) -> None:
-    """Keep statistics for the next run; a folder that cannot be written costs a warning, not the run."""
+    """Keep statistics for the next run; a folder that cannot be written costs a warning, not the run.
+
+    The file is completed under another name first, so that a kill leaves the earlier one or none, but no half of one.
+    """
     if stat_file is None:
         return
     path = _location(stat_file, key)
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(path, "a") as file:
+        if path.exists():
+            shutil.copyfile(path, unfinished)
+        with h5py.File(unfinished, "a") as file:
             group = file.require_group(key)
             for name, value in values.items():
                 if name not in group:
                     group.create_dataset(name, data=value)
+        unfinished.replace(path)
     except OSError as error:
+        with suppress(OSError):
+            unfinished.unlink()
         log.warning(
             "training/stat_file: %s cannot be written (%s); the next run will compute the statistics again", path, error
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import h5py
 import jax
 import numpy as np
 import pytest
@@ -84,6 +85,31 @@ def test_damaged(system, tmp_path):
     with pytest.raises(DataError, match=r"training/stat_file: .*stat\.h5 is not a readable HDF5 file") as caught:
         stats(config)
     assert "\n" not in str(caught.value)
+
+
+def test_a_kill_while_it_is_written_leaves_the_file_as_it_was(system, tmp_path, monkeypatch, computed):
+    path = tmp_path / "stat.h5"
+    edits = {"training/stat_file": str(path)}
+    config, other = tiny.config([system], edits), tiny.config([system], edits | {"model/descriptor/rcut": 3.2})
+
+    def killed(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py.Group, "create_dataset", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stats(config)
+        assert not path.exists()
+    stats(config)
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(h5py.Group, "create_dataset", killed)
+        with pytest.raises(KeyboardInterrupt):
+            stats(other)
+    assert path.read_bytes() == before
+    computed.clear()
+    stats(config)
+    assert not computed
 
 
 def test_a_place_that_cannot_be_written_costs_a_warning(system, tmp_path, caplog):
