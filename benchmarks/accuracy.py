@@ -19,7 +19,17 @@ from collections.abc import Sequence
 from math import isfinite
 from statistics import mean, median
 
-from common import REPOSITORY, Failure, find_programs, finish, machine_facts, print_table, spread, take_turns
+from common import (
+    REPOSITORY,
+    Failure,
+    find_programs,
+    finish,
+    machine_facts,
+    print_table,
+    program_rows,
+    spread,
+    take_turns,
+)
 from options import amount, new_parser, whole
 from watching import Line, train
 
@@ -107,11 +117,7 @@ def summary(args: argparse.Namespace, facts: dict, results: dict, errors: dict) 
 
 
 def show(result: dict) -> None:
-    rows = []
-    for name, row in result["programs"].items():
-        if "error" in row:
-            rows.append([name, f"failed: {row['error']}"])
-            continue
+    def cells(row: dict) -> list:
         seconds = "not in all runs" if row["seconds_to_target"] is None else f"{row['seconds_to_target']:.1f}"
         limits = [f"{t:.1f}" for t in row["spread"]] if row["spread"] else ["", ""]
         errors = [
@@ -119,12 +125,17 @@ def show(result: dict) -> None:
         ]  # none before --window lines
         steps, start = (median(run[key] for run in row["runs"]) for key in ("step", "start"))
         reached = f"{row['reached']} of {len(row['runs'])}"
-        rows.append([name, reached, seconds, *limits, f"{steps:.0f}", max(errors, default=""), f"{start:.1f}"])
+        return [reached, seconds, *limits, f"{steps:.0f}", max(errors, default=""), f"{start:.1f}"]
+
     title = (
         f"time to a force error of {result['target']} eV/angstrom: {result['threads']} threads, {result['config']}, "
         f"96 atoms per frame, batch 1, float64, at most {result['minutes']:g} minutes, mean of {result['window']} lines"
     )
-    print_table(title, ["program", "reached", "s", "min", "max", "steps", "largest last error", "start s"], rows)
+    print_table(
+        title,
+        ["program", "reached", "s", "min", "max", "steps", "largest last error", "start s"],
+        program_rows(result["programs"], cells),
+    )
 
 
 if __name__ == "__main__":

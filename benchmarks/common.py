@@ -183,6 +183,13 @@ def spread(values: Sequence[float]) -> list[float]:
     return [min(values), max(values)]
 
 
+def program_rows(programs: dict[str, dict], cells: Callable[[dict], list]) -> list[list]:
+    """Rows of a table: the name of each program and its cells, or why it failed."""
+    return [
+        [name, f"failed: {row['error']}"] if "error" in row else [name, *cells(row)] for name, row in programs.items()
+    ]
+
+
 def print_table(title: str, header: Sequence[str], rows: Sequence[Sequence]) -> None:
     """A table with a line of facts above it; the first column is set left, the others right. A row of two cells, a name
     and a text, is a remark across the columns."""

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from common import FLAGS, WATER, cores
+from common import FLAGS, PRECISIONS, WATER, cores
 
 
 def new_parser(doc: str, *, repeat: int = 3, peers: Sequence[str] = tuple(FLAGS)) -> argparse.ArgumentParser:
@@ -35,6 +35,14 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
         default=600.0,
         metavar="S",
         help="seconds after which a run is given up (default: 600)",
+    )
+
+
+def add_setting(parser: argparse.ArgumentParser) -> None:
+    """One batch size and one precision."""
+    parser.add_argument("--batch", type=whole, default=1, help="frames in a batch (default: 1)")
+    parser.add_argument(
+        "--precision", choices=PRECISIONS, default="float64", help="of both networks (default: float64)"
     )
 
 

@@ -20,17 +20,17 @@ from statistics import median
 
 import numpy as np
 from common import (
-    PRECISIONS,
     atoms_per_frame,
     find_programs,
     finish,
     machine_facts,
     print_table,
+    program_rows,
     spread,
     take_turns,
     water_input,
 )
-from options import add_data, add_timeout, new_parser, whole
+from options import add_data, add_setting, add_timeout, new_parser
 from watching import train
 
 STEPS = 2  # the cold run comes to its end, so that all its programs are kept
@@ -59,10 +59,7 @@ def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
     add_data(parser)
     add_timeout(parser)
-    parser.add_argument("--batch", type=whole, default=1, help="frames in a batch (default: 1)")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="float64", help="of both networks (default: float64)"
-    )
+    add_setting(parser)
     return parser.parse_args()
 
 
@@ -86,18 +83,15 @@ def frames_in(data: list[Path]) -> int:
 
 
 def show(result: dict) -> None:
-    rows = []
-    for name, row in result["programs"].items():
-        if "error" in row:
-            rows.append([name, f"failed: {row['error']}"])
-            continue
+    def cells(row: dict) -> list:
         ratio = row["ratio_to_warm_dpjax"] and f"{row['ratio_to_warm_dpjax']:.2f}"
-        rows.append([name, *(f"{t:.1f}" for t in (row["seconds"], *row["spread"])), ratio])
+        return [*(f"{t:.1f}" for t in (row["seconds"], *row["spread"])), ratio]
+
     title = (
         f"start to end of first step: {result['threads']} threads, {result['frames']} frames, {result['atoms']} atoms per frame, "
         f"batch {result['batch']}, {result['precision']}, {result['repeat']} runs"
     )
-    print_table(title, ["program", "s", "min", "max", "x dpjax warm"], rows)
+    print_table(title, ["program", "s", "min", "max", "x dpjax warm"], program_rows(result["programs"], cells))
 
 
 if __name__ == "__main__":

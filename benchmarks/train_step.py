@@ -17,17 +17,17 @@ import argparse
 from statistics import median
 
 from common import (
-    PRECISIONS,
     atoms_per_frame,
     find_programs,
     finish,
     machine_facts,
     print_table,
+    program_rows,
     spread,
     take_turns,
     water_input,
 )
-from options import add_data, add_timeout, new_parser, whole
+from options import add_data, add_setting, add_timeout, new_parser, whole
 from watching import train
 
 
@@ -58,10 +58,7 @@ def parse_args() -> argparse.Namespace:
         "--interval", type=whole, default=20, help="steps between two lines of the learning curve (default: 20)"
     )
     parser.add_argument("--skip", type=int, default=40, help="steps at the start that do not count (default: 40)")
-    parser.add_argument("--batch", type=whole, default=1, help="frames in a batch (default: 1)")
-    parser.add_argument(
-        "--precision", choices=PRECISIONS, default="float64", help="of both networks (default: float64)"
-    )
+    add_setting(parser)
     args = parser.parse_args()
     if args.skip + args.interval > args.steps:
         parser.error("--steps must leave at least one --interval after --skip: raise --steps or lower the others")
@@ -87,19 +84,18 @@ def summary(args: argparse.Namespace, facts: dict, results: dict, errors: dict) 
 
 
 def show(result: dict) -> None:
-    rows = []
-    for name, row in result["programs"].items():
-        if "error" in row:
-            rows.append([name, f"failed: {row['error']}"])
-            continue
+    def cells(row: dict) -> list:
         times = [f"{1000 * t:.1f}" for t in (row["seconds_per_step"], *row["spread"])]
         ratio = "" if row["ratio_to_dpjax"] is None else f"{row['ratio_to_dpjax']:.2f}"
-        rows.append([name, *times, ratio, f"{row['seconds_to_first_line']:.1f}"])
+        return [*times, ratio, f"{row['seconds_to_first_line']:.1f}"]
+
     title = (
         f"one training step: {result['threads']} threads, {result['atoms']} atoms per frame, batch {result['batch']}, "
         f"{result['precision']}, {result['repeat']} x {result['steps']} steps"
     )
-    print_table(title, ["program", "ms/step", "min", "max", "x dpjax", "start s"], rows)
+    print_table(
+        title, ["program", "ms/step", "min", "max", "x dpjax", "start s"], program_rows(result["programs"], cells)
+    )
 
 
 if __name__ == "__main__":
