@@ -43,13 +43,18 @@ def sections(disp: jax.Array, count: jax.Array, nbrs: Sequence[int], sel: Sequen
     parts, start = [], 0
     for t, width in enumerate(nbrs):
         part = jax.lax.slice_in_dim(disp, start, start + width, axis=1)
-        listed = jnp.arange(width)[None, :] < count[:, t, None]
+        listed = _listed(count, t, width)
         near = jnp.sum(part * part, axis=-1) < rcut * rcut
         parts.append((part, listed & near))
         start += width
     if may_truncate(nbrs, sel):
         parts = _truncate(parts, sel)
     return [Section(part, mask, jnp.sum(mask, axis=1)) for part, mask in parts]
+
+
+def _listed(count: jax.Array, t: int, width: int) -> jax.Array:
+    """(n_atom, width) bool: which slots of section t hold a neighbour."""
+    return jnp.arange(width)[None, :] < count[:, t, None]
 
 
 def nearest_distance(disp: jax.Array, count: jax.Array, nbrs: Sequence[int]) -> jax.Array:
@@ -61,7 +66,7 @@ def nearest_distance(disp: jax.Array, count: jax.Array, nbrs: Sequence[int]) -> 
         nbrs: width of each section.
     """
     disp = jax.lax.stop_gradient(disp)
-    listed = [jnp.arange(width)[None, :] < count[:, t, None] for t, width in enumerate(nbrs)]
+    listed = [_listed(count, t, width) for t, width in enumerate(nbrs)]
     squares = jnp.where(jnp.concatenate(listed, axis=1), jnp.sum(disp * disp, axis=-1), jnp.inf)
     return jnp.sqrt(jnp.min(squares, initial=jnp.inf))
 

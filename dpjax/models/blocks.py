@@ -17,7 +17,7 @@ CPU_SERIES_BLOCK = 128  # atoms, where series replace them
 
 
 def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLOCK) -> int:
-    """Atoms per block: ``requested``, or on a CPU the largest of 64, 32 and 16 that divides ``n_atom``, else all of them.
+    """Atoms per block: ``requested``, or on a CPU the largest of 128, 64, 32 and 16 up to ``largest`` that divides ``n_atom``.
 
     A section that no block divides is run at once; ladder sizes above 16 are multiples of 16.
     """
