@@ -6,13 +6,24 @@ Every message names the file or configuration path, what was found, what was exp
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+
 
 class DPError(Exception):
     """Base of every error that dpjax raises on purpose."""
 
 
 class ConfigError(DPError, ValueError):
-    """The input file asks for something unknown, malformed or impossible; the message names the path of the key."""
+    """The input file asks for something unknown, malformed or impossible; the message names the path of the key.
+
+    Attributes:
+        problems: the mistakes one by one (``path`` and ``text`` each) where the message is about several.
+    """
+
+    def __init__(self, message: str, problems: Iterable[Any] = ()) -> None:
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class DataError(DPError, ValueError):

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dpjax.config.schema import REQUIRED, Option
-from dpjax.errors import ConfigError
+from dpjax.config.checks import check_at_least
+from dpjax.config.problems import Problem
+from dpjax.config.schema import REQUIRED, Context, Option, to_dataclass
+from dpjax.config.suggestions import join
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,39 +98,36 @@ def validation_argument() -> Option:
     )
 
 
-def parse(section: dict, path: str) -> DataConfig:
-    """The checked dataclass of a normalised section."""
-    given = {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
-    if isinstance(given["systems"], str):
-        given["systems"] = (given["systems"],)
-    cfg = DataConfig(**given)
-    _check(cfg, path)
+def parse(section: dict, path: str, context: Context) -> DataConfig | None:
+    """The dataclass of a normalised section; None where something in it is wrong."""
+    if context.report.touches(path):
+        return None
+    systems = section["systems"]
+    cfg = to_dataclass(DataConfig, section | {"systems": [systems] if isinstance(systems, str) else systems})
+    context.report.extend(_check(cfg, path))
     return cfg
 
 
-def _check(cfg: DataConfig, path: str) -> None:
+def _check(cfg: DataConfig, path: str) -> Iterator[Problem]:
     if not cfg.systems:
-        raise ConfigError(f"{path}/systems: found an empty list; name at least one system.")
-    _check_batch_size(cfg.batch_size, f"{path}/batch_size")
+        yield Problem(join(path, "systems"), "found an empty list; name at least one system.")
+    yield from _check_batch_size(cfg.batch_size, join(path, "batch_size"))
     if not _PROB.fullmatch(cfg.auto_prob):
-        raise ConfigError(
-            f"{path}/auto_prob: found {cfg.auto_prob!r}; write prob_uniform, prob_sys_size, or blocks as in "
-            "prob_sys_size;0:2:0.3;2:4:0.7."
-        )
-    if cfg.numb_btch < 1:
-        raise ConfigError(f"{path}/numb_btch: found {cfg.numb_btch}; it must be at least 1.")
+        text = f"found {cfg.auto_prob!r}; write prob_uniform, prob_sys_size, or blocks as in prob_sys_size;0:2:0.3;2:4:0.7."
+        yield Problem(join(path, "auto_prob"), text)
+    yield from check_at_least(cfg, 1, ["numb_btch"], path)
+    yield from check_at_least(cfg, 0, ["min_pair_dist"], path)
 
 
-def _check_batch_size(size: int | tuple[int, ...] | str, path: str) -> None:
+def _check_batch_size(size: int | tuple[int, ...] | str, path: str) -> Iterator[Problem]:
     if isinstance(size, str):
         if not _SIZE.fullmatch(size) or size.endswith(":0"):
-            raise ConfigError(
-                f'{path}: found "{size}"; write a number, a list of numbers, "auto", "auto:N", "max:N", "filter:N" or '
-                '"mixed:N" with N at least 1.'
+            text = (
+                f'found "{size}"; write a number, a list of numbers, "auto", "auto:N", "max:N", "filter:N" or "mixed:N" '
+                "with N at least 1."
             )
+            yield Problem(path, text)
         return
     sizes = size if isinstance(size, tuple) else (size,)
     if not sizes or min(sizes) < 1:
-        raise ConfigError(
-            f"{path}: found {list(sizes) if isinstance(size, tuple) else size}; a batch has at least 1 frame."
-        )
+        yield Problem(path, f"found {list(sizes) if isinstance(size, tuple) else size}; a batch has at least 1 frame.")

@@ -5,11 +5,13 @@ It is left out where inputs for DeePMD-kit are written.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from dpjax.config.schema import Option, to_dataclass
-from dpjax.config.suggestions import did_you_mean
-from dpjax.errors import ConfigError
+from dpjax.config.checks import check_at_least, check_choice
+from dpjax.config.problems import Problem
+from dpjax.config.schema import Context, Option, to_dataclass
+from dpjax.config.suggestions import join
 
 PROGRESS = ("auto", "bar", "lines", "none")
 
@@ -67,18 +69,18 @@ def argument() -> Option:
     )
 
 
-def parse(section: dict, path: str = "dpjax") -> DpjaxConfig:
-    """The checked dataclass of a normalised ``dpjax`` section."""
+def parse(section: dict, path: str, context: Context) -> DpjaxConfig | None:
+    """The dataclass of a normalised section; None where something in it is wrong."""
+    if context.report.touches(path):
+        return None
     cfg = to_dataclass(DpjaxConfig, section)
-    if cfg.progress not in PROGRESS:
-        raise ConfigError(
-            f"{path}/progress: found {cfg.progress!r}.{did_you_mean(cfg.progress, PROGRESS)} Choose one of: "
-            f"{', '.join(PROGRESS)}."
-        )
-    if cfg.prefetch < 0:
-        raise ConfigError(f"{path}/prefetch: found {cfg.prefetch}; it must not be negative.")
-    if cfg.block_size is not None and cfg.block_size < 1:
-        raise ConfigError(
-            f"{path}/block_size: found {cfg.block_size}; it must be at least 1, or null to let dpjax choose."
-        )
+    context.report.extend(_check(cfg, path))
     return cfg
+
+
+def _check(cfg: DpjaxConfig, path: str) -> Iterator[Problem]:
+    yield from check_choice(cfg.progress, PROGRESS, join(path, "progress"))
+    yield from check_at_least(cfg, 0, ["prefetch"], path)
+    if cfg.block_size is not None and cfg.block_size < 1:
+        text = f"found {cfg.block_size}; it must be at least 1, or null to let dpjax choose."
+        yield Problem(join(path, "block_size"), text)

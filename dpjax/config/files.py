@@ -9,13 +9,14 @@ from typing import Any
 
 import yaml
 
+from dpjax.config.positions import Lines, json_lines, yaml_lines
 from dpjax.errors import ConfigError
 
 YAML_SUFFIXES = (".yaml", ".yml")
 
 
-def read(path: Path) -> dict[str, Any]:
-    """The content of an input file.
+def read(path: Path) -> tuple[dict[str, Any], Lines]:
+    """The content of an input file, and the lines on which its keys stand.
 
     Raises:
         ConfigError: the file is missing, unreadable, not valid (with line and column), gives a key twice, or holds no
@@ -27,21 +28,21 @@ def read(path: Path) -> dict[str, Any]:
         raise ConfigError(f"{path}: no such file. Give the path of a JSON or YAML input.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read as text: {error}.") from error
-    data = _yaml(text, path) if path.suffix.lower() in YAML_SUFFIXES else _json(text, path)
+    data, lines = _yaml(text, path) if path.suffix.lower() in YAML_SUFFIXES else _json(text, path)
     if not isinstance(data, dict):
         raise ConfigError(
             f"{path}: holds a {type(data).__name__}, expected a mapping with the keys model, training and so on."
         )
-    return data
+    return data, lines
 
 
-def _json(text: str, path: Path) -> Any:
+def _json(text: str, path: Path) -> tuple[Any, Lines]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         _refuse_twice([k for k, _ in pairs], path)
         return dict(pairs)
 
     try:
-        return json.loads(text, object_pairs_hook=unique)
+        return json.loads(text, object_pairs_hook=unique), json_lines(text)
     except json.JSONDecodeError as error:
         line = text.splitlines()[error.lineno - 1].strip() if text.strip() else "(empty file)"
         raise ConfigError(
@@ -67,14 +68,14 @@ _Loader.add_implicit_resolver(
 )
 
 
-def _yaml(text: str, path: Path) -> Any:
+def _yaml(text: str, path: Path) -> tuple[Any, Lines]:
     class Loader(_Loader):
         def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict:
             _refuse_twice([key.value for key, _ in node.value], path)
             return super().construct_mapping(node, deep)
 
     try:
-        return yaml.load(text, Loader)
+        return yaml.load(text, Loader), yaml_lines(yaml.compose(text, Loader))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from dpjax.config.checks import check_at_least, check_choice, check_positive
+from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
-from dpjax.config.suggestions import did_you_mean
-from dpjax.errors import ConfigError
+from dpjax.config.suggestions import join
 
 DEFAULT_STOP_LR = 5e-8  # filled in when neither stop_lr nor stop_lr_ratio is given
 
@@ -82,52 +83,38 @@ _DECAY_TYPES = ("inverse_linear", "cosine", "linear")
 _SCALES = ("linear", "sqrt", "none")
 
 
-def _check_common(cfg: LearningRateConfig, path: str, context: Context) -> None:
-    if not (math.isfinite(cfg.start_lr) and cfg.start_lr > 0):
-        raise ConfigError(f"{path}/start_lr: found {cfg.start_lr}; it must be positive and finite.")
-    if cfg.stop_lr is not None and cfg.stop_lr_ratio is not None:
-        raise ConfigError(
-            f"{path}/stop_lr_ratio: found {cfg.stop_lr_ratio} together with stop_lr {cfg.stop_lr}; they exclude each "
-            "other. Keep one."
-        )
-    if cfg.warmup_steps and cfg.warmup_ratio is not None:
-        raise ConfigError(
-            f"{path}/warmup_ratio: found {cfg.warmup_ratio} together with warmup_steps {cfg.warmup_steps}; they "
-            "exclude each other. "
-            "Keep one."
-        )
-    if cfg.warmup_steps < 0:
-        raise ConfigError(f"{path}/warmup_steps: found {cfg.warmup_steps}; it must not be negative.")
-    if cfg.warmup_ratio is not None and not 0 <= cfg.warmup_ratio < 1:
-        raise ConfigError(f"{path}/warmup_ratio: found {cfg.warmup_ratio}; it must be at least 0 and less than 1.")
-    if cfg.scale_by_worker not in _SCALES:
-        raise ConfigError(_choice(f"{path}/scale_by_worker", cfg.scale_by_worker, _SCALES))
-
-
-def _check_exp(cfg: ExpConfig, path: str, context: Context) -> None:
-    _check_common(cfg, path, context)
-    if cfg.decay_steps <= 0:
-        raise ConfigError(f"{path}/decay_steps: found {cfg.decay_steps}; it must be at least 1.")
-    if cfg.decay_rate is not None and not 0 < cfg.decay_rate <= 1:
-        raise ConfigError(f"{path}/decay_rate: found {cfg.decay_rate}; it must be greater than 0 and at most 1.")
-
-
-def _check_wsd(cfg: WsdConfig, path: str, context: Context) -> None:
-    _check_common(cfg, path, context)
-    for key in ("stop_lr", "stop_lr_ratio"):
+def _check_common(cfg: LearningRateConfig, path: str, context: Context) -> Iterator[Problem]:
+    yield from check_positive(cfg, ["start_lr"], path)
+    yield from check_at_least(cfg, 0, ["stop_lr", "stop_lr_ratio", "warmup_steps", "warmup_start_factor"], path)
+    for key, other, given in (
+        ("stop_lr_ratio", "stop_lr", cfg.stop_lr),
+        ("warmup_ratio", "warmup_steps", cfg.warmup_steps),
+    ):
         value = getattr(cfg, key)
-        if value is not None and value <= 0:
-            raise ConfigError(f"{path}/{key}: found {value}; the wsd schedule needs a positive final rate.")
+        if value is not None and given:
+            text = f"found {value} together with {other} {given}; they exclude each other. Keep one."
+            yield Problem(join(path, key), text)
+    if cfg.warmup_ratio is not None and not 0 <= cfg.warmup_ratio < 1:
+        yield Problem(join(path, "warmup_ratio"), f"found {cfg.warmup_ratio}; it must be at least 0 and less than 1.")
+    yield from check_choice(cfg.scale_by_worker, _SCALES, join(path, "scale_by_worker"))
+
+
+def _check_exp(cfg: ExpConfig, path: str, context: Context) -> Iterator[Problem]:
+    yield from _check_common(cfg, path, context)
+    yield from check_at_least(cfg, 1, ["decay_steps"], path)
+    if cfg.decay_rate is not None and not 0 < cfg.decay_rate <= 1:
+        yield Problem(join(path, "decay_rate"), f"found {cfg.decay_rate}; it must be greater than 0 and at most 1.")
+
+
+def _check_wsd(cfg: WsdConfig, path: str, context: Context) -> Iterator[Problem]:
+    yield from _check_common(cfg, path, context)
+    for key in ("stop_lr", "stop_lr_ratio"):
+        if getattr(cfg, key) == 0:
+            yield Problem(join(path, key), "found 0; the wsd schedule needs a positive final rate.")
     if not 0 < cfg.decay_phase_ratio <= 1:
-        raise ConfigError(
-            f"{path}/decay_phase_ratio: found {cfg.decay_phase_ratio}; it must be greater than 0 and at most 1."
-        )
-    if cfg.decay_type not in _DECAY_TYPES:
-        raise ConfigError(_choice(f"{path}/decay_type", cfg.decay_type, _DECAY_TYPES))
-
-
-def _choice(path: str, value: str, valid: tuple[str, ...]) -> str:
-    return f"{path}: found {value!r}.{did_you_mean(value, valid)} Choose one of: {', '.join(valid)}."
+        text = f"found {cfg.decay_phase_ratio}; it must be greater than 0 and at most 1."
+        yield Problem(join(path, "decay_phase_ratio"), text)
+    yield from check_choice(cfg.decay_type, _DECAY_TYPES, join(path, "decay_type"))
 
 
 LEARNING_RATES = Registry(
@@ -176,7 +163,6 @@ def argument() -> Option:
             ),
         ],
         sub_variants=[LEARNING_RATES.variant()],
-        planned={},
     )
 
 

@@ -1,32 +1,37 @@
 """From a file or dict to checked dataclasses: read, upgrade, check, fill in defaults, build.
 
-:func:`normalize` gives the dict that DeePMD-kit would write as ``out.json``; :func:`load` the :class:`Config`.
+:func:`normalize` gives the dict that DeePMD-kit would write as ``out.json``, for everything the language has;
+:func:`load` the :class:`Config` of a training that this version can run.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
+import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from dargs import Argument
-from dargs.dargs import ArgumentError
 
-from dpjax.config import dpjax_section, learning_rate, loss, model, optimizer, training
+from dpjax.config import dpjax_section, learning_rate, losses, meaning, models, nvnmd, optimizers, training, validating
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.config.files import read
 from dpjax.config.learning_rate import LEARNING_RATES, LearningRateConfig
-from dpjax.config.loss import LOSSES, EnerLossConfig
-from dpjax.config.model import ModelConfig
-from dpjax.config.optimizer import OPTIMIZERS, AdamConfig
-from dpjax.config.schema import Context, Option, Registry
+from dpjax.config.losses import LOSSES, EnerLossConfig
+from dpjax.config.models import ModelConfig
+from dpjax.config.optimizers import OPTIMIZERS, AdamConfig
+from dpjax.config.positions import Lines, line_of
+from dpjax.config.problems import Report
+from dpjax.config.schema import Context, Registry
 from dpjax.config.training import TrainingConfig
 from dpjax.config.upgrade import upgraded
-from dpjax.config.walk import checked
-from dpjax.errors import ConfigError
+from dpjax.config.walk import normalized
+
+log = logging.getLogger(__name__)
 
 Source = dict | str | PathLike
 
@@ -52,120 +57,165 @@ class Config:
     base: Path | None = None
 
 
+@dataclass(frozen=True)
+class _Input:
+    """An input as it was given, and what is found out about it."""
+
+    data: dict[str, Any]
+    name: str = ""
+    lines: Lines = field(default_factory=dict)
+    report: Report = field(default_factory=Report)
+
+    def raise_any(self) -> None:
+        """Raise ConfigError with everything that is wrong, if anything is."""
+        self.report.raise_any(self.name, lambda path: line_of(self.lines, path))
+
+
 def arguments() -> list[Argument]:
     """The top-level dargs arguments of an input."""
     return [
-        model.argument(),
+        models.argument(),
         learning_rate.argument(),
-        optimizer.argument(),
-        loss.argument(),
+        optimizers.argument(),
+        losses.argument(),
         training.argument(),
-        training.validating_argument(),
-        Option("nvnmd", dict, "Training for the NVNMD hardware.", not_built="NVNMD"),
+        validating.argument(),
+        nvnmd.argument(),
         dpjax_section.argument(),
     ]
 
 
-def document() -> str:
-    """Every option of the input with type, default and meaning, as text."""
-    return "\n".join(argument.gen_doc() for argument in arguments())
+@functools.cache
+def _root() -> Argument:
+    return Argument("input", dict, arguments())
+
+
+def options_table() -> list[meaning.Meaning]:
+    """What every option means in this version, in the order of the input; see :class:`~dpjax.config.meaning.Meaning`."""
+    return meaning.table(_root().sub_fields.values())
 
 
 def normalize(source: Source) -> dict[str, Any]:
     """The input with aliases resolved, defaults filled in, older spellings upgraded and comments removed.
 
+    Everything that the input language has is accepted, whether this version can run it or not.
+
     Args:
         source: a dict (left unchanged), or the path of a JSON or YAML file.
 
     Raises:
-        ConfigError: names the file or the path of the key, what was found and what would be right.
+        ConfigError: names the file, and for every mistake its line, the path of the key, what was found and what would be
+            right.
     """
-    return load(source).raw
+    given = _read(source)
+    raw = _normalized(given)
+    _parsed(raw, Context(report=given.report))
+    given.raise_any()
+    return raw
 
 
 def load(source: Source) -> Config:
-    """The input as frozen dataclasses; arguments and errors as for :func:`normalize`."""
-    if isinstance(source, dict):
-        return _with_file_name(lambda: _build(copy.deepcopy(source), None), None)
-    path = Path(source)
-    data = read(path)
-    return _with_file_name(lambda: _build(data, path.parent), path)
+    """The input of a training as frozen dataclasses; arguments and errors as for :func:`normalize`.
+
+    Raises:
+        ConfigError: also where the input asks for what this version cannot do, or lacks what a training needs.
+    """
+    given = _read(source)
+    raw = _normalized(given)
+    report = given.report
+    parts = _parsed(raw, Context(report=report))
+    if not report.touches("model"):
+        report.extend(_type_map_missing(raw["model"]))
+    if "learning_rate" not in raw and not report.touches("learning_rate"):
+        example = '{"type": "exp", "start_lr": 0.001}'
+        report.add("learning_rate", f"missing; it is required for training, for example {example}.")
+    if not report.problems:
+        report.extend(meaning.refusals(_root(), raw))
+    given.raise_any()
+    for problem in meaning.without_effect(_root(), raw):
+        log.info("%s", problem)
+    return Config(**parts, raw=raw, base=None if isinstance(source, dict) else Path(source).parent)
 
 
 def parse_model(section: dict) -> ModelConfig:
-    """The dataclasses of a bare ``model`` section, normalised first."""
-    return model.parse(_normalized_section(model.argument(), section))
+    """The dataclasses of a bare ``model`` section that this version can build, normalised first."""
+    report = Report()
+    root = Argument("input", dict, [models.argument()])
+    raw = normalized(root, {"model": copy.deepcopy(section)}, report)
+    config = models.parse(raw.get("model"), "model", Context(report=report))
+    if not report.problems:
+        report.extend(_type_map_missing(raw["model"]))
+        report.extend(meaning.refusals(root, raw))
+    report.raise_any()
+    return config
 
 
 def parse_learning_rate(section: dict) -> LearningRateConfig:
     """The dataclass of a bare ``learning_rate`` section."""
-    normal = _normalized_section(learning_rate.argument(), section)
-    learning_rate.fill(normal)
-    return LEARNING_RATES.parse(normal, "learning_rate", Context())
+    return _parse_typed(LEARNING_RATES, learning_rate.argument, section, learning_rate.fill)
 
 
 def parse_optimizer(section: dict) -> AdamConfig:
     """The dataclass of a bare ``optimizer`` section."""
-    return _parse_typed(OPTIMIZERS, optimizer.argument(), section)
+    return _parse_typed(OPTIMIZERS, optimizers.argument, section)
 
 
 def parse_loss(section: dict) -> EnerLossConfig:
     """The dataclass of a bare ``loss`` section."""
-    return _parse_typed(LOSSES, loss.argument(), section)
+    return _parse_typed(LOSSES, losses.argument, section)
 
 
-def _parse_typed(registry: Registry, argument: Argument, section: dict) -> Any:
-    return registry.parse(_normalized_section(argument, section), argument.name, Context())
+def _parse_typed(
+    registry: Registry, argument: Callable[[], Argument], section: dict, fill: Callable[[dict], None] | None = None
+) -> Any:
+    report, name = Report(), argument().name
+    root = Argument("input", dict, [argument()])
+    raw = normalized(root, {name: copy.deepcopy(section)}, report)
+    if fill and name in raw:
+        fill(raw[name])
+    config = registry.parse(raw.get(name), name, Context(report=report))
+    if not report.problems:
+        report.extend(meaning.refusals(root, raw))
+    report.raise_any()
+    return config
 
 
-def _normalized_section(argument: Argument, section: dict) -> dict:
-    return _filled(argument, checked(argument, copy.deepcopy(section), argument.name))
+def _read(source: Source) -> _Input:
+    if isinstance(source, dict):
+        return _Input(copy.deepcopy(source))
+    data, lines = read(Path(source))
+    return _Input(data, str(source), lines)
 
 
-def _build(data: dict[str, Any], base: Path | None) -> Config:
-    root = Argument("input", dict, arguments())
-    data = upgraded(data)
-    for name in (
-        "optimizer",
-        "loss",
-        "validating",
-        "dpjax",
-    ):  # empty sections get their defaults, absent ones would not
+def _normalized(given: _Input) -> dict[str, Any]:
+    data = upgraded(given.data, given.report)
+    for name in ("optimizer", "loss", "dpjax"):  # empty sections get their defaults, absent ones would not
         data.setdefault(name, {})
-    raw = _filled(root, checked(root, data))
-    if "learning_rate" not in raw:
-        raise ConfigError(
-            'learning_rate: missing; it is required for training, for example {"type": "exp", "start_lr": 0.001}.'
-        )
-    learning_rate.fill(raw["learning_rate"])
-    parsed_model = model.parse(raw["model"])
-    context = Context(parsed_model.type_map)
-    return Config(
-        model=parsed_model,
-        learning_rate=LEARNING_RATES.parse(raw["learning_rate"], "learning_rate", context),
-        optimizer=OPTIMIZERS.parse(raw["optimizer"], "optimizer", context),
-        loss=LOSSES.parse(raw["loss"], "loss", context),
-        training=training.parse(raw["training"]),
-        dpjax=dpjax_section.parse(raw["dpjax"]),
-        raw=raw,
-        base=base,
+    raw = normalized(_root(), data, given.report)
+    if "learning_rate" in raw:
+        learning_rate.fill(raw["learning_rate"])
+    return raw
+
+
+def _parsed(raw: dict[str, Any], context: Context) -> dict[str, Any]:
+    """The dataclasses by section; those that could not be made are missing, and the report says why."""
+    parsers = {
+        "model": models.parse,
+        "learning_rate": LEARNING_RATES.parse,
+        "optimizer": OPTIMIZERS.parse,
+        "loss": LOSSES.parse,
+        "training": training.parse,
+        "dpjax": dpjax_section.parse,
+    }
+    validating.parse(raw.get("validating", {}), "validating", context)
+    return {name: parse(raw[name], name, context) for name, parse in parsers.items() if name in raw}
+
+
+def _type_map_missing(section: dict) -> list:
+    if section.get("type_map"):
+        return []
+    text = (
+        'missing; it is required. Give the names of the atom types, as in ["O", "H"]; entries of sel and of other lists per '
+        "type follow this order."
     )
-
-
-def _filled(argument: Argument, value: dict) -> dict:
-    """The checked value with aliases resolved and defaults in place; dargs has the last word on its validity."""
-    try:
-        value = argument.normalize_value(value)
-        argument.check_value(value, strict=True)
-    except ArgumentError as error:
-        raise ConfigError(f"{error.path or argument.name}: {error.message}") from error
-    return value
-
-
-def _with_file_name(build: Callable[[], Config], path: Path | None) -> Config:
-    try:
-        return build()
-    except ConfigError as error:
-        if path is None:
-            raise
-        raise ConfigError(f"{path}: {error}") from error
+    return [meaning.Problem("model/type_map", text)]

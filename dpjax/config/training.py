@@ -1,13 +1,16 @@
-"""The ``training`` and ``validating`` sections: data, length of the run, output."""
+"""The ``training`` section: data, length of the run, output."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dpjax.config import data
+from dpjax.config.checks import check_at_least, check_choice, check_positive
 from dpjax.config.data import DataConfig
-from dpjax.config.schema import REQUIRED, Option, to_dataclass
-from dpjax.errors import ConfigError
+from dpjax.config.problems import Problem
+from dpjax.config.schema import REQUIRED, Context, Option, to_dataclass
+from dpjax.config.suggestions import join
 
 _STEP_ALIASES = ["stop_batch", "num_step", "num_steps", "numb_step"]
 _EPOCH_ALIASES = ["num_epochs", "num_epoch", "numb_epochs"]
@@ -32,27 +35,88 @@ class TrainingConfig:
     time_training: bool = True
     disp_avg: bool = False
     gradient_max_norm: float | None = None  # None or 0: no clipping
-    enable_compile: bool = False  # asks for what XLA does anyway
+    enable_ema: bool = False
+    ema_decay: float = 0.999
+    ema_ckpt_keep: int = 3
+    mixed_precision: dict | None = None
+    change_bias_after_training: bool = False
+    profiling: bool = False
+    profiling_file: str = "timeline.json"
+    enable_profiler: bool = False
+    tensorboard: bool = False
+    tensorboard_log_dir: str = "log"
+    tensorboard_freq: int = 1
+    acc_freq: int = 1
+    zero_stage: int = 0
 
 
-def argument() -> Option:
-    """The ``training`` argument."""
-    multi = "training several models at once"
+def argument(multi_task: bool = False) -> Option:
+    """The ``training`` argument, of one task or of several."""
     return Option(
         "training",
         dict,
         "Data, length and output of the training run.",
         REQUIRED,
         sub_fields=[
-            data.training_argument(),
-            data.validation_argument(),
+            *(_task_options() if multi_task else _data_options()),
             *_length_options(),
             *_output_options(),
             *_numeric_options(),
             *_later_options(),
+            *_newer_options(),
         ],
-        planned={"data_dict": multi, "model_prob": multi, "num_epoch_dict": multi},
     )
+
+
+def _data_options() -> list[Option]:
+    return [data.training_argument(), data.validation_argument(), *_statistics_options()]
+
+
+def _statistics_options() -> list[Option]:
+    return [
+        Option(
+            "stat_file",
+            str,
+            "Where statistics of the data are kept for the next run: a folder, or a file ending in .h5 or .hdf5.",
+        ),
+        Option(
+            "stat_file_mode",
+            str,
+            "`update` adds missing statistics to stat_file, `read` only reads them.",
+            neutral="update",
+            not_built="reading statistics without writing them",
+            newer=True,
+        ),
+    ]
+
+
+def _task_options() -> list[Option]:
+    several = "training several models at once"
+    return [
+        Option(
+            "data_dict",
+            dict,
+            "The data of each task, by the name its model has in model_dict.",
+            REQUIRED,
+            sub_fields=_data_options(),
+            repeat=True,
+            not_built=several,
+        ),
+        Option(
+            "model_prob",
+            dict,
+            "How often each task is drawn, as weights by name; without it, by the number of systems of each.",
+            {},
+            not_built=several,
+        ),
+        Option(
+            "num_epoch_dict",
+            dict,
+            "Passes through the data of each task, by name, fractions allowed; instead of numb_steps and model_prob.",
+            {},
+            not_built=several,
+        ),
+    ]
 
 
 def _length_options() -> list[Option]:
@@ -81,11 +145,6 @@ def _length_options() -> list[Option]:
 
 def _output_options() -> list[Option]:
     return [
-        Option(
-            "stat_file",
-            str,
-            "Where statistics of the data are kept for the next run: a folder, or a file ending in .h5 or .hdf5.",
-        ),
         Option("disp_file", str, "File of the learning curve.", "lcurve.out"),
         Option("disp_freq", int, "Steps between two lines of the learning curve.", 1000),
         Option("save_freq", int, "Steps between two checkpoints.", 1000),
@@ -112,8 +171,9 @@ def _numeric_options() -> list[Option]:
         Option(
             "enable_compile",
             bool,
-            "Compile the training step. dpjax always does, with XLA, so both values mean the same here.",
+            "Compile the training step. dpjax always does, so both values mean the same here.",
             False,
+            no_effect="the training step is always compiled, by XLA",
         ),
     ]
 
@@ -121,16 +181,18 @@ def _numeric_options() -> list[Option]:
 def _later_options() -> list[Option]:
     average = "the moving average of the parameters"
     prof = "profiling from the input file"
+    board = "TensorBoard output"
     return [
         Option("enable_ema", bool, "Keep a moving average of the parameters.", False, not_built=average),
-        Option("ema_decay", float, "How slowly that average forgets. Used with enable_ema.", 0.999),
-        Option("ema_ckpt_keep", int, "How many checkpoints of the average stay. Used with enable_ema.", 3),
         Option(
-            "mixed_precision",
-            dict,
-            "Compute in a lower precision than the parameters have.",
-            not_built="mixed precision",
+            "ema_decay", float, "How slowly that average forgets; at least 0, below 1.", 0.999,
+            not_built=average, used_with="enable_ema",
         ),
+        Option(
+            "ema_ckpt_keep", int, "How many checkpoints of the average stay.", 3,
+            not_built=average, used_with="enable_ema",
+        ),
+        _mixed_precision(),
         Option(
             "change_bias_after_training",
             bool,
@@ -138,101 +200,110 @@ def _later_options() -> list[Option]:
             False,
             not_built="the change of the bias after training",
         ),
-        Option("profiling", bool, "Write a profile of the run.", False, not_built=prof),
-        Option("profiling_file", str, "Name of that profile. Used with profiling.", "timeline.json"),
+        Option("profiling", bool, "Write a profile of the run in Chrome's trace format.", False, not_built=prof),
+        Option("profiling_file", str, "Name of that profile.", "timeline.json", not_built=prof, used_with="profiling"),
         Option("enable_profiler", bool, "Write a profile for TensorBoard.", False, not_built=prof),
-        Option("tensorboard", bool, "Write the learning curve for TensorBoard.", False, not_built="TensorBoard output"),
-        Option("tensorboard_log_dir", str, "Folder for TensorBoard. Used with tensorboard.", "log"),
-        Option("tensorboard_freq", int, "Steps between two entries for TensorBoard. Used with tensorboard.", 1),
+        Option("tensorboard", bool, "Write the learning curve for TensorBoard.", False, not_built=board),
         Option(
-            "acc_freq",
-            int,
-            "Steps whose gradients are added up before one update.",
-            1,
+            "tensorboard_log_dir", str, "Folder for TensorBoard.", "log", not_built=board, used_with="tensorboard"
+        ),
+        Option(
+            "tensorboard_freq", int, "Steps between two entries for TensorBoard.", 1,
+            not_built=board, used_with="tensorboard",
+        ),
+        Option(
+            "acc_freq", int, "Steps whose gradients are added up before one update.", 1,
             not_built="gradient accumulation",
         ),
         Option(
-            "zero_stage",
-            int,
-            "How much of the training state is split over devices (0 to 3).",
-            0,
+            "zero_stage", int, "How much of the training state is split over devices: 0 (nothing) to 3 (everything).", 0,
             not_built="ZeRO sharding",
         ),
-    ]
+    ]  # fmt: skip
 
 
-def validating_argument() -> Option:
-    """The ``validating`` argument; nothing in it takes effect before ``full_validation`` is built."""
-    full = "validation on all frames of the validation data"
+def _mixed_precision() -> Option:
+    low = "mixed precision"
     return Option(
-        "validating",
+        "mixed_precision",
         dict,
-        "Validation on all frames, apart from the one in the learning curve.",
-        {},
+        "Compute in a lower precision than the parameters have.",
+        not_built=low,
         sub_fields=[
-            Option("full_validation", bool, "Whether to do it.", False, not_built=full),
-            Option("ema_full_validation", bool, "Do the same with the averaged parameters.", False, not_built=full),
-            Option("validation_freq", int, "Steps between two of them. Used with full_validation.", 5000),
-            Option("save_best", bool, "Keep the best checkpoints. Used with full_validation.", True),
-            Option("max_best_ckpt", int, "How many of them. Used with full_validation.", 1),
             Option(
-                "validation_metric",
+                "output_prec",
                 str,
-                "What is best: E, F or V, then :MAE or :RMSE. Used with full_validation.",
-                "E:MAE",
+                "Precision of the results of the networks and of the parameters.",
+                "float32",
+                not_built=low,
             ),
-            Option("full_val_file", str, "File for the results. Used with full_validation.", "val.log"),
-            Option(
-                "full_val_start",
-                [int, float],
-                "First step, or a fraction of all steps if below 1; 1 never starts. Used with full_validation.",
-                0.5,
-            ),
-            Option(
-                "compiled_infer",
-                bool,
-                "Compile the evaluation. dpjax always does, so both values mean the same here.",
-                False,
-            ),
+            Option("compute_prec", str, "Precision inside the networks: float16 or bfloat16.", REQUIRED, not_built=low),
         ],
     )
 
 
-def parse(section: dict, path: str = "training") -> TrainingConfig:
-    """The checked dataclass of a normalised ``training`` section.
+def _newer_options() -> list[Option]:
+    return [
+        Option(
+            "save_dir", [str, None], "Folder for checkpoints; dpjax writes everything to --output.",
+            not_built="a folder of their own for checkpoints", newer=True,
+        ),
+        Option(
+            "ckpt_keep_ratio", [float, None], "Keep the checkpoints of this last part of the run.",
+            not_built="keeping checkpoints by a fraction of the run", newer=True,
+        ),
+        Option(
+            "neighbor_graph_method", str, "How DeePMD-kit searches neighbours on a GPU: auto, dense or nv.",
+            neutral="auto", no_effect="neighbours of the training data are searched once, before training", newer=True,
+        ),
+        Option(
+            "enable_tf32", bool, "Multiply float32 matrices in TF32 on an NVIDIA GPU.", neutral=False,
+            not_built="TF32 arithmetic", newer=True,
+        ),
+    ]  # fmt: skip
 
-    Raises:
-        ConfigError: where keys are missing for a training run or contradict each other.
-    """
-    training_data = section.get("training_data")
-    if training_data is None:
-        raise ConfigError(
-            f"{path}/training_data: missing; it is required. Name the systems to train on in training_data/systems."
-        )
-    validation = section.get("validation_data")
-    plain = {k: v for k, v in section.items() if k not in ("training_data", "validation_data")}
-    plain["training_data"] = data.parse(training_data, f"{path}/training_data")
-    plain["validation_data"] = None if validation is None else data.parse(validation, f"{path}/validation_data")
-    cfg = to_dataclass(TrainingConfig, plain)
-    _check(cfg, path)
+
+def parse(section: dict, path: str, context: Context) -> TrainingConfig | None:
+    """The dataclass of a normalised ``training`` section of one task; None where something in it is wrong."""
+    if section.get("training_data") is None:
+        text = "missing; it is required. Name the systems to train on in training_data/systems."
+        context.report.add(join(path, "training_data"), text)
+    parts = {
+        key: data.parse(section[key], join(path, key), context)
+        for key in ("training_data", "validation_data")
+        if section.get(key) is not None
+    }
+    if context.report.touches(path):
+        return None
+    cfg = to_dataclass(TrainingConfig, section, parts)
+    context.report.extend(_check(cfg, path))
     return cfg
 
 
-def _check(cfg: TrainingConfig, path: str) -> None:
+def _check(cfg: TrainingConfig, path: str) -> Iterator[Problem]:
     if (cfg.numb_steps is None) == (cfg.numb_epoch is None):
         given = "neither" if cfg.numb_steps is None else "both"
-        raise ConfigError(
-            f"{path}/numb_steps: found {given} of numb_steps and numb_epoch; give exactly one, for example "
-            '"numb_steps": 100000.'
-        )
-    if cfg.numb_steps is not None and cfg.numb_steps < 0:
-        raise ConfigError(f"{path}/numb_steps: found {cfg.numb_steps}; it must not be negative.")
-    if cfg.numb_epoch is not None and cfg.numb_epoch <= 0:
-        raise ConfigError(f"{path}/numb_epoch: found {cfg.numb_epoch}; it must be positive.")
-    for key in ("disp_freq", "save_freq", "max_ckpt_keep"):
-        if getattr(cfg, key) < 1:
-            raise ConfigError(f"{path}/{key}: found {getattr(cfg, key)}; it must be at least 1.")
+        text = f'found {given} of numb_steps and numb_epoch; give exactly one, for example "numb_steps": 100000.'
+        yield Problem(join(path, "numb_steps"), text)
+    yield from check_at_least(cfg, 0, ["numb_steps"], path)
+    yield from check_positive(cfg, ["numb_epoch"], path)
+    yield from check_numbers(cfg, path)
+
+
+def check_numbers(cfg: TrainingConfig, path: str) -> Iterator[Problem]:
+    """The rules that trainings of one task and of several share."""
+    keys = ["disp_freq", "save_freq", "max_ckpt_keep", "ema_ckpt_keep", "tensorboard_freq", "acc_freq"]
+    yield from check_at_least(cfg, 1, keys, path)
     if cfg.gradient_max_norm is not None and cfg.gradient_max_norm < 0:
-        raise ConfigError(
-            f"{path}/gradient_max_norm: found {cfg.gradient_max_norm}; it must not be negative (0: no clipping)."
+        text = f"found {cfg.gradient_max_norm}; it must not be negative (0: no clipping)."
+        yield Problem(join(path, "gradient_max_norm"), text)
+    if not 0 <= cfg.ema_decay < 1:
+        yield Problem(join(path, "ema_decay"), f"found {cfg.ema_decay}; it must be at least 0 and less than 1.")
+    if not 0 <= cfg.zero_stage <= 3:
+        yield Problem(join(path, "zero_stage"), f"found {cfg.zero_stage}; choose 0, 1, 2 or 3.")
+    if cfg.mixed_precision is not None:
+        here = join(path, "mixed_precision")
+        yield from check_choice(
+            cfg.mixed_precision["compute_prec"], ("float16", "bfloat16"), join(here, "compute_prec")
         )
+        yield from check_choice(cfg.mixed_precision["output_prec"], ("float32", "float64"), join(here, "output_prec"))

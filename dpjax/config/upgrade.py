@@ -2,7 +2,7 @@
 
 Version 0 is one flat section; version 1 has sections, with the data keys directly in ``training``; version 2 and
 early version 3 have a few keys in other places.  Every change is logged, so that the user can bring the file up to date;
-a key that no longer means anything is dropped with a note, and one that asked for something that is gone is an error.
+a key that no longer means anything is dropped with a note, and one that asked for something that is gone is reported.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import logging
 import math
 from typing import Any
 
+from dpjax.config.problems import Report
 from dpjax.config.suggestions import did_you_mean, show
-from dpjax.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
@@ -47,53 +47,36 @@ _OPTIMIZER_KEYS = (
 )  # fmt: skip
 
 _STEP_KEYS = ("stop_batch", "numb_steps", "num_steps", "num_step", "numb_step")
-# keys of DeePMD-kit 3.2 that are newer than the option list this package follows: read when they ask for nothing
-_NEWER_KEYS: dict[str, dict[str, Any]] = {
-    "model": {"bridging_method": "None", "bridging_r_inner": 0.5, "bridging_r_outer": 0.8},
-    "training": {
-        "ckpt_keep_ratio": None,
-        "ema_ckpt_keep": None,
-        "enable_tf32": False,
-        "neighbor_graph_method": "auto",
-        "save_dir": None,
-        "stat_file_mode": "update",
-    },
-}
-
 _OLD_START_LR = 1e-3  # what versions 0 and 1 used when the input named no rate
 
 
-def upgraded(data: dict[str, Any]) -> dict[str, Any]:
+def upgraded(data: dict[str, Any], report: Report) -> dict[str, Any]:
     """A copy of ``data`` in the current form; sections that are not dicts are left for the checks that follow.
 
-    Raises:
-        ConfigError: an old key asks for something that no longer exists, or contradicts its new spelling.
+    ``report`` takes old keys that ask for something that no longer exists, or contradict their new spelling.
     """
     data = copy.deepcopy(data)
     if "model" not in data and _V0_MARKS & data.keys():
-        data = _from_flat(data)
-    for name, neutral in _NEWER_KEYS.items():
-        if isinstance(data.get(name), dict):
-            _drop_newer(data[name], neutral, name)
+        data = _from_flat(data, report)
     training = data.get("training")
     if not isinstance(training, dict):
         return data
     if "systems" in training:
-        _split_training_data(data, training)
-    _drop_obsolete(training)
-    _move(data, "learning_rate", _WARMUP_KEYS)
-    _move(data, "optimizer", _OPTIMIZER_KEYS, {"opt_type": "type"})
+        _split_training_data(data, training, report)
+    _drop_obsolete(training, report)
+    _move(data, "learning_rate", _WARMUP_KEYS, {}, report)
+    _move(data, "optimizer", _OPTIMIZER_KEYS, {"opt_type": "type"}, report)
     return data
 
 
-def _from_flat(flat: dict[str, Any]) -> dict[str, Any]:
+def _from_flat(flat: dict[str, Any], report: Report) -> dict[str, Any]:
     """Version 0, one flat section, as version 1."""
     flat = {k: v for k, v in flat.items() if not k.startswith("_")}
     for key in flat:
         if key not in _V0_KEYS:
-            raise ConfigError(f"{key}: unknown key in an input of version 0.{did_you_mean(key, _V0_KEYS)}")
+            report.add(key, f"unknown key in an input of version 0.{did_you_mean(key, _V0_KEYS)}")
     if flat.get("type_fitting_net"):
-        raise ConfigError("type_fitting_net: found true; it has no counterpart in the current form. Remove the key.")
+        report.add("type_fitting_net", "found true; it has no counterpart in the current form. Remove the key.")
     log.warning("The input has the flat form of DeePMD-kit 0.x; it is read as the current form, which has sections.")
     model: dict[str, Any] = {"descriptor": _flat_descriptor(flat), "fitting_net": _flat_fitting(flat)}
     if "type_map" in flat:
@@ -124,14 +107,13 @@ def _flat_fitting(flat: dict[str, Any]) -> dict[str, Any]:
     return {renamed.get(k, k): v for k, v in kept.items()}
 
 
-def _split_training_data(data: dict[str, Any], training: dict[str, Any]) -> None:
+def _split_training_data(data: dict[str, Any], training: dict[str, Any], report: Report) -> None:
     """Version 1: the data keys stand directly in ``training``."""
     if "training_data" in training:
-        raise ConfigError(
-            "training/systems: found together with training/training_data; the first is the spelling of version 1, "
-            "the second "
-            "that of version 2 and later. Keep training_data."
-        )
+        text = "found together with training/training_data, its spelling since version 2. Keep training_data."
+        report.add("training/systems", text)
+        del training["systems"]
+        return
     log.warning("The input has the form of DeePMD-kit 1.x: training/systems is read as training/training_data/systems.")
     training["training_data"] = {k: training.pop(k) for k in _V1_DATA_KEYS if k in training}
     rate = data.setdefault("learning_rate", {})
@@ -157,7 +139,7 @@ def _old_learning_rate(rate: dict[str, Any], training: dict[str, Any]) -> None:
     log.warning("learning_rate/decay_rate: %g per %s steps is read as stop_lr %g.", decay, interval, rate["stop_lr"])
 
 
-def _drop_obsolete(training: dict[str, Any]) -> None:
+def _drop_obsolete(training: dict[str, Any], report: Report) -> None:
     """Keys that lost their meaning before version 2."""
     if "numb_test" in training:
         del training["numb_test"]
@@ -168,41 +150,28 @@ def _drop_obsolete(training: dict[str, Any]) -> None:
     for name in ("training_data", "validation_data"):
         section = training.get(name)
         if isinstance(section, dict) and "set_prefix" in section:
-            _drop_set_prefix(section, f"training/{name}/set_prefix")
+            _drop_set_prefix(section, f"training/{name}/set_prefix", report)
 
 
-def _drop_newer(section: dict[str, Any], neutral: dict[str, Any], path: str) -> None:
-    for key, value in neutral.items():
-        if key in section and section[key] == value:
-            del section[key]
-        elif key in section and key != "ema_ckpt_keep":  # which also has a meaning in the list
-            raise ConfigError(
-                f"{path}/{key}: found {show(section[key])}, but this option of DeePMD-kit 3.2 is not built yet in this version. "
-                f"Set it to {show(value)} or remove it."
-            )
-
-
-def _drop_set_prefix(section: dict[str, Any], path: str) -> None:
+def _drop_set_prefix(section: dict[str, Any], path: str, report: Report) -> None:
     prefix = section.pop("set_prefix")
     if prefix != "set":
-        raise ConfigError(f"{path}: found {show(prefix)}; only folders set.* are read. Rename them, remove the key.")
+        report.add(path, f"found {show(prefix)}; only folders set.* are read. Rename them, remove the key.")
+        return
     log.warning("%s: without effect since DeePMD-kit 3; folders named set.* are read.", path)
 
 
-def _move(data: dict[str, Any], section: str, keys: tuple[str, ...], renamed: dict[str, str] | None = None) -> None:
+def _move(data: dict[str, Any], section: str, keys: tuple[str, ...], renamed: dict[str, str], report: Report) -> None:
     """Moves keys from ``training`` to the section they belong to now."""
     training, target = data["training"], data.get(section, {})
     moved = [k for k in keys if k in training]
     if not moved or not isinstance(target, dict):
         return
     for key in moved:
-        new = (renamed or {}).get(key, key)
-        if new in target and target[new] != training[key]:
-            raise ConfigError(
-                f"training/{key}: found {show(training[key])}, but {section}/{new} is {show(target[new])}. Keep the "
-                "latter."
-            )
-        target[new] = training.pop(key)
+        new, value = renamed.get(key, key), training.pop(key)
+        if target.setdefault(new, value) != value:
+            text = f"found {show(value)}, but {section}/{new} is {show(target[new])}. Keep the latter."
+            report.add(f"training/{key}", text)
     data[section] = target
     log.warning("%s in training: moved to %s, where it belongs since DeePMD-kit 3.2.", ", ".join(moved), section)
 

@@ -1,10 +1,12 @@
 """Does a value have the type an option declares?  Stricter than Python: true is not a number.
 
-An integer is accepted where a float is declared, as in JSON ``1`` and ``1.0`` are the same number.
+An integer is accepted where a float is declared, as in JSON ``1`` and ``1.0`` are the same number; NaN and infinities, which
+Python's JSON reader lets through, are not numbers here.
 """
 
 from __future__ import annotations
 
+import math
 import types
 from collections.abc import Iterable
 from typing import Any, Union, get_args, get_origin
@@ -24,7 +26,8 @@ def matches(value: Any, annotation: Any) -> bool:
     if annotation is list:
         return isinstance(value, list | tuple)
     if annotation in (int, float):
-        return isinstance(value, (int, float) if annotation is float else int) and not isinstance(value, bool)
+        numbers = (int, float) if annotation is float else int
+        return isinstance(value, numbers) and not isinstance(value, bool) and math.isfinite(value)
     return isinstance(value, annotation)
 
 

@@ -1,21 +1,22 @@
-"""Checks an input against the option tree before dargs fills in defaults.
+"""Checks an input against the option tree and fills in defaults.
 
-dargs knows the tree, but its messages do not say which key was meant.  This walk removes comments, then reports the
-first thing that is wrong: an unknown or misspelt key, a type this version lacks, a missing key, a wrong type, a feature
-that is not built.  Every message starts with the path of the key.
+dargs knows the tree, but stops at the first mistake and does not say which key was meant.  This walk removes comments and
+reports everything that is wrong: unknown or misspelt keys, unknown types, missing keys, wrong types.  What it returns
+holds only what was right, so that the checks of the other sections can still run.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
 from dargs import Argument
 
+from dpjax.config.problems import Problem, Report
 from dpjax.config.schema import Types
 from dpjax.config.suggestions import did_you_mean, found, join, nearest, show
 from dpjax.config.values import bad_item, describe, describe_all, matches_any
-from dpjax.errors import ConfigError
 
 
 def is_comment(key: str, known: dict[str, Any]) -> bool:
@@ -23,132 +24,150 @@ def is_comment(key: str, known: dict[str, Any]) -> bool:
     return key not in known and (key.startswith("_") or key in ("comment", "comments", "$schema"))
 
 
-def checked(argument: Argument, value: Any, path: str = "", root: Argument | None = None) -> Any:
-    """A copy of ``value`` without comments, after every key in it was found valid.
+def normalized(argument: Argument, value: Any, report: Report, path: str = "", root: Argument | None = None) -> Any:
+    """A copy of ``value`` without comments, with aliases resolved and defaults filled in.
 
     Args:
         argument: what ``value`` should be.
-        value: a section or the value of an option.
-        path: where it stands, for messages.
+        value: a section.
+        report: takes every mistake; keys with a mistake are left out of the copy.
+        path: where the section stands, for messages.
         root: the tree in which a misplaced key is looked up; ``argument`` when absent.
-
-    Raises:
-        ConfigError: names the path, what was found, and the nearest valid key.
     """
-    _check_type(argument, value, path)
-    if not isinstance(value, dict) or not (argument.sub_fields or argument.sub_variants):
-        return value
+    return argument.normalize_value(checked(argument, value, report, path, root) or {})
+
+
+def checked(argument: Argument, value: Any, report: Report, path: str = "", root: Argument | None = None) -> Any:
+    """What is right in ``value``, comments removed, None where nothing is; arguments as for :func:`normalized`."""
     root = root or argument
-    options = _options(argument, value, path)
+    wrong = list(_wrong_type(argument, value, path))
+    if wrong:
+        report.extend(wrong)
+        return None
+    if not (argument.sub_fields or argument.sub_variants):
+        return value
+    if argument.repeat and isinstance(value, list):
+        items = [_section(argument, v, report, join(path, i), root) for i, v in enumerate(value)]
+        return None if None in items else items
+    if argument.repeat and isinstance(value, dict):
+        named = {k: v for k, v in value.items() if not is_comment(str(k), {})}
+        sections = {k: _section(argument, v, report, join(path, k), root) for k, v in named.items()}
+        return None if None in sections.values() else sections
+    return _section(argument, value, report, path, root) if isinstance(value, dict) else value
+
+
+def _section(argument: Argument, value: Any, report: Report, path: str, root: Argument) -> dict | None:
+    if not isinstance(value, dict):
+        report.add(path, f"{found(value)}, expected dict.")
+        return None
+    wrong = [p for variant in argument.sub_variants.values() for p in _wrong_choice(variant, value, path)]
+    if wrong:
+        report.extend(wrong)
+        return None
+    options = options_of(argument, value)
     kept = {k: v for k, v in value.items() if not is_comment(str(k), options)}
-    for key in kept:
-        _check_known(argument, options, key, kept, path, root)
-    for option in options.values():
-        _check_present(option, kept, path)
     out = {}
     for key, item in kept.items():
-        option = options[key]
-        here = join(path, key)
-        _check_built(option, item, here)
-        out[key] = checked(option, item, here, root)
+        wrong = list(_wrong_key(options, key, kept, path, root))
+        report.extend(wrong)
+        if wrong:
+            continue
+        before = len(report.problems)
+        inside = checked(options[key], item, report, join(path, key), root)
+        if inside is not None or len(report.problems) == before:
+            out[key] = inside
+    for option in options.values():
+        report.extend(_missing(option, kept, path))
     return out
 
 
-def _options(argument: Argument, section: dict, path: str) -> dict[str, Argument]:
-    """Every key of the section, aliases included, with its option; for a section with types, those of its type."""
+def options_of(argument: Argument, section: dict) -> dict[str, Argument]:
+    """Every key of a section, aliases included, with its option; for a section with types, those of its type."""
     table = dict(argument.sub_fields)
     for variant in argument.sub_variants.values():
         table["type"] = Argument("type", str, optional=variant.optional, doc=variant.doc)
-        table.update(_choice(variant, section, path).sub_fields)
+        table.update(choice_of(variant, section).sub_fields)
     for option in list(table.values()):
         table.update(dict.fromkeys(option.alias, option))
     return table
 
 
-def _choice(variant: Types, section: dict, path: str) -> Argument:
+def choice_of(variant: Types, section: dict) -> Argument:
+    """The options of the type that a section names; the type must be a valid one."""
+    name = section.get("type", variant.registry.default)
+    return variant.choice_dict[variant.choice_alias.get(name, name)]
+
+
+def valid_keys(argument: Argument, place: str = "") -> Iterator[tuple[str, str]]:
+    """Every (section, key) below ``argument``, aliases included; a type is written as in ``learning_rate[exp]``.
+
+    Sections that repeat what stands elsewhere (the parts of a linear model) are left out.
+    """
+    for option in argument.sub_fields.values():
+        for name in (option.name, *option.alias):
+            yield place, name
+        if not option.fold_subdoc:
+            yield from valid_keys(option, join(place, option.name))
+    for variant in argument.sub_variants.values():
+        for name, choice in variant.choice_dict.items():
+            yield from valid_keys(choice, f"{place}[{name}]")
+
+
+def _wrong_choice(variant: Types, section: dict, path: str) -> Iterator[Problem]:
     here = join(path, "type")
     registry = variant.registry
     name = section.get("type", registry.default or None)
-    built = [c.name for c in registry.components]
+    names = ", ".join(variant.choice_dict)
     if name is None:
-        raise ConfigError(f"{here}: missing; it is required. Choose one of: {', '.join(built)}.")
-    if not isinstance(name, str):
-        raise ConfigError(f"{here}: {found(name)}, expected str, one of: {', '.join(built)}.")
-    name = variant.choice_alias.get(name, name)
-    if name in variant.choice_dict:
-        return variant.choice_dict[name]
-    if name in registry.planned:
-        raise ConfigError(f"{here}: {registry.kind} {name!r} is not built yet; this version has: {', '.join(built)}.")
-    guess = did_you_mean(name, [*built, *variant.choice_alias, *registry.planned])
-    raise ConfigError(f"{here}: unknown {registry.kind} {name!r}.{guess} This version has: {', '.join(built)}.")
+        yield Problem(here, f"missing; it is required. Choose one of: {names}.")
+    elif not isinstance(name, str):
+        yield Problem(here, f"{found(name)}, expected str, one of: {names}.")
+    elif name not in variant.choice_dict and name not in variant.choice_alias:
+        guess = did_you_mean(name, [*variant.choice_dict, *variant.choice_alias])
+        yield Problem(here, f"unknown {registry.kind} {name!r}.{guess} Choose one of: {names}.")
 
 
-def _check_known(
-    argument: Argument, options: dict[str, Argument], key: Any, section: dict, path: str, root: Argument
-) -> None:
+def _wrong_key(options: dict[str, Argument], key: Any, section: dict, path: str, root: Argument) -> Iterator[Problem]:
     here = join(path, key)
-    if key in options:
-        option = options[key]
-        twice = [k for k in (option.name, *option.alias) if k in section]
-        if len(twice) > 1:
-            raise ConfigError(
-                f"{here}: given {len(twice)} times, as {', '.join(twice)}; these mean the same. Keep one."
-            )
+    if key not in options:
+        advice = _advice(str(key), options, path, root)
+        yield Problem(here, f"unknown key, found with value {show(section[key])}. {advice}")
         return
-    planned = getattr(argument, "planned", {})
-    if key in planned:
-        raise ConfigError(f"{here}: {planned[key]} is not built yet in this version; remove the key.")
-    advice = _advice(str(key), options, path, root)
-    raise ConfigError(f"{here}: unknown key, found with value {show(section[key])}. {advice}")
+    option = options[key]
+    twice = [k for k in (option.name, *option.alias) if k in section]
+    if len(twice) > 1:
+        text = f"given {len(twice)} times, as {', '.join(twice)}; these mean the same. Keep one."
+        yield Problem(join(path, option.name), text)
 
 
 def _advice(key: str, options: dict[str, Argument], path: str, root: Argument) -> str:
     """Where a misplaced key belongs, or the nearest valid key, or all of them."""
-    places = sorted(place for place, name in valid_keys(root) if name == key)
+    places = list(dict.fromkeys(place or "the top level" for place, name in valid_keys(root) if name == key))
     if places:
-        return f"`{key}` belongs to {' or '.join(place or 'the top level' for place in places)}."
+        more = f" and {len(places) - 4} other sections" if len(places) > 5 else ""
+        return f"`{key}` belongs to {' or '.join(places[:4] if more else places)}{more}."
     guess = nearest(key, options)
     if guess:
         return f"Did you mean `{join(path, guess)}`?"
     return f"Valid keys here: {', '.join(sorted(options))}."
 
 
-def valid_keys(argument: Argument, place: str = "") -> Iterator[tuple[str, str]]:
-    """Every (section, key) below ``argument``, aliases included; a type is written as in ``learning_rate[exp]``."""
-    for option in argument.sub_fields.values():
-        for name in (option.name, *option.alias):
-            yield place, name
-        yield from valid_keys(option, join(place, option.name))
-    for variant in argument.sub_variants.values():
-        for name, choice in variant.choice_dict.items():
-            yield from valid_keys(choice, f"{place}[{name}]")
+def _missing(option: Argument, section: dict, path: str) -> Iterator[Problem]:
+    if not option.optional and not any(k in section for k in (option.name, *option.alias)):
+        example = f" ({describe_all(option.dtype)})"
+        yield Problem(join(path, option.name), f"missing; it is required{example}. {option.doc}".rstrip())
 
 
-def _check_present(option: Argument, section: dict, path: str) -> None:
-    if option.optional or any(k in section for k in (option.name, *option.alias)):
-        return
-    example = f" ({describe_all(option.dtype)})"
-    raise ConfigError(f"{join(path, option.name)}: missing; it is required{example}. {option.doc}".rstrip())
-
-
-def _check_built(option: Argument, value: Any, path: str) -> None:
-    reason = getattr(option, "not_built", "")
-    if not reason or value is None or (matches_any(value, option.dtype) and value == option.neutral):
-        return
-    remedy = f"Set it to {show(option.neutral)} or remove it" if option.has_default else "Remove the key"
-    raise ConfigError(f"{path}: found {show(value)}, but {reason} is not built yet in this version. {remedy}.")
-
-
-def _check_type(argument: Argument, value: Any, path: str) -> None:
-    if matches_any(value, argument.dtype):
+def _wrong_type(argument: Argument, value: Any, path: str) -> Iterator[Problem]:
+    accepted = getattr(argument, "accepted", argument.dtype)
+    if matches_any(value, accepted):
         return
     at = bad_item(value, argument.dtype)
     if at is not None:
-        items = [describe(a).removeprefix("list of ").strip("()") for a in argument.dtype if "list" in describe(a)]
-        raise ConfigError(f"{join(path, at)}: {found(value[at])}, expected {' or '.join(items)}.")
-    raise ConfigError(
-        f"{path or 'input'}: {found(value)}, expected {describe_all(argument.dtype)}.{_hint(argument, value)}"
-    )
+        inner = " or ".join(sorted({describe(a.__args__[0]) for a in argument.dtype if hasattr(a, "__args__")}))
+        yield Problem(join(path, at), f"{found(value[at])}, expected {inner}.")
+        return
+    yield Problem(path or "input", f"{found(value)}, expected {describe_all(argument.dtype)}.{_hint(argument, value)}")
 
 
 def _hint(argument: Argument, value: Any) -> str:
@@ -158,7 +177,11 @@ def _hint(argument: Argument, value: Any) -> str:
             number = float(value)
         except ValueError:
             return ""
+        if not math.isfinite(number):
+            return " Numbers must be finite."
         return f" Write the number without quotes: {int(number) if number.is_integer() else number}."
+    if isinstance(value, float) and not math.isfinite(value):
+        return " Numbers must be finite."
     if isinstance(value, float) and value.is_integer() and int in argument.dtype:
         return f" Write {int(value)}."
     if isinstance(value, str) and value.lower() in ("true", "false", "yes", "no") and bool in argument.dtype:

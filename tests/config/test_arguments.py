@@ -11,9 +11,10 @@ from dargs import Argument
 
 from dpjax import config
 from dpjax.config.learning_rate import LEARNING_RATES
-from dpjax.config.loss import LOSSES
-from dpjax.config.model import DESCRIPTORS, FITTINGS
-from dpjax.config.optimizer import OPTIMIZERS
+from dpjax.config.losses import LOSSES
+from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.fittings import FITTINGS
+from dpjax.config.optimizers import OPTIMIZERS
 from dpjax.config.schema import Option
 from tests.shared import golden, shared
 

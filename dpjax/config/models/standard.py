@@ -1,0 +1,75 @@
+"""The ``standard`` model: one descriptor and one fitting net."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from dpjax.config.descriptors import DESCRIPTORS, SeE2AConfig
+from dpjax.config.fittings import FITTINGS, EnerFittingConfig
+from dpjax.config.models.common import CommonModelConfig, check_common
+from dpjax.config.problems import Problem
+from dpjax.config.schema import REQUIRED, Component, Context, Option
+from dpjax.config.suggestions import did_you_mean, join
+
+# output that a fitting net predicts, as it is called in preset_out_bias
+OUTPUTS = {"ener": "energy"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(CommonModelConfig):
+    """A ``standard`` model: one descriptor and one fitting net."""
+
+    descriptor: SeE2AConfig
+    fitting_net: EnerFittingConfig
+    model_branch_alias: tuple[str, ...] = ()
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def network_options() -> list[Option]:
+    """Descriptor, fitting net and remarks, of every model that has networks of its own."""
+    return [
+        Option(
+            "descriptor",
+            dict,
+            "How an atom's neighbourhood becomes numbers.",
+            REQUIRED,
+            sub_variants=[DESCRIPTORS.variant()],
+        ),
+        Option(
+            "fitting_net", dict, "How these numbers become a prediction.", REQUIRED, sub_variants=[FITTINGS.variant()]
+        ),
+        Option(
+            "model_branch_alias", list[str], "Other names of this model, for use where a branch is chosen by name.", []
+        ),
+        Option("info", dict, "Free remarks that are stored with the model.", {}),
+    ]
+
+
+def network_sections(section: dict, path: str, context: Context) -> dict[str, Any]:
+    """The dataclasses of descriptor and fitting net."""
+    return {
+        "descriptor": DESCRIPTORS.parse(section.get("descriptor"), join(path, "descriptor"), context),
+        "fitting_net": FITTINGS.parse(section.get("fitting_net"), join(path, "fitting_net"), context),
+    }
+
+
+def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
+    """The rules that bind descriptor, fitting net and model."""
+    yield from check_common(cfg, path, context)
+    output = OUTPUTS.get(cfg.raw["fitting_net"]["type"])
+    for name in (cfg.preset_out_bias or {}) if output else ():
+        if name != output:
+            text = f"unknown output; a model with this fitting net has: {output}.{did_you_mean(name, [output])}"
+            yield Problem(join(path, f"preset_out_bias/{name}"), text)
+
+
+STANDARD = Component(
+    "standard",
+    ModelConfig,
+    network_options,
+    check_networks,
+    doc="One descriptor and one fitting net.",
+    sections=network_sections,
+)

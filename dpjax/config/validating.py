@@ -1,0 +1,103 @@
+"""The ``validating`` section: validation on all frames of the validation data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dpjax.config.checks import check_at_least
+from dpjax.config.problems import Problem
+from dpjax.config.schema import Context, Option, to_dataclass
+from dpjax.config.suggestions import join, show
+
+
+@dataclass(frozen=True, kw_only=True)
+class ValidatingConfig:
+    """When all validation frames are evaluated, and which checkpoints count as the best."""
+
+    full_validation: bool = False
+    ema_full_validation: bool = False
+    validation_freq: int = 5000
+    save_best: bool = True
+    max_best_ckpt: int = 1
+    validation_metric: str = "E:MAE"
+    full_val_file: str = "val.log"
+    full_val_start: float = 0.5  # a step, or a fraction of all steps below 1; 1 never starts
+
+
+def argument() -> Option:
+    """The ``validating`` argument; nothing in it takes effect before ``full_validation`` is built."""
+    full = "validation on all frames of the validation data"
+    rest = {"not_built": full, "used_with": "full_validation"}
+    return Option(
+        "validating",
+        dict,
+        "Validation on all frames, apart from the one in the learning curve.",
+        {},
+        sub_fields=[
+            Option("full_validation", bool, "Whether to evaluate all frames now and then.", False, not_built=full),
+            Option("ema_full_validation", bool, "Do the same with the averaged parameters.", False, not_built=full),
+            Option("validation_freq", int, "Steps between two full validations.", 5000, **rest),
+            Option("save_best", bool, "Whether to keep the best checkpoints.", True, **rest),
+            Option("max_best_ckpt", int, "How many of the best checkpoints stay.", 1, **rest),
+            Option(
+                "validation_metric",
+                str,
+                "What makes a checkpoint the best: a quantity (E, F, V) and MAE or RMSE, as in E:MAE.",
+                "E:MAE",
+                **rest,
+            ),
+            Option("full_val_file", str, "File for the results of full validations.", "val.log", **rest),
+            Option(
+                "full_val_start",
+                [int, float],
+                "First step with a full validation, or a fraction of all steps if below 1; 1 never starts.",
+                0.5,
+                **rest,
+            ),
+            Option(
+                "compiled_infer",
+                bool,
+                "Compile the evaluation. dpjax always does, so both values mean the same here.",
+                False,
+                no_effect="evaluation is always compiled, by XLA",
+            ),
+            *_newer_options(),
+        ],
+    )
+
+
+def _newer_options() -> list[Option]:
+    return [
+        Option(
+            "save_best_dir", [str, None], "Folder for the best checkpoints.",
+            not_built="a folder of their own for the best checkpoints", newer=True,
+        ),
+        Option(
+            "tf32_infer", bool, "Evaluate in TF32 on an NVIDIA GPU.", neutral=False, not_built="TF32 arithmetic", newer=True
+        ),
+        Option(
+            "amp_infer", bool, "Evaluate in mixed precision.", neutral=False, not_built="mixed precision", newer=True
+        ),
+    ]  # fmt: skip
+
+
+def parse(section: dict, path: str, context: Context) -> ValidatingConfig | None:
+    """The dataclass of a normalised section; None where something in it is wrong."""
+    if context.report.touches(path):
+        return None
+    cfg = to_dataclass(ValidatingConfig, section)
+    context.report.extend(_check(cfg, path))
+    return cfg
+
+
+def _check(cfg: ValidatingConfig, path: str) -> Iterator[Problem]:
+    yield from check_at_least(cfg, 1, ["validation_freq", "max_best_ckpt"], path)
+    yield from check_at_least(cfg, 0, ["full_val_start"], path)
+    quantity, colon, measure = cfg.validation_metric.upper().partition(":")
+    if not colon or quantity not in _QUANTITIES or measure not in ("MAE", "RMSE"):
+        text = f"found {show(cfg.validation_metric)}; write one of {', '.join(_QUANTITIES)}, a colon, and MAE or RMSE, as in E:MAE."
+        yield Problem(join(path, "validation_metric"), text)
+
+
+_QUANTITIES = ("E", "F", "V", "FM", "P")  # energy, force, virial, magnetic force, property
