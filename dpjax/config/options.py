@@ -141,3 +141,21 @@ def use_tebd_bias(default: bool = False) -> Option:
 def tebd_dim(default: int = 8) -> Option:
     """``tebd_dim``."""
     return Option("tebd_dim", int, "Length of the trained vector that stands for an atom type.", default)
+
+
+def add_chg_spin_ebd() -> Option:
+    """``add_chg_spin_ebd``."""
+    doc = (
+        "Add a trained vector made from the total charge and the spin of the frame to the type vectors; both numbers are read "
+        "from charge_spin.npy."
+    )
+    return Option("add_chg_spin_ebd", bool, doc, False)
+
+
+def default_chg_spin() -> Option:
+    """``default_chg_spin``."""
+    doc = (
+        "Charge and spin, as in [0, 1], of frames without charge_spin.npy and of evaluations that give none. Charges run from "
+        "-100 to 99, spins from 0 to 99; digits after the point are cut off. Only add_chg_spin_ebd makes use of it."
+    )
+    return Option("default_chg_spin", [list[float], None], doc, None)
