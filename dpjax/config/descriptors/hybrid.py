@@ -1,0 +1,58 @@
+"""Options of the ``hybrid`` descriptor: several descriptors side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dpjax.config.problems import Problem
+from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
+from dpjax.config.suggestions import join
+
+
+@dataclass(frozen=True)
+class HybridConfig:
+    """Descriptors whose outputs are joined."""
+
+    list: tuple[Any, ...]  # the dataclass of each descriptor
+
+
+def hybrid(components: tuple[Component, ...]) -> Component:
+    """The ``hybrid`` descriptor, whose parts are of the types ``components``; it is not among them itself."""
+    parts = Registry("descriptor", components, doc="Which descriptor this part is; every one but hybrid.")
+    return Component(
+        "hybrid",
+        HybridConfig,
+        lambda: _options(parts),
+        _check,
+        doc="Several descriptors, whose outputs are joined to one.",
+        built=False,
+        sections=lambda section, path, context: {"list": _parse(parts, section, path, context)},
+    )
+
+
+def _options(parts: Registry) -> list[Option]:
+    return [
+        Option(
+            "list",
+            list,
+            "The descriptors that are joined, each a section with a type and the options of that type. The descriptor of an "
+            "atom is their outputs one after another.",
+            REQUIRED,
+            repeat=True,
+            fold_subdoc=True,
+            sub_variants=[parts.variant()],
+        )
+    ]
+
+
+def _parse(parts: Registry, section: dict, path: str, context: Context) -> tuple[Any, ...] | None:
+    here = join(path, "list")
+    items = [parts.parse(item, join(here, i), context) for i, item in enumerate(section.get("list", ()))]
+    return None if None in items else tuple(items)
+
+
+def _check(cfg: HybridConfig, path: str, context: Context) -> Iterator[Problem]:
+    if not cfg.list:
+        yield Problem(join(path, "list"), "found an empty list; give at least one descriptor.")
