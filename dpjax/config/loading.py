@@ -9,15 +9,27 @@ from __future__ import annotations
 import copy
 import functools
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from dargs import Argument
 
-from dpjax.config import dpjax_section, learning_rate, losses, meaning, models, nvnmd, optimizers, training, validating
+from dpjax.config import (
+    dpjax_section,
+    editor_schema,
+    learning_rate,
+    losses,
+    meaning,
+    models,
+    nvnmd,
+    optimizers,
+    training,
+    validating,
+)
+from dpjax.config import multi_task as multi_task_input
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.config.files import read
 from dpjax.config.learning_rate import LEARNING_RATES, LearningRateConfig
@@ -25,10 +37,11 @@ from dpjax.config.losses import LOSSES, EnerLossConfig
 from dpjax.config.models import ModelConfig
 from dpjax.config.optimizers import OPTIMIZERS, AdamConfig
 from dpjax.config.positions import Lines, line_of
-from dpjax.config.problems import Report
+from dpjax.config.problems import Problem, Report
 from dpjax.config.schema import Context, Registry
 from dpjax.config.training import TrainingConfig
 from dpjax.config.upgrade import upgraded
+from dpjax.config.validating import ValidatingConfig
 from dpjax.config.walk import normalized
 
 log = logging.getLogger(__name__)
@@ -41,7 +54,7 @@ class Config:
     """A whole input.
 
     Attributes:
-        model, learning_rate, optimizer, loss, training, dpjax: the sections.
+        model, learning_rate, optimizer, loss, training, validating, dpjax: the sections.
         raw: the normalised input, JSON-serialisable.
         base: folder of the input file; None for a dict. Paths in the input are relative to the current folder, not to
             this one.
@@ -52,6 +65,7 @@ class Config:
     optimizer: AdamConfig
     loss: EnerLossConfig
     training: TrainingConfig
+    validating: ValidatingConfig
     dpjax: DpjaxConfig
     raw: dict[str, Any]
     base: Path | None = None
@@ -59,35 +73,45 @@ class Config:
 
 @dataclass(frozen=True)
 class _Input:
-    """An input as it was given, and what is found out about it."""
+    """An input as it was given, and what was made of it."""
 
     data: dict[str, Any]
     name: str = ""
     lines: Lines = field(default_factory=dict)
     report: Report = field(default_factory=Report)
+    raw: dict[str, Any] = field(default_factory=dict)
 
     def raise_any(self) -> None:
         """Raise ConfigError with everything that is wrong, if anything is."""
         self.report.raise_any(self.name, lambda path: line_of(self.lines, path))
 
 
-def arguments() -> list[Argument]:
-    """The top-level dargs arguments of an input."""
+def arguments(multi_task: bool = False) -> list[Argument]:
+    """The top-level dargs arguments of an input with one model, or with several."""
+    tasks = multi_task_input.arguments()
+    one = [models.argument(), losses.argument(), training.argument()]
+    model, loss, run = tasks if multi_task else one
     return [
-        models.argument(),
+        model,
         learning_rate.argument(),
         optimizers.argument(),
-        losses.argument(),
-        training.argument(),
+        loss,
+        run,
         validating.argument(),
         nvnmd.argument(),
         dpjax_section.argument(),
     ]
 
 
+def json_schema(multi_task: bool = False) -> dict[str, Any]:
+    """The JSON Schema (draft 7) of an input with one model, or with several."""
+    tasks = " for several tasks" if multi_task else ""
+    return editor_schema.json_schema(arguments(multi_task), f"dpjax training input{tasks}", shared=multi_task)
+
+
 @functools.cache
-def _root() -> Argument:
-    return Argument("input", dict, arguments())
+def _root(multi_task: bool = False) -> Argument:
+    return Argument("input", dict, arguments(multi_task))
 
 
 def options_table() -> list[meaning.Meaning]:
@@ -107,11 +131,7 @@ def normalize(source: Source) -> dict[str, Any]:
         ConfigError: names the file, and for every mistake its line, the path of the key, what was found and what would be
             right.
     """
-    given = _read(source)
-    raw = _normalized(given)
-    _parsed(raw, Context(report=given.report))
-    given.raise_any()
-    return raw
+    return _checked(source)[0].raw
 
 
 def load(source: Source) -> Config:
@@ -120,21 +140,52 @@ def load(source: Source) -> Config:
     Raises:
         ConfigError: also where the input asks for what this version cannot do, or lacks what a training needs.
     """
-    given = _read(source)
-    raw = _normalized(given)
-    report = given.report
-    parts = _parsed(raw, Context(report=report))
-    if not report.touches("model"):
-        report.extend(_type_map_missing(raw["model"]))
-    if "learning_rate" not in raw and not report.touches("learning_rate"):
-        example = '{"type": "exp", "start_lr": 0.001}'
-        report.add("learning_rate", f"missing; it is required for training, for example {example}.")
-    if not report.problems:
-        report.extend(meaning.refusals(_root(), raw))
-    given.raise_any()
-    for problem in meaning.without_effect(_root(), raw):
+    checked, parts = _checked(source)
+    checked.report.extend(_missing_for_training(checked.raw))
+    checked.report.extend(_refusals(checked))
+    checked.raise_any()
+    for problem in meaning.without_effect(_root(), checked.raw):
         log.info("%s", problem)
-    return Config(**parts, raw=raw, base=None if isinstance(source, dict) else Path(source).parent)
+    return Config(**parts, raw=checked.raw, base=None if isinstance(source, dict) else Path(source).parent)
+
+
+def not_built(source: Source) -> list[Problem]:
+    """What a valid input asks for and this version cannot do; arguments and errors as for :func:`normalize`."""
+    return _refusals(_checked(source)[0])
+
+
+def _checked(source: Source) -> tuple[_Input, dict[str, Any]]:
+    """The input, normalised and free of mistakes, and its dataclasses by section."""
+    given = _read(source)
+    data = upgraded(given.data, given.report)
+    several = multi_task_input.is_multi_task(data)
+    sharing = multi_task_input.resolved(data, given.report) if several else multi_task_input.Sharing()
+    for name in ("optimizer", "dpjax", *(() if several else ("loss",))):
+        data.setdefault(name, {})  # empty sections get their defaults, absent ones would not
+    raw = normalized(_root(several), data, given.report)
+    if "learning_rate" in raw:
+        learning_rate.fill(raw["learning_rate"])
+    context = Context(report=given.report)
+    parts = _parsed(raw, context, several)
+    given = replace(given, raw=raw, report=given.report.moved(sharing.written_at))
+    given.raise_any()
+    if several:
+        multi_task_input.shared_again(raw, sharing)
+    return given, parts
+
+
+def _missing_for_training(raw: dict[str, Any]) -> Iterator[Problem]:
+    yield from () if "model_dict" in raw["model"] else _type_map_missing(raw["model"])
+    if "learning_rate" not in raw:
+        example = '{"type": "exp", "start_lr": 0.001}'
+        yield Problem("learning_rate", f"missing; it is required for training, for example {example}.")
+
+
+def _refusals(checked: _Input) -> list[Problem]:
+    """Of an input for several tasks only that it is one: what stands inside waits for the same."""
+    if multi_task_input.is_multi_task(checked.raw):
+        return [Problem("model/model_dict", "training several models at once is not built yet in this version.")]
+    return list(meaning.refusals(_root(), checked.raw))
 
 
 def parse_model(section: dict) -> ModelConfig:
@@ -187,35 +238,25 @@ def _read(source: Source) -> _Input:
     return _Input(data, str(source), lines)
 
 
-def _normalized(given: _Input) -> dict[str, Any]:
-    data = upgraded(given.data, given.report)
-    for name in ("optimizer", "loss", "dpjax"):  # empty sections get their defaults, absent ones would not
-        data.setdefault(name, {})
-    raw = normalized(_root(), data, given.report)
-    if "learning_rate" in raw:
-        learning_rate.fill(raw["learning_rate"])
-    return raw
-
-
-def _parsed(raw: dict[str, Any], context: Context) -> dict[str, Any]:
+def _parsed(raw: dict[str, Any], context: Context, several: bool) -> dict[str, Any]:
     """The dataclasses by section; those that could not be made are missing, and the report says why."""
     parsers = {
-        "model": models.parse,
         "learning_rate": LEARNING_RATES.parse,
         "optimizer": OPTIMIZERS.parse,
-        "loss": LOSSES.parse,
-        "training": training.parse,
         "dpjax": dpjax_section.parse,
+        "validating": validating.parse,
     }
-    validating.parse(raw.get("validating", {}), "validating", context)
+    if several:
+        multi_task_input.check(raw, context)
+    else:
+        parsers |= {"model": models.parse, "loss": LOSSES.parse, "training": training.parse}
     return {name: parse(raw[name], name, context) for name, parse in parsers.items() if name in raw}
 
 
-def _type_map_missing(section: dict) -> list:
-    if section.get("type_map"):
-        return []
+def _type_map_missing(section: dict) -> Iterator[Problem]:
     text = (
         'missing; it is required. Give the names of the atom types, as in ["O", "H"]; entries of sel and of other lists per '
         "type follow this order."
     )
-    return [meaning.Problem("model/type_map", text)]
+    if not section.get("type_map"):
+        yield Problem("model/type_map", text)

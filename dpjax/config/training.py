@@ -280,6 +280,19 @@ def parse(section: dict, path: str, context: Context) -> TrainingConfig | None:
     return cfg
 
 
+def parse_tasks(section: dict, path: str, context: Context) -> None:
+    """Checks a normalised ``training`` section of several tasks."""
+    for name, task in section.get("data_dict", {}).items():
+        here = join(path, f"data_dict/{name}")
+        for key in ("training_data", "validation_data"):
+            if task.get(key) is not None:
+                data.parse(task[key], join(here, key), context)
+        if task.get("training_data") is None:
+            context.report.add(join(here, "training_data"), "missing; every task needs data to train on.")
+    if not context.report.touches(path):
+        context.report.extend(_check_numbers(to_dataclass(TrainingConfig, section, {"training_data": None}), path))
+
+
 def _check(cfg: TrainingConfig, path: str) -> Iterator[Problem]:
     if (cfg.numb_steps is None) == (cfg.numb_epoch is None):
         given = "neither" if cfg.numb_steps is None else "both"
@@ -287,10 +300,10 @@ def _check(cfg: TrainingConfig, path: str) -> Iterator[Problem]:
         yield Problem(join(path, "numb_steps"), text)
     yield from check_at_least(cfg, 0, ["numb_steps"], path)
     yield from check_positive(cfg, ["numb_epoch"], path)
-    yield from check_numbers(cfg, path)
+    yield from _check_numbers(cfg, path)
 
 
-def check_numbers(cfg: TrainingConfig, path: str) -> Iterator[Problem]:
+def _check_numbers(cfg: TrainingConfig, path: str) -> Iterator[Problem]:
     """The rules that trainings of one task and of several share."""
     keys = ["disp_freq", "save_freq", "max_ckpt_keep", "ema_ckpt_keep", "tensorboard_freq", "acc_freq"]
     yield from check_at_least(cfg, 1, keys, path)

@@ -77,7 +77,7 @@ def _section(argument: Argument, value: Any, report: Report, path: str, root: Ar
         if inside is not None or len(report.problems) == before:
             out[key] = inside
     for option in options.values():
-        report.extend(_missing(option, kept, path))
+        report.extend(p for p in _missing(option, kept, path) if not report.touches(p.path))
     return out
 
 
