@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from dpjax.config.elements import ELEMENTS
 from dpjax.config.problems import Problem
 from dpjax.config.suggestions import did_you_mean, join, show
 
@@ -74,7 +75,7 @@ def check_neuron(neuron: tuple[int, ...], path: str, *, empty: bool = False) -> 
 def check_axis_neuron(axis_neuron: int, neuron: tuple[int, ...], path: str) -> Iterator[Problem]:
     """The second factor of the descriptor is made of columns of the embedding matrix, so it cannot have more."""
     width = neuron[-1] if neuron else 0
-    if neuron and not 1 <= axis_neuron <= width:
+    if type(width) is int and width > 0 and not 1 <= axis_neuron <= width:  # a wrong width is for check_neuron
         yield Problem(path, f"found {axis_neuron}; it must lie between 1 and the last entry of neuron ({width}).")
 
 
@@ -154,6 +155,14 @@ def check_chg_spin(default_chg_spin: tuple[float, ...] | None, used: bool, path:
         if used and not least <= int(default_chg_spin[i]) <= most:
             text = f"found {show(default_chg_spin[i])}; the {name} must lie between {least} and {most}."
             yield Problem(join(path, i), text)
+
+
+def check_elements(used: bool, type_map: tuple[str, ...], path: str) -> Iterator[Problem]:
+    """Where electronic configurations are ``used``, every type must be an element."""
+    others = [name for name in type_map if name not in ELEMENTS] if used else []
+    if others:
+        text = f"found true, but model/type_map has {', '.join(others)}, which no chemical element is called."
+        yield Problem(path, f"{text} Rename the types, or set it to false.")
 
 
 def _check_auto(text: str, path: str) -> Iterator[Problem]:
