@@ -160,7 +160,7 @@ def _checked(source: Source) -> tuple[_Input, dict[str, Any]]:
     data = upgraded(given.data, given.report)
     several = multi_task_input.is_multi_task(data)
     sharing = multi_task_input.resolved(data, given.report) if several else multi_task_input.Sharing()
-    for name in ("optimizer", "dpjax", *(() if several else ("loss",))):
+    for name in ("optimizer", "validating", "dpjax", *(() if several else ("loss",))):
         data.setdefault(name, {})  # empty sections get their defaults, absent ones would not
     raw = normalized(_root(several), data, given.report)
     if "learning_rate" in raw:

@@ -8,7 +8,7 @@ stand for; in the normalised input they stand again, so that it means the same w
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -186,17 +186,17 @@ def check(raw: dict[str, Any], context: Context) -> None:
     _check_type_maps(branches, report)
     training_section = raw.get("training", {})
     training.parse_tasks(training_section, "training", context)
-    names = list(branches)
+    report.extend(_check_length(training_section))
+    if not branches:  # wrong, and reported
+        return
     if "loss_dict" in raw:
-        report.extend(_check_names(raw["loss_dict"], names, "loss_dict", "a loss"))
+        report.extend(_check_names(raw["loss_dict"], list(branches), "loss_dict", "a loss"))
     for key, what in (("data_dict", "data"), ("model_prob", "a weight"), ("num_epoch_dict", "a number of epochs")):
         if training_section.get(key):
-            report.extend(_check_names(training_section[key], names, f"training/{key}", what))
-    report.extend(_check_length(training_section))
+            report.extend(_check_names(training_section[key], list(branches), f"training/{key}", what))
 
 
-def _check_names(section: dict, names: Iterable[str], path: str, what: str) -> Iterator[Problem]:
-    names = list(names)
+def _check_names(section: dict, names: list[str], path: str, what: str) -> Iterator[Problem]:
     for name in section:
         if name not in names:
             known = f"Models: {', '.join(names)}."
@@ -216,7 +216,10 @@ def _check_type_maps(branches: dict[str, Any], report: Report) -> None:
     first = next(iter(maps), None)
     for name, type_map in maps.items():
         if type_map != maps[first]:
-            text = f"found {show(type_map)}, but {first} has {show(maps[first])}. All models must have one type_map; put it into shared_dict."
+            text = (
+                f"found {show(type_map)}, but {first} has {show(maps[first])}. All models must have one type_map; put it into "
+                "shared_dict."
+            )
             report.add(f"{_BRANCHES}/{name}/type_map", text)
 
 

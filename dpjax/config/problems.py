@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -40,9 +41,11 @@ class Report:
         return any(p.path == path or p.path.startswith(f"{path}/") for p in self.problems)
 
     def moved(self, place: Callable[[str], str]) -> Report:
-        """The same mistakes at other paths: where the user wrote the key."""
+        """The same mistakes at other paths, also where the text quotes one: where the user wrote the key."""
         report = Report()
-        report.extend(Problem(place(p.path), p.text) for p in self.problems)
+        for problem in self.problems:
+            text = re.sub(r"`([^` ]+)`", lambda quoted: f"`{place(quoted[1])}`", problem.text)
+            report.add(place(problem.path), text)
         return report
 
     def raise_any(self, source: str = "", line: Callable[[str], int | None] = lambda path: None) -> None:
