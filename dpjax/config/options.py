@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from dpjax.config.checks import ACTIVATIONS, PRECISIONS
-from dpjax.config.schema import Option
+from dpjax.config.schema import REQUIRED, Option
 
 _ACTIVATION = (
     ": " + ", ".join(ACTIVATIONS) + ". `silut:t` sets the threshold t of silut (3 when not given); `linear` and `none` "
@@ -159,3 +159,25 @@ def default_chg_spin() -> Option:
         "-100 to 99, spins from 0 to 99; digits after the point are cut off. Only add_chg_spin_ebd makes use of it."
     )
     return Option("default_chg_spin", [list[float], None], doc, None)
+
+
+TEBD_INPUT_MODES = ("concat", "strip")
+
+
+def tebd_input_mode(default: str = "concat") -> Option:
+    """``tebd_input_mode``, one of ``TEBD_INPUT_MODES``."""
+    doc = (
+        "How the type vectors enter the embedding. `concat`: the embedding net takes them beside the distance. `strip`: a second "
+        "net takes them, and the embedding is g * (1 + t), where g is the net of the distance and t the second net."
+    )
+    return Option("tebd_input_mode", str, doc, default)
+
+
+def nsel(name: str = "nsel", rcut: str = "rcut", default: Any = REQUIRED) -> Option:
+    """The number of neighbours of all types within the option ``rcut``, under the key ``name``."""
+    doc = (
+        f"How many neighbours within {rcut} count, of all types together; those beyond are dropped, the farthest first. `auto` "
+        "counts them in the training data and adds 10 %; `auto:f` multiplies the count by f instead. The result is rounded up "
+        "to a multiple of 4."
+    )
+    return Option(name, [int, str], doc, default)
