@@ -151,7 +151,7 @@ def _output_options() -> list[Option]:
         Option("save_ckpt", str, "Name that checkpoints start with.", "model.ckpt"),
         Option("max_ckpt_keep", int, "How many checkpoints stay; older ones are removed.", 5),
         Option("disp_training", bool, "Whether to write the learning curve.", True),
-        Option("time_training", bool, "Whether to report how long steps take.", True),
+        Option("time_training", bool, "Whether the progress shown during a run says how long steps take.", True),
         Option(
             "disp_avg",
             bool,

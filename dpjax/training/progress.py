@@ -29,6 +29,7 @@ class Progress:
         last: updates done at its end.
         stream: where to show it; standard error if None.
         clock: seconds; a test passes its own.
+        timed: whether to say how long steps take.
 
     Raises:
         ConfigError: unknown mode.
@@ -41,13 +42,14 @@ class Progress:
         last: int,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
+        timed: bool = True,
     ) -> None:
         if mode not in MODES:
             raise ConfigError(f"dpjax/progress: found {mode!r}, expected one of: {', '.join(MODES)}.")
         self._stream = sys.stderr if stream is None else stream
         self._mode = ("bar" if self._stream.isatty() else "lines") if mode == "auto" else mode
         self._first, self._last, self._done = first, last, first
-        self._clock = clock
+        self._clock, self._timed = clock, timed
         self._start = clock()
         self._compiled: tuple[int, float] | None = None  # updates done and time after the first update of this run
         self._reported: tuple[int, float] | None = None  # the same at the last report
@@ -77,8 +79,8 @@ class Progress:
             self._bar.close()
             self._bar = None
         if self._mode != "none":
-            seconds = self._clock() - self._start
-            self._print(f"{self._done - self._first} steps in {duration(seconds)}{self._mean_speed()}")
+            took = f" in {duration(self._clock() - self._start)}{self._mean_speed()}" if self._timed else ""
+            self._print(f"{self._done - self._first} steps{took}")
         self._mode = "none"
 
     def __enter__(self) -> Progress:
@@ -91,6 +93,7 @@ class Progress:
             self._bar.close()
 
     def _new_bar(self) -> tqdm:
+        times = "[{elapsed}<{remaining}, {rate_fmt}] " if self._timed else ""
         return tqdm(
             total=self._last,
             initial=self._first,
@@ -98,13 +101,13 @@ class Progress:
             file=self._stream,
             dynamic_ncols=True,
             smoothing=0.05,
-            bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, {rate_fmt}] {postfix}",
+            bar_format="{percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} " + times + "{postfix}",
         )
 
     def _pace(self, step: int) -> str:
         """Speed since the last report and the time left at the mean speed."""
         speed, mean = self._speed_since(self._reported), self._speed_since(self._compiled)
-        if speed is None or mean is None:
+        if speed is None or mean is None or not self._timed:
             return ""
         return f"  {number(speed)} steps/s  left {duration((self._last - step) / mean)}"
 

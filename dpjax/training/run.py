@@ -177,7 +177,9 @@ def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, out
     curve = None
     if training.disp_training:
         curve = stack.enter_context(LearningCurve(output / training.disp_file, first if saved else None))
-    progress = stack.enter_context(Progress(setup.config.dpjax.progress, first, setup.num_steps))
+    progress = stack.enter_context(
+        Progress(setup.config.dpjax.progress, first, setup.num_steps, timed=training.time_training)
+    )
     fingerprint = Fingerprint(setup.training.systems, saved.meta.get("hashes") if saved else None)
     resolver = Resolver(setup.model, setup.variables, **(saved.meta.get("resolution", {}) if saved else {}))
     return Loop(setup, state, store, curve, progress, setup.training.state(), fingerprint, resolver)

@@ -62,6 +62,14 @@ def test_a_terminal_gets_a_bar_and_one_line_at_the_end():
     assert text.endswith("\n100 steps in 1:20 min (2 steps/s after the first)\n") and text.count("\n") == 2
 
 
+def test_times_are_left_out_where_nobody_asked_for_them():
+    out, bar, clock = io.StringIO(), Terminal(), Clock()
+    run(Progress("lines", 0, 100, out, clock, timed=False), clock)
+    run(Progress("bar", 0, 100, bar, clock, timed=False), clock)
+    assert out.getvalue().splitlines()[-1] == "100 steps"
+    assert "steps/s" not in out.getvalue() + bar.getvalue() and "step/s" not in bar.getvalue()
+
+
 def test_none_is_silent():
     out, clock = Terminal(), Clock()
     run(Progress("none", 0, 100, out, clock), clock)
