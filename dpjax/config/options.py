@@ -164,11 +164,11 @@ def default_chg_spin() -> Option:
 TEBD_INPUT_MODES = ("concat", "strip")
 
 
-def tebd_input_mode(default: str = "concat") -> Option:
-    """``tebd_input_mode``, one of ``TEBD_INPUT_MODES``."""
+def tebd_input_mode(default: str = "concat", of: str = "the distance") -> Option:
+    """``tebd_input_mode``, one of ``TEBD_INPUT_MODES``; ``of`` is what the embedding net takes in any case."""
     doc = (
-        "How the type vectors enter the embedding. `concat`: the embedding net takes them beside the distance. `strip`: a second "
-        "net takes them, and the embedding is g * (1 + t), where g is the net of the distance and t the second net."
+        f"How the type vectors enter the embedding. `concat`: the embedding net takes them beside {of}. `strip`: a second net "
+        f"takes them, and the embedding is g * (1 + t), where g is the net of {of} and t the second net."
     )
     return Option("tebd_input_mode", str, doc, default)
 
@@ -181,3 +181,22 @@ def nsel(name: str = "nsel", rcut: str = "rcut", default: Any = REQUIRED) -> Opt
         "to a multiple of 4."
     )
     return Option(name, [int, str], doc, default)
+
+
+def newer(option: Option) -> Option:
+    """The same option of a component that only newer versions have: kept when given, and not filled in."""
+    return Option(
+        option.name,
+        option.dtype,
+        option.doc,
+        neutral=option.neutral,
+        newer=True,
+        also=option.accepted,
+        alias=option.alias,
+    )
+
+
+def type_one_side_of_vectors(default: bool = False) -> Option:
+    """``type_one_side`` of descriptors with one network for all types and a vector per type."""
+    doc = "true: the embedding depends on the type vector of the neighbour. false: on that of the centre as well."
+    return Option("type_one_side", bool, doc, default)

@@ -1,0 +1,79 @@
+"""Options of the ``se_e2_r`` descriptor: two-body embedding of distances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from dpjax.config import options
+from dpjax.config.checks import (
+    check_activation,
+    check_at_least,
+    check_cutoff,
+    check_neuron,
+    check_precision,
+    check_sel,
+    check_type_pairs,
+)
+from dpjax.config.problems import Problem
+from dpjax.config.schema import Component, Context, Option
+from dpjax.config.suggestions import join
+
+
+@dataclass(frozen=True)
+class SeE2RConfig:
+    """Hyper-parameters of ``se_e2_r``; lengths in angstrom."""
+
+    rcut: float = 6.0
+    rcut_smth: float = 0.5
+    sel: tuple[int, ...] | str = "auto"  # per neighbour type, or "auto[:factor]" until data has been counted
+    neuron: tuple[int, ...] = (10, 20, 40)
+    activation_function: str = "tanh"
+    resnet_dt: bool = False
+    type_one_side: bool = False
+    precision: str = "default"
+    trainable: bool = True
+    seed: int | None = None
+    exclude_types: tuple[tuple[int, int], ...] = ()
+    set_davg_zero: bool = False
+    env_protection: float = 0.0  # added to the distance in denominators
+
+
+def _options() -> list[Option]:
+    return [
+        options.sel_by_type(),
+        *options.cutoff(),
+        options.neuron(),
+        options.activation(),
+        options.resnet_dt(),
+        options.type_one_side(),
+        options.precision(),
+        options.trainable("the embedding nets"),
+        options.seed(),
+        options.exclude_types(),
+        options.set_davg_zero(),
+        options.env_protection(),
+    ]
+
+
+def check_per_type_nets(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
+    """The rules of descriptors with embedding nets per type and no second factor."""
+    yield from check_cutoff(cfg.rcut, cfg.rcut_smth, path)
+    yield from check_sel(cfg.sel, context.type_map, join(path, "sel"))
+    yield from check_neuron(cfg.neuron, join(path, "neuron"))
+    yield from check_activation(cfg.activation_function, join(path, "activation_function"))
+    yield from check_precision(cfg.precision, join(path, "precision"))
+    yield from check_type_pairs(cfg.exclude_types, context.type_map, join(path, "exclude_types"))
+    yield from check_at_least(cfg, 0, ["env_protection"], path)
+
+
+SE_E2_R = Component(
+    "se_e2_r",
+    SeE2RConfig,
+    _options,
+    check_per_type_nets,
+    alias=("se_r",),
+    doc="Two-body embedding of distances only (smooth edition).",
+    built=False,
+)
