@@ -85,7 +85,7 @@ _SCALES = ("linear", "sqrt", "none")
 
 def _check_common(cfg: LearningRateConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_positive(cfg, ["start_lr"], path)
-    yield from check_at_least(cfg, 0, ["stop_lr", "stop_lr_ratio", "warmup_steps", "warmup_start_factor"], path)
+    yield from check_at_least(cfg, 0, ["warmup_steps", "warmup_start_factor"], path)
     for key, other, given in (
         ("stop_lr_ratio", "stop_lr", cfg.stop_lr),
         ("warmup_ratio", "warmup_steps", cfg.warmup_steps),
@@ -109,8 +109,9 @@ def _check_exp(cfg: ExpConfig, path: str, context: Context) -> Iterator[Problem]
 def _check_wsd(cfg: WsdConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from _check_common(cfg, path, context)
     for key in ("stop_lr", "stop_lr_ratio"):
-        if getattr(cfg, key) == 0:
-            yield Problem(join(path, key), "found 0; the wsd schedule needs a positive final rate.")
+        value = getattr(cfg, key)
+        if value is not None and value <= 0:
+            yield Problem(join(path, key), f"found {value}; the wsd schedule needs a positive final rate.")
     if not 0 < cfg.decay_phase_ratio <= 1:
         text = f"found {cfg.decay_phase_ratio}; it must be greater than 0 and at most 1."
         yield Problem(join(path, "decay_phase_ratio"), text)

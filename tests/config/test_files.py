@@ -71,4 +71,4 @@ def test_missing_and_unreadable_files(tmp_path):
 
 def test_errors_inside_name_the_file(tmp_path):
     path = write(tmp_path, "input.json", json.dumps(water({"modle": {}})))
-    assert message(path).startswith(f"{path}: modle: unknown key")
+    assert message(path).startswith(f"{path}, line 1: modle: unknown key")

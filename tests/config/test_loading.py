@@ -117,7 +117,7 @@ def test_bare_sections():
 
 @pytest.mark.parametrize("flag", [True, False])
 def test_compilation_may_be_asked_for_either_way(flag):
-    assert config.load(water({"training/enable_compile": flag})).training.enable_compile is flag
+    assert config.load(water({"training/enable_compile": flag})).raw["training"]["enable_compile"] is flag
 
 
 def test_switched_off_features_may_keep_their_settings():
