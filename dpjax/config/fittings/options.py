@@ -90,7 +90,7 @@ def check_net(cfg: Any, path: str, *, widths: bool = True) -> Iterator[Problem]:
     yield from check_activation(cfg.activation_function, join(path, "activation_function"))
     yield from check_precision(cfg.precision, join(path, "precision"))
     yield from check_at_least(cfg, 0, ["numb_fparam", "numb_aparam", "dim_case_embd"], path)
-    given = cfg.default_fparam
+    given = getattr(cfg, "default_fparam", None)
     if given is not None and len(given) != cfg.numb_fparam:
         text = f"found {len(given)} numbers, but numb_fparam is {cfg.numb_fparam}. The two must agree."
         yield Problem(join(path, "default_fparam"), text)
@@ -106,3 +106,11 @@ def check_per_layer(cfg: Any, key: str, path: str) -> Iterator[Problem]:
             f"found {len(given)} entries, expected {n_layer}: one for each of the {len(cfg.neuron)} hidden layers and one "
             "for the output layer.",
         )
+
+
+def check_widths_or_auto(neuron: tuple[int, ...], path: str) -> Iterator[Problem]:
+    """Widths of nets that a DPA4 model can have, where 0 stands for the width of what enters the net."""
+    for i, width in enumerate(neuron):
+        if width < 0:
+            text = f"found {width}; the width of a layer must be at least 1, or 0 for that of the input (DPA4 models)."
+            yield Problem(join(path, i), text)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dpjax.config.checks import check_at_least, check_choice
+from dpjax.config.losses import options
 from dpjax.config.losses.options import check_prefactors, prefactors
 from dpjax.config.problems import Problem
 from dpjax.config.schema import Component, Context, Option
@@ -76,12 +77,7 @@ def _force_options() -> list[Option]:
             not_built=weighted,
             used_with="start_pref_pf",
         ),
-        Option(
-            "relative_f",
-            [float, None],
-            "Divide force errors by the length of the labelled force plus this number (eV/angstrom).",
-            not_built="the relative force error",
-        ),
+        options.relative_force(not_built="the relative force error"),
         Option(
             "f_use_norm",
             bool,
@@ -102,13 +98,7 @@ def _force_options() -> list[Option]:
 
 def _form_options() -> list[Option]:
     return [
-        Option(
-            "enable_atom_ener_coeff",
-            bool,
-            "Weigh atomic energies by atom_ener_coeff.npy in the energy.",
-            False,
-            not_built="the weighted sum of atomic energies",
-        ),
+        options.atom_ener_coeff(not_built="the weighted sum of atomic energies"),
         Option(
             "use_huber",
             bool,
@@ -125,15 +115,8 @@ def _form_options() -> list[Option]:
             not_built="the Huber loss",
             used_with="use_huber",
         ),
-        Option(
-            "loss_func", str, "`mse` (squares) or `mae` (absolute values).", "mse", not_built="the absolute-value loss"
-        ),
-        Option(
-            "intensive_ener_virial",
-            bool,
-            "Divide squared energy and virial errors by the square of the number of atoms instead of the number.",
-            False,
-        ),
+        options.mse_or_mae(not_built="the absolute-value loss"),
+        options.intensive(),
     ]
 
 
@@ -151,5 +134,10 @@ def _check(cfg: EnerLossConfig, path: str, context: Context) -> Iterator[Problem
 
 
 ENER = Component(
-    "ener", EnerLossConfig, _options, _check, doc="Errors of energy, force and virial, and of what follows from them."
+    "ener",
+    EnerLossConfig,
+    _options,
+    _check,
+    alias=("ener_hess",),  # an older name, from when the Hessian was a loss of its own; DeePMD-kit 3.2 still takes it
+    doc="Errors of energy, force and virial, and of what follows from them.",
 )

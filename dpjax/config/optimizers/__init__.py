@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from dpjax.config.optimizers.adam import ADAM, AdamConfig
+from dpjax.config.optimizers.adam import ADAM, ADAMW, AdamConfig, AdamWConfig
+from dpjax.config.optimizers.lkf import LKF, LkfConfig
+from dpjax.config.optimizers.muon import ADAMUON, HYBRID_MUON, AdaMuonConfig, HybridMuonConfig
 from dpjax.config.schema import Option, Registry
 
-OPTIMIZERS = Registry("optimizer", (ADAM,), default="Adam", doc="Which rule turns gradients into updates.")
+OPTIMIZERS = Registry(
+    "optimizer",
+    (ADAM, ADAMW, LKF, ADAMUON, HYBRID_MUON),
+    default="Adam",
+    doc="Which rule turns gradients into updates.",
+)
 
 
 def argument() -> Option:
@@ -13,4 +20,12 @@ def argument() -> Option:
     return Option("optimizer", dict, "How gradients change the parameters.", sub_variants=[OPTIMIZERS.variant()])
 
 
-__all__ = ["OPTIMIZERS", "AdamConfig", "argument"]
+__all__ = [
+    "OPTIMIZERS",
+    "AdaMuonConfig",
+    "AdamConfig",
+    "AdamWConfig",
+    "HybridMuonConfig",
+    "LkfConfig",
+    "argument",
+]

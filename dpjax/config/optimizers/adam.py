@@ -1,4 +1,4 @@
-"""Options of Adam."""
+"""Options of Adam and AdamW."""
 
 from __future__ import annotations
 
@@ -22,6 +22,16 @@ class AdamConfig:
     type: str = "Adam"
 
 
+@dataclass(frozen=True, kw_only=True)
+class AdamWConfig:
+    """Adam with weight decay: every parameter p is multiplied by ``1 - rate * weight_decay`` before its update."""
+
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    weight_decay: float = 0.001
+    type: str = "AdamW"
+
+
 def betas(beta1: float = 0.9, beta2: float = 0.999) -> list[Option]:
     """How slowly the running means of Adam forget."""
     return [
@@ -42,9 +52,17 @@ def _options() -> list[Option]:
     return [*betas(), Option("weight_decay", float, decay, 0.0)]
 
 
-def _check(cfg: AdamConfig, path: str, context: Context) -> Iterator[Problem]:
+def _adamw_options() -> list[Option]:
+    decay = "Strength of the weight decay: every parameter shrinks by this times the learning rate in each step."
+    return [*betas(), Option("weight_decay", float, decay, 0.001)]
+
+
+def _check(cfg: AdamConfig | AdamWConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_fractions(cfg, ("adam_beta1", "adam_beta2"), path)
     yield from check_at_least(cfg, 0, ["weight_decay"], path)
 
 
 ADAM = Component("Adam", AdamConfig, _options, _check, doc="Adam, with an L2 term if wanted.")
+ADAMW = Component(
+    "AdamW", AdamWConfig, _adamw_options, _check, doc="Adam, with decay that the gradient has no part in.", built=False
+)
