@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from dpjax.config.losses.dens import DENS, DensLossConfig
+from dpjax.config.losses.dos import DOS, DosLossConfig
 from dpjax.config.losses.ener import ENER, EnerLossConfig
+from dpjax.config.losses.ener_spin import ENER_SPIN, EnerSpinLossConfig
+from dpjax.config.losses.population import POPULATION, PopulationLossConfig
+from dpjax.config.losses.property import PROPERTY, PropertyLossConfig
+from dpjax.config.losses.tensor import TENSOR, TensorLossConfig
 from dpjax.config.schema import Option, Registry
 
-LOSSES = Registry("loss", (ENER,), default="ener", doc="Which errors are minimised.")
+LOSSES = Registry(
+    "loss",
+    (ENER, DENS, ENER_SPIN, DOS, PROPERTY, TENSOR, POPULATION),
+    default="ener",
+    doc="Which errors are minimised.",
+)
 
 
 def argument() -> Option:
@@ -13,4 +24,14 @@ def argument() -> Option:
     return Option("loss", dict, "What training minimises.", sub_variants=[LOSSES.variant()])
 
 
-__all__ = ["LOSSES", "EnerLossConfig", "argument"]
+__all__ = [
+    "LOSSES",
+    "DensLossConfig",
+    "DosLossConfig",
+    "EnerLossConfig",
+    "EnerSpinLossConfig",
+    "PopulationLossConfig",
+    "PropertyLossConfig",
+    "TensorLossConfig",
+    "argument",
+]
