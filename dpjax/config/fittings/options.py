@@ -44,13 +44,14 @@ def network_options(
     precision: str = "default",
     resnet_dt: bool = True,
     alias: tuple[str, ...] = ("n_neuron",),
+    about_neuron: str = "",
 ) -> list[Option]:
-    """The net itself."""
+    """The net itself; ``about_neuron`` is a further sentence on the widths."""
     return [
         Option(
             "neuron",
             list[int],
-            "Widths of the hidden layers. A layer as wide as the one before it gets a skip connection.",
+            f"Widths of the hidden layers. A layer as wide as the one before it gets a skip connection.{about_neuron}",
             list(neuron),
             alias=list(alias),
         ),
@@ -109,8 +110,10 @@ def check_per_layer(cfg: Any, key: str, path: str) -> Iterator[Problem]:
 
 
 def check_widths_or_auto(neuron: tuple[int, ...], path: str) -> Iterator[Problem]:
-    """Widths of nets that a DPA4 model can have, where 0 stands for the width of what enters the net."""
+    """Widths of nets that a DPA4 model can have, where 0 leaves the width to be found from that of the input."""
     for i, width in enumerate(neuron):
         if width < 0:
-            text = f"found {width}; the width of a layer must be at least 1, or 0 for that of the input (DPA4 models)."
+            text = (
+                f"found {width}; the width of a layer must be at least 1, or 0 to find it from the input (DPA4 models)."
+            )
             yield Problem(join(path, i), text)

@@ -28,7 +28,7 @@ class PropertyFittingConfig:
     numb_aparam: int = 0
     default_fparam: tuple[float, ...] | None = None
     dim_case_embd: int = 0
-    neuron: tuple[int, ...] = (120, 120, 120)  # 0: as wide as the input, in a DPA4 model
+    neuron: tuple[int, ...] = (120, 120, 120)  # 0: from the width of the input, in a DPA4 model
     activation_function: str = "tanh"
     resnet_dt: bool = True
     precision: str = "default"
@@ -39,7 +39,9 @@ class PropertyFittingConfig:
 def _options() -> list[Option]:
     return [
         *options.input_options(),
-        *options.network_options(),
+        *options.network_options(
+            about_neuron=" In a model of type dpa4, 0 takes 8/3 of the width of the input, rounded up to a multiple of 32."
+        ),
         Option(
             "task_dim", int, "How many numbers the property has, which is the number of columns of its label file.", 1
         ),
