@@ -16,6 +16,7 @@ from dpjax.config.checks import (
     check_axis_neuron,
     check_choice,
     check_cutoff,
+    check_elements,
     check_neuron,
     check_positive,
     check_precision,
@@ -199,6 +200,7 @@ def _se_atten_v2_options() -> list[Option]:
 
 def _check_attention(cfg: AttentionConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_cutoff(cfg.rcut, cfg.rcut_smth, path)
+    yield from check_elements(cfg.use_econf_tebd, context.type_map, join(path, "use_econf_tebd"))
     yield from check_sel_in_all(cfg.sel, context.type_map, join(path, "sel"))
     yield from check_neuron(cfg.neuron, join(path, "neuron"))
     yield from check_axis_neuron(cfg.axis_neuron, cfg.neuron, join(path, "axis_neuron"))

@@ -11,6 +11,7 @@ from dpjax.config.checks import (
     check_at_least,
     check_choice,
     check_cutoff,
+    check_elements,
     check_neuron,
     check_precision,
     check_sel_in_all,
@@ -75,6 +76,7 @@ def _options() -> list[Option]:
 
 def _check(cfg: SeE3TebdConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_cutoff(cfg.rcut, cfg.rcut_smth, path)
+    yield from check_elements(cfg.use_econf_tebd, context.type_map, join(path, "use_econf_tebd"))
     yield from check_sel_in_all(cfg.sel, context.type_map, join(path, "sel"))
     yield from check_neuron(cfg.neuron, join(path, "neuron"))
     yield from check_at_least(cfg, 1, ["tebd_dim"], path)
