@@ -2,7 +2,29 @@
 
 from __future__ import annotations
 
-from dpjax.config.schema import REQUIRED, Option
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from dpjax.config.problems import Problem
+from dpjax.config.schema import REQUIRED, Context, Option, to_dataclass
+from dpjax.config.suggestions import join
+
+
+@dataclass(frozen=True, kw_only=True)
+class NvnmdConfig:
+    """A quantised model for the NVNMD hardware; file names are empty or ``none`` where there is no file."""
+
+    version: int
+    max_nnei: int
+    net_size: int
+    map_file: str
+    config_file: str
+    weight_file: str
+    enable: bool
+    restore_descriptor: bool
+    restore_fitting_net: bool
+    quantize_descriptor: bool
+    quantize_fitting_net: bool
 
 
 def argument() -> Option:
@@ -21,9 +43,11 @@ def argument() -> Option:
             option("version", int, "Version of the quantised model: 0 (few types) or 1 (up to 32 types)."),
             option("max_nnei", int, "Largest number of neighbours: 128 or 256."),
             option("net_size", int, "Width of the fitting net's layers; the hardware has 128."),
-            option("map_file", str, "File with the tables that replace the embedding nets; empty for none."),
-            option("config_file", str, "File with the hardware configuration; empty for none."),
-            option("weight_file", str, "File with the parameters to start from; empty for none."),
+            option(
+                "map_file", str, "File with the tables that replace the embedding nets; empty or `none` for no file."
+            ),
+            option("config_file", str, "File with the hardware configuration; empty or `none` for no file."),
+            option("weight_file", str, "File with the parameters to start from; empty or `none` for no file."),
             option("enable", bool, "Whether this section takes effect."),
             option("restore_descriptor", bool, "Whether the descriptor starts from the files."),
             option("restore_fitting_net", bool, "Whether the fitting net starts from the files."),
@@ -33,3 +57,35 @@ def argument() -> Option:
             ),
         ],
     )
+
+
+def parse(section: dict | None, path: str, context: Context) -> NvnmdConfig | None:
+    """The dataclass of a normalised section; None where there is none, or something in it is wrong."""
+    if section is None or context.report.touches(path):
+        return None
+    cfg = to_dataclass(NvnmdConfig, section)
+    context.report.extend(_check(cfg, path))
+    return cfg
+
+
+def _check(cfg: NvnmdConfig, path: str) -> Iterator[Problem]:
+    for key, valid in (("version", (0, 1)), ("max_nnei", (128, 256)), ("net_size", (128,))):
+        if getattr(cfg, key) not in valid:
+            text = f"found {getattr(cfg, key)}; it must be {' or '.join(map(str, valid))}."
+            yield Problem(join(path, key), text)
+    if cfg.enable:
+        yield from _check_files(cfg, path)
+
+
+def _check_files(cfg: NvnmdConfig, path: str) -> Iterator[Problem]:
+    """What is restored or replaced by tables needs the file that it comes from."""
+    needs = {
+        "restore_descriptor": "weight_file",
+        "restore_fitting_net": "weight_file",
+        "quantize_descriptor": "map_file",
+    }
+    for key, file in needs.items():
+        if getattr(cfg, key) and getattr(cfg, file).strip() in ("", "none"):
+            yield Problem(
+                join(path, key), f"found true, but {file} names no file. Give the file, or set {key} to false."
+            )

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
-from dpjax.config.models.common import check_type_map, common_options
-from dpjax.config.models.standard import STANDARD, ModelConfig
-from dpjax.config.schema import REQUIRED, Context, Option, Registry
-from dpjax.config.suggestions import join
+from typing import Any
 
-MODELS = Registry("model", (STANDARD,), default="standard", doc="How the model is put together.")
+from dpjax.config.models.common import CommonModelConfig, common_options, parse_model
+from dpjax.config.models.dpa4 import DPA4_MODEL, Dpa4ModelConfig, fill_types, rename_newer
+from dpjax.config.models.frozen import FROZEN, FrozenModelConfig
+from dpjax.config.models.linear_ener import LinearEnergyConfig, linear_ener
+from dpjax.config.models.modifier import DipoleChargeConfig
+from dpjax.config.models.pairtab import PAIRTAB, PairTableConfig
+from dpjax.config.models.pairwise_dprc import PairwiseDPRcConfig, pairwise_dprc
+from dpjax.config.models.spin import SpinConfig
+from dpjax.config.models.standard import STANDARD, ModelConfig
+from dpjax.config.models.type_embedding import TypeEmbeddingConfig
+from dpjax.config.schema import REQUIRED, Context, Option, Registry
+
+# models that are not made of other models, and can be part of one that is
+_SIMPLE = (STANDARD, DPA4_MODEL, FROZEN, PAIRTAB)
+
+MODELS = Registry(
+    "model",
+    (*_SIMPLE, pairwise_dprc(_SIMPLE), linear_ener(_SIMPLE)),
+    default="standard",
+    doc="How the model is put together.",
+)
 
 
 def argument() -> Option:
@@ -17,13 +34,43 @@ def argument() -> Option:
     )
 
 
-def parse(section: dict | None, path: str, context: Context) -> ModelConfig | None:
+def complete(section: Any) -> None:
+    """Gives, in place, a model section as the user wrote it the types that dpa4 models may leave out, and keys their names.
+
+    The parts of linear and DPRc models are models, too.
+    """
+    if not isinstance(section, dict):
+        return
+    fill_types(section)
+    descriptor = section.get("descriptor")
+    for part in (descriptor, *_items(descriptor, "list")):
+        rename_newer(part)
+    for part in (section.get("qm_model"), section.get("qmmm_model"), *_items(section, "models")):
+        complete(part)
+
+
+def _items(section: Any, key: str) -> list[Any]:
+    inner = section.get(key) if isinstance(section, dict) else None
+    return list(inner.values()) if isinstance(inner, dict) else inner if isinstance(inner, list) else []
+
+
+def parse(section: dict | None, path: str, context: Context) -> CommonModelConfig | None:
     """The dataclass of a normalised ``model`` section; None where something in it is wrong."""
-    if not section:
-        return None
-    type_map = tuple(section.get("type_map", ()))
-    context.report.extend(check_type_map(type_map, join(path, "type_map")))
-    return MODELS.parse(section, path, Context(type_map, context.report))
+    return parse_model(MODELS, section, path, context)
 
 
-__all__ = ["MODELS", "ModelConfig", "argument", "parse"]
+__all__ = [
+    "MODELS",
+    "DipoleChargeConfig",
+    "Dpa4ModelConfig",
+    "FrozenModelConfig",
+    "LinearEnergyConfig",
+    "ModelConfig",
+    "PairTableConfig",
+    "PairwiseDPRcConfig",
+    "SpinConfig",
+    "TypeEmbeddingConfig",
+    "argument",
+    "complete",
+    "parse",
+]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from dpjax.config.checks import check_at_least, check_positive, check_type_indices, check_type_pairs
+from dpjax.config.models import compress, modifier, spin, type_embedding
 from dpjax.config.problems import Problem
-from dpjax.config.schema import Context, Option
+from dpjax.config.schema import Context, Option, Registry
 from dpjax.config.suggestions import found, join
 
 
@@ -29,6 +30,10 @@ class CommonModelConfig:
     sw_rmin: float | None = None
     sw_rmax: float | None = None
     srtab_add_bias: bool = True
+    type_embedding: type_embedding.TypeEmbeddingConfig | None = None
+    modifier: modifier.DipoleChargeConfig | None = None
+    compress: dict[str, Any] | None = None
+    spin: spin.SpinConfig | None = None
     finetune_head: str | None = None
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # the normalised section
 
@@ -40,6 +45,10 @@ def common_options() -> list[Option]:
         *_statistics_options(),
         *_exclusion_options(),
         *_pair_table_options(),
+        type_embedding.argument(),
+        modifier.argument(),
+        compress.argument(),
+        spin.argument(),
         Option(
             "finetune_head",
             str,
@@ -109,6 +118,31 @@ def _pair_table_options() -> list[Option]:
         Option("sw_rmax", float, "Distance in angstrom above which only the model acts.", **rest),
         Option("srtab_add_bias", bool, "Whether the pair table gets the energy bias of the data.", True, **rest),
     ]
+
+
+def common_sections(section: dict, path: str, context: Context) -> dict[str, Any]:
+    """The dataclasses of those sub-sections of any model that are there."""
+    parsers = {"type_embedding": type_embedding.parse, "modifier": modifier.parse, "spin": spin.parse}
+    return {name: parse(section[name], join(path, name), context) for name, parse in parsers.items() if name in section}
+
+
+def parse_model(registry: Registry, section: dict | None, path: str, context: Context) -> Any:
+    """The dataclass of a normalised model section; None where something in it is wrong.
+
+    A model without ``type_map`` that is part of another has that of the other, which ``context`` brings.
+    """
+    if not section:
+        return None
+    names = tuple(section.get("type_map", ()))
+    context.report.extend(check_type_map(names, join(path, "type_map")))
+    config = registry.parse(section, path, replace(context, type_map=names or context.type_map))
+    return config if config is None or names else replace(config, type_map=context.type_map)
+
+
+def check_file(cfg: Any, key: str, path: str) -> Iterator[Problem]:
+    """The option ``key`` must name a file."""
+    if not getattr(cfg, key).strip():
+        yield Problem(join(path, key), "found an empty name; give the path of a file.")
 
 
 def check_common(cfg: CommonModelConfig, path: str, context: Context) -> Iterator[Problem]:

@@ -7,14 +7,22 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dpjax.config.descriptors import DESCRIPTORS, SeE2AConfig
-from dpjax.config.fittings import FITTINGS, EnerFittingConfig
-from dpjax.config.models.common import CommonModelConfig, check_common
+from dpjax.config.fittings import FITTINGS, EnerFittingConfig, PropertyFittingConfig
+from dpjax.config.models.bridging import bridging_options, check_bridging
+from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import did_you_mean, join
 
 # output that a fitting net predicts, as it is called in preset_out_bias
-OUTPUTS = {"ener": "energy"}
+OUTPUTS = {
+    "ener": "energy",
+    "dpa4_ener": "energy",
+    "dos": "dos",
+    "polar": "polarizability",
+    "dipole": "dipole",
+    "population": "population",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +33,9 @@ class ModelConfig(CommonModelConfig):
     fitting_net: EnerFittingConfig
     model_branch_alias: tuple[str, ...] = ()
     info: dict[str, Any] = field(default_factory=dict)
+    bridging_method: str | None = None
+    bridging_r_inner: float | None = None
+    bridging_r_outer: float | None = None
 
 
 def network_options() -> list[Option]:
@@ -48,8 +59,9 @@ def network_options() -> list[Option]:
 
 
 def network_sections(section: dict, path: str, context: Context) -> dict[str, Any]:
-    """The dataclasses of descriptor and fitting net."""
+    """The dataclasses of descriptor, fitting net and whatever else the section holds."""
     return {
+        **common_sections(section, path, context),
         "descriptor": DESCRIPTORS.parse(section.get("descriptor"), join(path, "descriptor"), context),
         "fitting_net": FITTINGS.parse(section.get("fitting_net"), join(path, "fitting_net"), context),
     }
@@ -65,11 +77,19 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
             yield Problem(join(path, f"preset_out_bias/{name}"), text)
 
 
+def _check(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
+    yield from check_networks(cfg, path, context)
+    yield from check_bridging(cfg, path, context)
+    if isinstance(cfg.fitting_net, PropertyFittingConfig) and 0 in cfg.fitting_net.neuron:
+        here = join(path, f"fitting_net/neuron/{cfg.fitting_net.neuron.index(0)}")
+        yield Problem(here, "found 0; only in a model of type dpa4 is the width then found from the input.")
+
+
 STANDARD = Component(
     "standard",
     ModelConfig,
-    network_options,
-    check_networks,
+    lambda: [*network_options(), *bridging_options(newer=True)],
+    _check,
     doc="One descriptor and one fitting net.",
     sections=network_sections,
 )
