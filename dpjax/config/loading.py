@@ -160,6 +160,9 @@ def _checked(source: Source) -> tuple[_Input, dict[str, Any]]:
     data = upgraded(given.data, given.report)
     several = multi_task_input.is_multi_task(data)
     sharing = multi_task_input.resolved(data, given.report) if several else multi_task_input.Sharing()
+    branches = data["model"]["model_dict"] if several else {"": data.get("model")}
+    for section in branches.values() if isinstance(branches, dict) else ():
+        models.complete(section)
     for name in ("optimizer", "validating", "dpjax", *(() if several else ("loss",))):
         data.setdefault(name, {})  # empty sections get their defaults, absent ones would not
     raw = normalized(_root(several), data, given.report)
@@ -190,9 +193,10 @@ def _refusals(checked: _Input) -> list[Problem]:
 
 def parse_model(section: dict) -> ModelConfig:
     """The dataclasses of a bare ``model`` section that this version can build, normalised first."""
-    report = Report()
+    report, section = Report(), copy.deepcopy(section)
+    models.complete(section)
     root = Argument("input", dict, [models.argument()])
-    raw = normalized(root, {"model": copy.deepcopy(section)}, report)
+    raw = normalized(root, {"model": section}, report)
     config = models.parse(raw.get("model"), "model", Context(report=report))
     if not report.problems:
         report.extend(_type_map_missing(raw["model"]))
@@ -246,6 +250,7 @@ def _parsed(raw: dict[str, Any], context: Context, several: bool) -> dict[str, A
         "dpjax": dpjax_section.parse,
         "validating": validating.parse,
     }
+    nvnmd.parse(raw.get("nvnmd"), "nvnmd", context)
     if several:
         multi_task_input.check(raw, context)
     else:

@@ -106,9 +106,7 @@ def _not_built_type(variant: Types, section: dict, path: str) -> Problem | None:
 
 
 def _refusal(option: Any, value: Any, path: str) -> Problem | None:
-    asks_nothing = value is None or (value == option.neutral and type(value) is type(option.neutral))
-    same_number = isinstance(value, int | float) and not isinstance(value, bool) and value == option.neutral
-    if asks_nothing or same_number or option.used_with:
+    if _asks_nothing(value, option.neutral) or option.used_with:
         return None
     remedy = f"Set it to {show(option.neutral)} or remove it." if option.neutral is not None else "Remove the key."
     if option.refused:
@@ -116,6 +114,15 @@ def _refusal(option: Any, value: Any, path: str) -> Problem | None:
     if option.not_built:
         return Problem(path, f"found {show(value)}, but {option.not_built} is not built yet in this version. {remedy}")
     return None
+
+
+def _asks_nothing(value: Any, neutral: Any) -> bool:
+    """Whether a value is the neutral one; 0 is not false, but 0.0, and case does not matter in words."""
+    if value is None:
+        return True
+    if isinstance(value, str) and isinstance(neutral, str):
+        return value.lower() == neutral.lower()
+    return value == neutral and isinstance(value, bool) == isinstance(neutral, bool)
 
 
 def without_effect(section: Argument, value: dict, path: str = "") -> Iterator[Problem]:

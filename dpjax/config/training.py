@@ -37,7 +37,7 @@ class TrainingConfig:
     gradient_max_norm: float | None = None  # None or 0: no clipping
     enable_ema: bool = False
     ema_decay: float = 0.999
-    ema_ckpt_keep: int = 3
+    ema_ckpt_keep: int | None = 3
     mixed_precision: dict | None = None
     change_bias_after_training: bool = False
     profiling: bool = False
@@ -190,7 +190,7 @@ def _later_options() -> list[Option]:
         ),
         Option(
             "ema_ckpt_keep", int, "How many checkpoints of the average stay.", 3,
-            not_built=average, used_with="enable_ema",
+            not_built=average, used_with="enable_ema", also=[None],  # DeePMD-kit 3.2 writes null: as max_ckpt_keep
         ),
         _mixed_precision(),
         Option(

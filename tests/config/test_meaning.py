@@ -1,0 +1,121 @@
+"""Every option says what it means in this version, and what is not built is refused, never ignored."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from dpjax import config
+from dpjax.config import meaning
+from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.fittings import FITTINGS
+from dpjax.config.learning_rate import LEARNING_RATES
+from dpjax.config.losses import LOSSES
+from dpjax.config.models import MODELS
+from dpjax.config.optimizers import OPTIMIZERS
+from dpjax.errors import ConfigError
+from tests.config import sections
+from tests.config.inputs import water
+from tests.config.test_arguments import LIST
+from tests.shared import REPOSITORY
+
+TABLE = config.options_table()
+LISTED = [row for row in TABLE if not row.newer and not row.path.startswith("dpjax/")]
+KINDS = {
+    "model/descriptor": (DESCRIPTORS, sections.DESCRIPTORS),
+    "model/fitting_net": (FITTINGS, sections.FITTINGS),
+    "learning_rate": (LEARNING_RATES, sections.LEARNING_RATES),
+    "loss": (LOSSES, sections.LOSSES),
+    "optimizer": (OPTIMIZERS, sections.OPTIMIZERS),
+    "model": (MODELS, sections.MODELS),
+}
+
+
+def test_every_leaf_of_the_list_has_a_meaning():
+    paths = {row.path for row in LISTED}
+    listed = [r["path"] for r in LIST]
+    within = {p.rpartition("/")[0].partition("[")[0] for p in listed} | {re.sub(r"\[\w+\]$", "", p.rpartition("/")[0]) for p in listed}
+    leaves = {p for p in listed if p not in within and not any(q.startswith((f"{p}/", f"{p}[")) for q in listed)}
+    assert leaves <= paths
+    assert paths <= set(listed)
+    assert len(paths) == len(LISTED)
+
+
+def test_the_three_words():
+    assert {row.status for row in TABLE} == {meaning.EFFECTIVE, meaning.PENDING, meaning.NOT_APPLICABLE}
+    for row in TABLE:
+        assert (row.status == meaning.EFFECTIVE) == (not row.reason), row
+
+
+def test_the_readme_counts_what_is_pending():
+    count = Counter(row.status for row in LISTED)
+    text = (REPOSITORY / "README.md").read_text()
+    stated = re.search(r"(\d+) of the (\d+) options of DeePMD-kit's input take effect, (\d+) cannot apply here[^.]*, (\d+) are pending", text)
+    assert stated, "the README says how many options take effect, cannot apply and are pending"
+    want = (count[meaning.EFFECTIVE], len(LISTED), count[meaning.NOT_APPLICABLE], count[meaning.PENDING])
+    assert tuple(int(n) for n in stated.groups()) == want
+
+
+@pytest.mark.parametrize("path", KINDS)
+def test_every_component_has_an_input(path):
+    registry, table = KINDS[path]
+    assert {c.name for c in registry.components} == set(table)
+
+
+def selected() -> list:
+    return [(path, c) for path, (registry, _) in KINDS.items() for c in registry.components]
+
+
+@pytest.mark.parametrize(("path", "component"), selected(), ids=lambda x: getattr(x, "name", x))
+def test_what_is_not_built_is_refused_by_name(path, component):
+    data = sections.inputs()[f"{path}[{component.name}]"]
+    config.normalize(data)
+    found = {p.path for p in config.not_built(data)}
+    if component.built:
+        assert f"{path}/type" not in found
+        return
+    assert f"{path}/type" in found
+    with pytest.raises(ConfigError, match=rf"{path}/type: .*{component.name!r} is not built yet"):
+        config.load(data)
+
+
+def refused_options() -> list:
+    rows = [row for row in LISTED if row.status == meaning.PENDING and "[" not in row.path]
+    return [row for row in rows if not row.path.startswith(("nvnmd/", "model/modifier", "model/spin", "model/type_emb"))]
+
+
+@pytest.mark.parametrize("row", refused_options(), ids=lambda row: row.path)
+def test_pending_options_are_refused_or_wait_for_one_that_is(row):
+    option = _option(row.path)
+    if option.used_with:
+        assert any(r.status == meaning.PENDING and r.path.endswith(f"/{option.used_with}") for r in TABLE) or option.used_with == "model_dict"
+        return
+    value = {bool: not option.neutral, int: 2, float: 2.5, str: "other", list: [1], dict: {"compute_prec": "float16"}}
+    edits = {row.path: value[option.dtype[0]]}
+    if "mixed_precision" in row.path:
+        edits = {"training/mixed_precision": {"compute_prec": "float16"}}
+    if row.path == "model/use_srtab":
+        edits |= {"model/smin_alpha": 0.1, "model/sw_rmin": 0.5, "model/sw_rmax": 1.0}
+    with pytest.raises(ConfigError, match="is not built yet in this version"):
+        config.load(water(edits))
+
+
+def _option(path: str):
+    from tests.config.test_arguments import OPTIONS
+
+    return OPTIONS[path]
+
+
+@pytest.mark.parametrize("path", ["training/enable_compile", "validating/compiled_infer"])
+def test_options_without_effect_say_what_is_done_instead(path, caplog):
+    caplog.set_level("INFO", logger="dpjax")
+    config.load(water({path: True}))
+    assert f"{path}: true changes nothing: " in caplog.text and "XLA" in caplog.text
+
+
+def test_what_stands_inside_a_nested_section_is_refused_with_its_path():
+    data = water({"model/descriptor": sections.DESCRIPTORS["hybrid"] | {"type": "hybrid"}})
+    paths = [p.path for p in config.not_built(data)]
+    assert paths == ["model/descriptor/type"] or all(p.startswith("model/descriptor/list") for p in paths)
