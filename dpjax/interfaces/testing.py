@@ -7,16 +7,17 @@ number by number; pooling systems weighs each by its count of numbers, so the to
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dpjax.data import System, energy_requirements, find_systems, open_system
+from dpjax.data import ENERGY_LABELS, System, energy_requirements, find_systems, open_system
 from dpjax.errors import DataError, NonFiniteError, OutputError
 
 ATOMS_PER_CHUNK = 20_000  # frames are read and evaluated in chunks of about this many atoms
+LABELS = ("energy", "force", "virial")
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ QUANTITIES = {
         Quantity("virial", "Virial", "eV", "v", tuple(f"v{ab}" for ab in _TENSOR)),
         Quantity("virial_per_atom", "Virial per atom", "eV", "v_peratom", tuple(f"v{ab}" for ab in _TENSOR)),
         Quantity("stress", "Stress", "eV/Å³", "s", tuple(f"s{ab}" for ab in _TENSOR)),
+        Quantity("atomic_energy", "Atomic energy", "eV", "ae", ("ae",)),
     )
 }
 
@@ -135,7 +137,8 @@ class TestReport:
         }
 
     def write_details(self, prefix: str | Path) -> list[Path]:
-        """Writes ``PREFIX.e.out``, ``.e_peratom.out``, ``.f.out``, ``.v.out``, ``.v_peratom.out``, ``.s.out``.
+        """Writes ``PREFIX.e.out``, ``.e_peratom.out``, ``.f.out``, ``.v.out``, ``.v_peratom.out``, ``.s.out``
+        and, of atomic energies, ``.ae.out``.
 
         A row holds the labels, then the predictions; a comment line opens each system. Returns the files.
 
@@ -157,6 +160,9 @@ def test_model(
     systems: str | Path | System | Sequence[str | Path | System],
     n_frames: int | None = None,
     progress: Callable[[SystemReport], None] | None = None,
+    *,
+    shuffle_seed: int | None = None,
+    atomic: bool = False,
 ) -> TestReport:
     """Evaluates a model on labelled systems.
 
@@ -165,27 +171,37 @@ def test_model(
         systems: opened systems, or paths; a path is searched for systems below it.
         n_frames: frames per system, the first ones; None or 0 takes all.
         progress: called with each system's report as soon as it is there.
+        shuffle_seed: take the frames of a system in the random order of this seed; None: in the order of the files.
+        atomic: compare atomic energies too; every system that is opened here then needs ``atom_ener.npy``.
 
     Raises:
         DataError: a path without systems, data the model cannot take, or no label at all.
         NonFiniteError: a prediction is NaN or infinite.
     """
     reports = []
-    for system in _opened(pot, systems):
-        reports.append(_test_system(pot, system, n_frames or system.n_frame))
+    order = np.random.default_rng(shuffle_seed).permutation if shuffle_seed is not None else np.arange
+    for system in _opened(pot, systems, atomic):
+        frames = order(system.n_frame)[: n_frames or system.n_frame]
+        reports.append(_test_system(pot, system, frames, (*LABELS, "atom_ener") if atomic else LABELS))
         if progress is not None:
             progress(reports[-1])
     return TestReport(tuple(reports))
 
 
-def _opened(pot: Any, systems: str | Path | System | Sequence[str | Path | System]) -> Iterable[System]:
+def _opened(pot: Any, systems: str | Path | System | Sequence[str | Path | System], atomic: bool) -> Iterable[System]:
     entries = [systems] if isinstance(systems, (str, Path, System)) else list(systems)
     if not entries:
         raise DataError("no system to test on; name at least one data directory")
     fitting = pot.config.fitting_net
     labels = energy_requirements(
-        numb_fparam=fitting.numb_fparam, numb_aparam=fitting.numb_aparam, default_fparam=fitting.default_fparam
+        LABELS,
+        numb_fparam=fitting.numb_fparam,
+        numb_aparam=fitting.numb_aparam,
+        default_fparam=fitting.default_fparam,
     )
+    if atomic:
+        advice = "test without atomic energies"
+        labels = (*labels, replace(ENERGY_LABELS["atom_ener"], required=True, advice=advice))
     for entry in entries:
         if isinstance(entry, System):
             yield entry
@@ -194,15 +210,14 @@ def _opened(pot: Any, systems: str | Path | System | Sequence[str | Path | Syste
                 yield open_system(path, pot.type_map, labels, str(path))
 
 
-def _test_system(pot: Any, system: System, n_frame: int) -> SystemReport:
-    n_frame = min(n_frame, system.n_frame)
-    labels = [name for name in ("energy", "force", "virial") if system.found.get(name)]
+def _test_system(pot: Any, system: System, frames: np.ndarray, names: Iterable[str]) -> SystemReport:
+    labels = [name for name in names if system.found.get(name)]
     if not labels:
         raise DataError(
             f"{system.name}: found none of energy.npy, force.npy, virial.npy; there is nothing to compare with"
         )
     chunk = max(1, ATOMS_PER_CHUNK // max(system.n_atom, 1))
-    parts = [_compare(pot, system, np.arange(i, min(i + chunk, n_frame)), labels) for i in range(0, n_frame, chunk)]
+    parts = [_compare(pot, system, frames[i : i + chunk], labels) for i in range(0, len(frames), chunk)]
     comparisons = {
         name: Comparison(
             np.concatenate([part[name].reference for part in parts]),
@@ -210,16 +225,17 @@ def _test_system(pot: Any, system: System, n_frame: int) -> SystemReport:
         )
         for name in parts[0]
     }
-    return SystemReport(system.name, n_frame, system.n_atom, comparisons)
+    return SystemReport(system.name, len(frames), system.n_atom, comparisons)
 
 
 def _compare(pot: Any, system: System, frames: np.ndarray, labels: list[str]) -> dict[str, Comparison]:
     """Compares some frames of one system."""
     inputs = [name for name in ("fparam", "aparam") if name in system.labels]
     arrays = system.arrays(frames, ["coord", "box", *labels, *inputs])
+    options = {"atomic": True} if "atom_ener" in labels else {}
     types = np.stack([system.frame_types(i) for i in frames])
     cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
-    out = pot.evaluate(arrays["coord"], types, cell, **{name: arrays[name] for name in inputs})
+    out = pot.evaluate(arrays["coord"], types, cell, **{name: arrays[name] for name in inputs}, **options)
     _check_finite(system, frames, out)
     place = slice(None) if system.mixed else np.argsort(system.order)  # rows of atoms in the order of the files
     real = (types >= 0)[:, place]
@@ -234,6 +250,8 @@ def _compare(pot: Any, system: System, frames: np.ndarray, labels: list[str]) ->
         result["virial"] = Comparison(arrays["virial"], out["virial"])
         result["virial_per_atom"] = _scaled(result["virial"], 1 / n_real)
         result["stress"] = _scaled(result["virial"], -1 / np.abs(np.linalg.det(cell))[:, None])
+    if "atom_ener" in labels:
+        result["atomic_energy"] = Comparison(arrays["atom_ener"][:, place][real], out["atom_energy"][:, place][real])
     return result
 
 

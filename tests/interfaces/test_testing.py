@@ -169,3 +169,43 @@ def test_unwritable_details(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write the details"):
         testing.test_model(Zero(), tmp_path).write_details(tmp_path / "file" / "x")
+
+
+def test_shuffled_frames_repeat_with_their_seed(tmp_path):
+    energy = write_system(tmp_path / "a", n_frame=40)["energy"]
+
+    def drawn(seed, n_frames=None):
+        report = testing.test_model(Zero(), tmp_path, n_frames, shuffle_seed=seed)
+        return report.systems[0].comparisons["energy"].reference
+
+    assert np.array_equal(drawn(3, 10), drawn(3)[:10])
+    assert not np.array_equal(drawn(3), drawn(4))
+    assert np.array_equal(np.sort(drawn(3), axis=0), np.sort(energy, axis=0))
+
+
+class Atomic(Zero):
+    """Zero with atomic energies 0, 1, 2, ... along the rows of a frame."""
+
+    def evaluate(self, coord, atype, cell=None, atomic=False, **inputs):
+        out = super().evaluate(coord, atype, cell, **inputs)
+        if atomic:
+            out["atom_energy"] = np.tile(np.arange(atype.shape[1])[None, :, None], (len(coord), 1, 1)).astype(float)
+        return out
+
+
+def test_atomic_energies(tmp_path):
+    write_system(tmp_path / "a", n_frame=2, types=(1, 0, 1))
+    labels = np.array([[5.0, 6.0, 7.0], [8.0, 9.0, 10.0]])
+    np.save(tmp_path / "a" / "set.000" / "atom_ener.npy", labels)
+    assert "atomic_energy" not in testing.test_model(Atomic(), tmp_path).errors
+    report = testing.test_model(Atomic(), tmp_path, atomic=True)
+    comparison = report.systems[0].comparisons["atomic_energy"]
+    assert np.array_equal(comparison.reference[:, 0], labels.ravel())
+    assert np.array_equal(comparison.prediction[:, 0], [1, 0, 2, 1, 0, 2])  # the model sees the atoms sorted by type
+    assert (tmp_path / "x.ae.out") in report.write_details(tmp_path / "x")
+
+
+def test_missing_atomic_energies_are_named(tmp_path):
+    write_system(tmp_path / "a")
+    with pytest.raises(DataError, match="atom_ener.npy is missing.*without atomic energies"):
+        testing.test_model(Zero(), tmp_path, atomic=True)
