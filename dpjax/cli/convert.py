@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 
+from dpjax.cli.models import load_model
+from dpjax.cli.usage import Refusals
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
@@ -11,11 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "output", metavar="OUTPUT", help="file to write: .dp (HDF5) or .yaml, both readable by DeePMD-kit"
     )
+    Refusals(parser).flag(
+        "--atomic-virial", reason="belongs to .pt2 and .pte files, which dpjax does not write; leave it out"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Converts."""
     import dpjax
 
-    dpjax.save(dpjax.load(args.input), args.output)
+    dpjax.save(load_model(args.input), args.output)
     print(f"wrote {args.output}")

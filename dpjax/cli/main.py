@@ -1,4 +1,4 @@
-"""Entry point: finds the subcommand, and turns errors into one line and an exit code.
+"""Entry point: finds the subcommand, and turns errors into a message and an exit code.
 
 A command's module is imported only when it is asked for, and imports jax only when it runs, so ``dpjax --help`` and
 mistakes on the command line answer at once.
@@ -7,82 +7,83 @@ mistakes on the command line answer at once.
 from __future__ import annotations
 
 import argparse
-import importlib
+import difflib
 import os
 import sys
+import textwrap
 import traceback
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from dpjax.cli.backend import add_backend_options, first_word, say_what_computes
+from dpjax.cli.commands import COMMANDS, ELSEWHERE, Command, command_of, names
 from dpjax.cli.log import add_log_options, messages
-from dpjax.errors import DPError
+from dpjax.cli.usage import USAGE, UsageError
+from dpjax.cli.version import Version
+from dpjax.errors import ConfigError, DPError
 
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
+EPILOG = """\
+exit status:
+  0    success
+  1    an error that dpjax explains: input, data, model, file
+  2    a mistake on the command line, or something that is not built yet
+  130  interrupted; a training that another signal ends: 128 + its number
 
-@dataclass(frozen=True)
-class Command:
-    """A line of the table of subcommands.
+example:
+  dpjax train input.json -o run
+  dpjax test -m run -s data/valid
 
-    Attributes:
-        name: as typed.
-        help: one line.
-        module: below ``dpjax.cli``; has ``add_arguments(parser)`` and ``run(args) -> int | None``. Empty: not built yet.
-        aliases: other spellings.
-    """
-
-    name: str
-    help: str
-    module: str = ""
-    aliases: tuple[str, ...] = ()
-
-
-COMMANDS = (
-    Command("train", "train a model from an input file", "train"),
-    Command("test", "compare a model with labelled data", "test"),
-    Command("plot", "draw the learning curve of a training", "plot"),
-    Command("check", "check an input file and print it with all defaults", "check"),
-    Command("neighbor-stat", "count neighbours in data, to choose sel", "neighbor_stat"),
-    Command("show", "print what a model is made of", "show"),
-    Command("convert", "write a model in another format", "convert", ("convert-backend",)),
-    Command("doc-train-input", "print the documentation of every input key", "doc_train_input"),
-    Command("freeze", "write a model as one portable file", "freeze"),
-    Command("compress", "tabulate the embedding nets of a model"),
-    Command("model-devi", "deviation between models on given structures"),
-    Command("change-bias", "shift the energy bias of a model to new data"),
-    Command("eval-desc", "write descriptors of given structures"),
-    Command("gui", "edit an input file in a browser"),
-    Command("show-options", "list the components and options this version has"),
-)
+`dpjax COMMAND --help` explains a command. Verbs of DeePMD-kit that are none here say
+what to do instead: {elsewhere}.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (without the program's name) and returns the exit code; ``None`` takes ``sys.argv``.
 
-    0 on success, 1 for an error that dpjax raises on purpose, 2 for a mistake on the command line, 130 when interrupted.
+    0 on success, 1 for an error that dpjax raises on purpose, 2 for a mistake on the command line or a command that is not
+    built yet, 130 when interrupted.
     """
     # XLA's loader of cached CPU programs prints pages of false alarms about the machine; real errors arrive as exceptions
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     argv = list(sys.argv[1:] if argv is None else argv)
-    command = _find(argv)
-    if command is not None and not command.module:
-        return _fail(f"`dpjax {command.name}` is not built yet in this version; `dpjax --help` lists what is")
+    if not argv:
+        _parser(None).print_help(sys.stderr)
+        return USAGE
+    word = first_word(argv)
+    command = command_of(word) if word else None
+    refusal = _refusal(word, command, argv)
+    if refusal:
+        return _fail(refusal, USAGE)
     try:
-        args = _parser(command).parse_args(argv)
+        args = _parser(command, word).parse_args(argv)
     except SystemExit as stop:  # argparse has printed help or the mistake
-        return stop.code if isinstance(stop.code, int) else 2
+        return stop.code if isinstance(stop.code, int) else USAGE
     return _run(command, args)
+
+
+def _refusal(word: str | None, command: Command | None, argv: Sequence[str]) -> str:
+    """Why a verb of DeePMD-kit does nothing here, whatever its arguments; help of commands to come is given."""
+    if word in ELSEWHERE:
+        return f"DeePMD-kit's `{word}` {ELSEWHERE[word]}"
+    if command is None or command.module or not {"-h", "--help"}.isdisjoint(argv):
+        return ""
+    return f"`dpjax {command.name}` is not built yet in this version; `dpjax --help` lists what is"
 
 
 def _run(command: Command, args: argparse.Namespace) -> int:
     debug = args.debug or os.environ.get("DPJAX_DEBUG", "") not in ("", "0")
     try:
         with messages(args.log_level, args.log_path):
-            return _module(command).run(args) or 0
+            say_what_computes(args)
+            return command.load().run(args) or 0
+    except UsageError as error:
+        return _fail(str(error), USAGE)
     except DPError as error:
         if debug:
             traceback.print_exc()
-        return _fail(str(error))
+        return _fail(_text(error))
     except KeyboardInterrupt:
         if debug:
             traceback.print_exc()
@@ -93,45 +94,57 @@ def _run(command: Command, args: argparse.Namespace) -> int:
         return 0
 
 
-def _find(argv: Sequence[str]) -> Command | None:
-    """The command that a command line names, by its first word that is no option."""
-    word = next((a for a in argv if not a.startswith("-")), None)
-    return next((c for c in COMMANDS if word == c.name or word in c.aliases), None)
-
-
-def _parser(chosen: Command | None) -> argparse.ArgumentParser:
-    """The parser; only the chosen command gets its arguments."""
-    parser = argparse.ArgumentParser(prog="dpjax", description="Train, run and ship Deep Potential models in JAX.")
-    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+def _parser(chosen: Command | None, word: str | None = None) -> argparse.ArgumentParser:
+    """The parser; only the chosen command gets its arguments, and a word that is no command its message."""
+    parser = argparse.ArgumentParser(
+        prog="dpjax",
+        description="Train, run and ship Deep Potential models in JAX.",
+        epilog=EPILOG.format(elsewhere=", ".join(ELSEWHERE)),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=Version, nargs=0, help="print versions and devices")
+    add_backend_options(parser, shown=True)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         text = command.help if command.module else f"{command.help} (not built yet)"
-        sub = commands.add_parser(command.name, aliases=command.aliases, help=text, description=_sentence(command.help))
+        sub = commands.add_parser(
+            command.name, aliases=command.aliases, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
         if command is chosen:
-            _module(command).add_arguments(sub)
-            add_log_options(sub)
+            _fill(sub, command)
+    if word and chosen is None:
+        parser.error(_unknown(word))
     return parser
 
 
-def _module(command: Command):
-    return importlib.import_module(f"dpjax.cli.{command.module}")
+def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
+    """Gives the parser of the chosen command its arguments and texts."""
+    sentence = command.help[0].upper() + command.help[1:] + "."
+    if command.module:
+        command.load().add_arguments(parser)
+        add_backend_options(parser)
+    else:
+        from dpjax.cli import later
+
+        sentence += "\nNot built yet in this version; these are the arguments it will take."
+        later.add_arguments(parser, command.name)
+    add_log_options(parser)
+    parser.description = sentence
+    parser.epilog = "example:\n" + textwrap.indent("\n".join(f"dpjax {line}" for line in command.examples), "  ")
 
 
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:] + "."
+def _unknown(word: str) -> str:
+    near = difflib.get_close_matches(word.lower(), [*names(), *ELSEWHERE], n=1)
+    return f"there is no command {word!r}" + (f"; did you mean `{near[0]}`?" if near else "; `dpjax --help` lists them")
 
 
-def _fail(message: str) -> int:
-    """One line, even where a library's message, quoted in ours, has several."""
-    print("dpjax: error:", " ".join(line.strip() for line in message.splitlines()), file=sys.stderr)
-    return 1
+def _text(error: DPError) -> str:
+    """One line, even where a library's message, quoted in ours, has several; several mistakes keep a line each."""
+    if isinstance(error, ConfigError) and len(error.problems) > 1:
+        return str(error)
+    return " ".join(line.strip() for line in str(error).splitlines())
 
 
-class _Version(argparse.Action):
-    """Prints the installed version; looked up only when asked."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        from importlib.metadata import version
-
-        print(f"dpjax {version('dpjax')}")
-        parser.exit()
+def _fail(message: str, status: int = 1) -> int:
+    print("dpjax: error:", message, file=sys.stderr)
+    return status

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from typing import Any
+
+from dpjax.cli.models import load_model
+
+OBSERVED_BIAS = 1e-6  # eV; types without atoms in the training data keep a bias of zero, and this is DeePMD-kit's limit
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -16,16 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="WHAT",
         type=_attribute,
-        help=f"any of {', '.join(ATTRIBUTES)}; default: all",
+        help=f"any of {', '.join(ATTRIBUTES)}; default: {', '.join(USUAL)}",
     )
 
 
 def run(args: argparse.Namespace) -> None:
     """Prints the attributes."""
-    import dpjax
-
-    pot = dpjax.load(args.model)
-    for name in args.attributes or ATTRIBUTES:
+    pot = load_model(args.model)
+    for name in args.attributes or USUAL:
         ATTRIBUTES[name](pot)
 
 
@@ -47,6 +50,47 @@ def _size(pot: Any) -> None:
     print(f"size: {sum(parts.values())} parameters ({', '.join(f'{name} {n}' for name, n in parts.items())})")
 
 
+def _observed_type(pot: Any) -> None:
+    """Types that the energy bias was fitted for."""
+    bias = pot.variables["stats"]["out_bias"]
+    seen = [name for name, row in zip(pot.type_map, bias) if abs(row).max() > OBSERVED_BIAS]
+    print(f"observed-type: {' '.join(seen) or 'none'} ({len(seen)} of {len(pot.type_map)} types, by their energy bias)")
+
+
+def _model_branch(pot: Any) -> None:
+    from dpjax.errors import ModelError
+
+    raise ModelError("model-branch: this is a single model without branches")
+
+
+def _serialization_tree(pot: Any) -> None:
+    """The parts of the stored model, each with the numbers it holds."""
+    from dpjax.interop import write_model
+
+    print("serialization-tree:")
+    for line in _tree_lines("model", write_model(pot.config, pot.variables)["model"], "  "):
+        print(line)
+
+
+def _tree_lines(name: str, node: Any, indent: str) -> Iterator[str]:
+    """A line for a part and for each below it that has parts or arrays of its own."""
+    entries = enumerate(node) if isinstance(node, list) else node.items()
+    parts = [(str(key), item) for key, item in entries if isinstance(item, dict | list) and _count_stored(item)]
+    kind = node.get("@class", "") if isinstance(node, dict) else ""
+    yield f"{indent}{name}{f' [{kind}]' if kind else ''}: {_count_stored(node)} numbers"
+    for key, item in parts:
+        if key != "@variables":
+            yield from _tree_lines(key, item, indent + "  ")
+
+
+def _count_stored(node: Any) -> int:
+    if isinstance(node, list):
+        return sum(_count_stored(item) for item in node)
+    if isinstance(node, dict):
+        return sum(_count_stored(item) for item in node.values())
+    return int(node.size) if hasattr(node, "dtype") else 0
+
+
 def _count(tree: Any) -> int:
     return sum(_count(branch) for branch in tree.values()) if hasattr(tree, "values") else int(tree.size)
 
@@ -57,4 +101,13 @@ def _attribute(text: str) -> str:
     return text
 
 
-ATTRIBUTES = {"type-map": _type_map, "descriptor": _descriptor, "fitting-net": _fitting_net, "size": _size}
+ATTRIBUTES = {
+    "type-map": _type_map,
+    "descriptor": _descriptor,
+    "fitting-net": _fitting_net,
+    "size": _size,
+    "observed-type": _observed_type,
+    "model-branch": _model_branch,
+    "serialization-tree": _serialization_tree,
+}
+USUAL = ("type-map", "descriptor", "fitting-net", "size")

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import secrets
 from pathlib import Path
 from typing import Any
+
+from dpjax.cli.models import add_head_option, load_model
+from dpjax.cli.output import write_text
+from dpjax.cli.usage import Refusals, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,31 +29,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="frames per system, the first ones (default: 0, all)",
     )
+    parser.add_argument("--shuffle-test", action="store_true", help="frames in random order, so that -n draws a sample")
+    parser.add_argument(
+        "-r", "--rand-seed", type=int, metavar="SEED", help="seed of --shuffle-test (default: a new one)"
+    )
+    parser.add_argument("-a", "--atomic", action="store_true", help="compare atomic energies too, with atom_ener.npy")
+    add_head_option(parser)
     parser.add_argument(
         "-d", "--detail-file", metavar="PREFIX", help="write labels and predictions to PREFIX.e.out, PREFIX.f.out, ..."
     )
     parser.add_argument("--plot", metavar="PREFIX", help="draw PREFIX.parity.png and PREFIX.errors.png (extra `plot`)")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the errors as JSON")
+    Refusals(parser).set_prefix()
 
 
 def run(args: argparse.Namespace) -> None:
     """Tests, prints a table per system and over all systems, and writes what was asked for."""
+    seed = _seed(args)
     systems = _systems(args)
-    import dpjax
+    pot = load_model(args.model, args.head)
     from dpjax.interfaces.testing import test_model
 
-    pot = dpjax.load(args.model)
-    report = test_model(pot, systems, args.numb_test, progress=_print_system)
+    report = test_model(pot, systems, args.numb_test, progress=_print_system, shuffle_seed=seed, atomic=args.atomic)
     if len(report.systems) > 1:
         frames = sum(system.n_frame for system in report.systems)
         _print_table(f"all {len(report.systems)} systems, {frames} frames, weighted by size", report.errors)
     _write(args, report)
 
 
+def _seed(args: argparse.Namespace) -> int | None:
+    """Seed of the order of the frames; None keeps the order of the files."""
+    if not args.shuffle_test:
+        if args.rand_seed is not None:
+            raise UsageError(
+                "-r/--rand-seed: nothing is drawn at random without --shuffle-test; add it, or leave -r out"
+            )
+        return None
+    if args.rand_seed is not None:
+        return args.rand_seed % 2**32  # as DeePMD-kit takes negative and large seeds
+    seed = secrets.randbelow(2**32)
+    print(f"frames are shuffled with seed {seed}; `-r {seed}` repeats the test")
+    return seed
+
+
 def _write(args: argparse.Namespace, report: Any) -> None:
     written = report.write_details(args.detail_file) if args.detail_file else []
     if args.output:
-        written.append(_write_json(Path(args.output), {"model": args.model, **report.to_dict()}))
+        content = {"model": args.model, **report.to_dict()}
+        written.append(write_text(args.output, json.dumps(content, indent=2) + "\n", "the errors"))
     if args.plot:
         from dpjax.plotting import plot_error_histogram, plot_parity
 
@@ -106,17 +134,6 @@ def _print_table(title: str, errors: dict[str, Any]) -> None:
     for name, error in errors.items():
         quantity = QUANTITIES[name]
         print(f"  {quantity.title:<16} {error.rmse:12.4e} {error.mae:12.4e} {quantity.unit}", flush=True)
-
-
-def _write_json(path: Path, content: dict[str, Any]) -> Path:
-    from dpjax.errors import OutputError
-
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write the errors: {error.strerror}") from error
-    return path
 
 
 def _count(text: str) -> int:

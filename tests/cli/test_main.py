@@ -1,4 +1,4 @@
-"""The command's frame: help, unknown and unbuilt commands, errors as one line, exit codes."""
+"""The command's frame: help, version, unknown and unbuilt commands, errors and their lines, exit codes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import warnings
 import pytest
 
 from dpjax.cli import main as cli
-from dpjax.errors import DataError
+from dpjax.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -36,34 +36,114 @@ def test_help_lists_every_command(capsys):
         assert (f"{command.help} (not built yet)" in text) == (not command.module)
 
 
-@pytest.mark.parametrize("command", [c for c in cli.COMMANDS if c.module], ids=lambda c: c.name)
-def test_every_command_explains_itself(command, capsys):
+def test_help_documents_the_exit_status(capsys):
+    assert cli.main(["--help"]) == 0
+    text = capsys.readouterr().out
+    for line in (
+        "  0    success",
+        "  1    an error that dpjax explains",
+        "  2    a mistake on the command line",
+        "  130  ",
+    ):
+        assert line in text
+
+
+def test_the_bare_command_prints_its_help(capsys):
+    assert cli.main([]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("usage: dpjax")
+    assert "exit status:" in captured.err
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda c: c.name)
+def test_every_command_explains_itself_with_an_example(command, capsys):
     for name in (command.name, *command.aliases):
         assert cli.main([name, "--help"]) == 0
-        assert f"usage: dpjax {command.name} " in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert f"usage: dpjax {command.name} " in out
+        assert f"example:\n  dpjax {command.examples[0]}\n" in out
+        assert ("Not built yet" in out) == (not command.module)
+
+
+@pytest.mark.parametrize("command", [c for c in cli.COMMANDS if c.module], ids=lambda c: c.name)
+def test_the_examples_are_right(command):
+    for example in command.examples:
+        args = cli._parser(command, command.name).parse_args(example.split())
+        assert args.log_level == "INFO"
 
 
 @pytest.mark.parametrize("command", [c for c in cli.COMMANDS if not c.module], ids=lambda c: c.name)
 def test_unbuilt_commands_are_refused_with_any_arguments(command, capsys):
-    assert cli.main([command.name, "-m", "model.dp", "--anything"]) == 1
+    assert cli.main([command.name, "-m", "model.dp", "--anything"]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.count("\n") == 1
     assert f"`dpjax {command.name}` is not built yet" in captured.err
 
 
+@pytest.mark.parametrize("verb", cli.ELSEWHERE)
+def test_verbs_of_deepmd_kit_say_what_to_do_instead(verb, capsys):
+    assert cli.main(["--tf", verb, "-i", "graph.pb"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"dpjax: error: DeePMD-kit's `{verb}` ")
+    assert err.count("\n") == 1
+
+
 @pytest.mark.parametrize(
-    "argv", [[], ["trian"], ["train"], ["train", "a.json", "--config", "b.json"], ["test", "-m", "x"]]
+    "argv", [["train"], ["train", "a.json", "--config", "b.json"], ["test", "-m", "x"], ["--debug"]]
 )
 def test_mistakes_on_the_command_line_exit_with_2(argv, capsys):
     assert cli.main(argv) == 2
     assert "usage: dpjax" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [
+        ("trian", "did you mean `train`?"),
+        ("convert_backend", "`convert-backend`?"),
+        ("xyz", "`dpjax --help` lists them"),
+    ],
+)
+def test_unknown_commands_suggest_the_nearest(word, hint, capsys):
+    assert cli.main([word, "-o", "x"]) == 2
+    assert f"there is no command {word!r}; " in (err := capsys.readouterr().err)
+    assert hint in err
+
+
+def test_version_names_what_is_installed_and_the_devices(capsys):
+    import jax
+
+    assert cli.main(["--version"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("dpjax ")
+    assert lines[1].startswith(f"jax {jax.__version__}, jaxlib ")
+    assert lines[2].startswith("Python 3.")
+    assert lines[3].startswith("devices: ")
+    assert jax.devices()[0].platform in lines[3]
+
+
+def test_version_where_jax_cannot_start(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "jax", None)
+    assert cli.main(["--version"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("dpjax ")
+    assert lines[3].startswith("devices: none, jax cannot start: import of jax")
+
+
 def test_an_error_is_one_line(failing_command, capsys, monkeypatch):
     monkeypatch.delenv("DPJAX_DEBUG", raising=False)
     assert cli.main(failing_command(DataError("type.raw is missing"))) == 1
     assert capsys.readouterr().err == "dpjax: error: type.raw is missing\n"
+
+
+def test_several_mistakes_in_an_input_keep_their_lines(failing_command, capsys):
+    text = "in.json: 2 mistakes\n  line 3: model: a\n  line 5: loss: b"
+    assert cli.main(failing_command(ConfigError(text, problems=("a", "b")))) == 1
+    assert capsys.readouterr().err == f"dpjax: error: {text}\n"
+    assert cli.main(failing_command(ConfigError("in.json: odd\n  quote", problems=("a",)))) == 1
+    assert capsys.readouterr().err == "dpjax: error: in.json: odd quote\n"
 
 
 @pytest.mark.parametrize("how", ["option", "environment"])
@@ -116,18 +196,19 @@ def test_messages_go_to_stderr_and_the_file_while_a_command_runs(monkeypatch, tm
 
 def test_help_and_mistakes_load_no_jax():
     code = (
-        "import sys; from dpjax.cli.main import main; main(['--help']); main(['train', '--help']); main(['check', 'nowhere.json']);"
-        "print('jax' in sys.modules)"
+        "import sys; from dpjax.cli.main import COMMANDS, main; main(['--help']); main(['trian']); main([]);"
+        "[main([c.name, '--help']) for c in COMMANDS]; main(['train', '-t', 'x']);"
+        "print('numpy' in sys.modules); main(['check', 'nowhere.json']); print('jax' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "False"
-    assert done.stderr.startswith("dpjax: error: nowhere.json")
+    assert done.stdout.splitlines()[-2:] == ["False", "False"]
+    assert "dpjax: error: nowhere.json" in done.stderr
 
 
 def test_python_m_dpjax_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "dpjax", "gui"], capture_output=True, text=True)
-    assert done.returncode == 1
-    assert done.stderr.startswith("dpjax: error: `dpjax gui` is not built yet")
+    done = subprocess.run([sys.executable, "-m", "dpjax", "compress"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith("dpjax: error: `dpjax compress` is not built yet")
 
 
 def test_a_closed_pipe_is_no_error():

@@ -1,4 +1,4 @@
-"""`dpjax show` and `dpjax convert`."""
+"""`dpjax show`, `dpjax convert` and `dpjax freeze`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ def pot(monkeypatch):
     """A model of nine parameters behind `dpjax.load`."""
     raw = {"descriptor": {"type": "se_e2_a", "rcut": 6.0}, "fitting_net": {"type": "ener"}}
     params = {"descriptor": {"net": {"matrix": np.zeros((2, 3))}}, "fitting": {"bias": np.zeros(3)}}
-    model = SimpleNamespace(type_map=["O", "H"], config=SimpleNamespace(raw=raw), variables={"params": params})
+    stats = {"out_bias": np.array([[-3.0], [0.0]])}
+    model = SimpleNamespace(
+        type_map=["O", "H"], config=SimpleNamespace(raw=raw), variables={"params": params, "stats": stats}
+    )
     monkeypatch.setattr(dpjax, "load", lambda path: model, raising=False)
     return model
 
@@ -38,6 +41,37 @@ def test_show_what_is_asked_for(pot, capsys):
     assert "found 'colour', expected one of type-map" in capsys.readouterr().err
 
 
+def test_show_observed_types(pot, capsys):
+    assert main(["show", "model.dp", "observed-type"]) == 0
+    assert capsys.readouterr().out == "observed-type: O (1 of 2 types, by their energy bias)\n"
+
+
+def test_show_branches_of_a_single_model(pot, capsys):
+    assert main(["show", "model.dp", "model-branch"]) == 1
+    assert "single model without branches" in capsys.readouterr().err
+
+
+def test_show_the_stored_tree(pot, monkeypatch, capsys):
+    from dpjax import interop
+
+    layers = [{"@class": "Layer", "@variables": {"w": np.zeros((2, 3)), "b": None}, "use": True}]
+    tree = {
+        "@class": "Model",
+        "type": "standard",
+        "fitting": {"layers": layers, "empty": {}},
+        "@variables": {"x": np.ones(2)},
+    }
+    monkeypatch.setattr(interop, "write_model", lambda config, variables: {"model": tree})
+    assert main(["show", "model.dp", "serialization-tree"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "serialization-tree:",
+        "  model [Model]: 8 numbers",
+        "    fitting: 6 numbers",
+        "      layers: 6 numbers",
+        "        0 [Layer]: 6 numbers",
+    ]
+
+
 @pytest.mark.parametrize("name", ["convert", "convert-backend"])
 def test_convert_loads_and_saves(pot, monkeypatch, capsys, name):
     saved = []
@@ -45,3 +79,31 @@ def test_convert_loads_and_saves(pot, monkeypatch, capsys, name):
     assert main([name, "model.dp", "model.yaml"]) == 0
     assert saved == [(pot, "model.yaml")]
     assert "wrote model.yaml" in capsys.readouterr().out
+
+
+def test_convert_refuses_what_belongs_to_other_formats(pot, capsys):
+    assert main(["convert", "model.dp", "model.yaml", "--atomic-virial"]) == 2
+    assert "--atomic-virial: belongs to .pt2" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "written"), [("frozen_model", "frozen_model.dpx"), ("a/b.dpx", "a/b.dpx")])
+def test_freeze_adds_the_ending(pot, monkeypatch, capsys, tmp_path, name, written):
+    from dpjax import export
+
+    def save(potential, path, platforms):
+        (tmp_path / "file").touch()
+        saved.append((potential, path, tuple(platforms)))
+        return tmp_path / "file"
+
+    saved = []
+    monkeypatch.setattr(export, "save", save)
+    assert main(["freeze", "--checkpoint", "run", "-o", name]) == 0
+    assert saved == [(pot, written, ("cpu", "cuda", "tpu"))]
+
+
+@pytest.mark.parametrize(
+    "argv", [["-n", "o_energy"], ["--node-names", "x"], ["-w", "w.npy"], ["--hessian"], ["--lower-kind", "graph"]]
+)
+def test_freeze_refuses_options_of_other_backends(pot, capsys, argv):
+    assert main(["freeze", *argv]) == 2
+    assert f"dpjax freeze: error: {argv[0]}: " in capsys.readouterr().err

@@ -37,6 +37,48 @@ def test_table_json_details_and_pictures(model, tmp_path, capsys):
     assert (tmp_path / "out" / "test.f.out").exists()
 
 
+def test_shuffled_frames(model, tmp_path, capsys):
+    labels = write_system(tmp_path / "a", n_frame=50)["energy"]
+    draws = ["-s", str(tmp_path), "-n", "5", "--shuffle-test", "-d", str(tmp_path / "x")]
+    rows = []
+    for seed in ("7", "7", "-8"):
+        assert main([*model, *draws, "-r", seed]) == 0
+        rows.append(np.loadtxt(tmp_path / "x.e.out")[:, 0])
+    assert np.array_equal(rows[0], rows[1])
+    assert not np.array_equal(rows[0], rows[2])
+    assert set(rows[0]) <= set(labels[:, 0])
+    assert not np.array_equal(rows[0], labels[:5, 0])
+    capsys.readouterr()
+    assert main([*model, *draws]) == 0
+    assert "frames are shuffled with seed" in capsys.readouterr().out
+
+
+def test_a_seed_without_shuffling_is_refused(model, tmp_path, capsys):
+    assert main([*model, "-s", str(tmp_path), "-r", "1"]) == 2
+    assert "--shuffle-test" in capsys.readouterr().err
+
+
+def test_atomic_energies_need_labels(model, tmp_path, capsys):
+    write_system(tmp_path / "a")
+    assert main([*model, "-s", str(tmp_path), "--atomic"]) == 1
+    assert "atom_ener" in capsys.readouterr().err
+
+
+def test_the_set_prefix_is_fixed(model, tmp_path, capsys):
+    write_system(tmp_path / "a")
+    assert main([*model, "-s", str(tmp_path), "-S", "set"]) == 0
+    assert main([*model, "-s", str(tmp_path), "--set-prefix", "batch"]) == 2
+    assert "--set-prefix: sets of frames are folders" in capsys.readouterr().err
+
+
+def test_a_branch_reaches_the_loader(monkeypatch, tmp_path):
+    asked = []
+    monkeypatch.setattr(dpjax, "load", lambda path, head: asked.append((path, head)) or Zero(), raising=False)
+    write_system(tmp_path / "a")
+    assert main(["test", "-m", "model.dp", "--model-branch", "water", "-s", str(tmp_path)]) == 0
+    assert asked == [("model.dp", "water")]
+
+
 def test_one_system_needs_no_summary(model, tmp_path, capsys):
     write_system(tmp_path / "a")
     assert main([*model, "-s", str(tmp_path), "-n", "1"]) == 0

@@ -62,10 +62,55 @@ def test_restart_and_init_model_exclude_each_other(calls, capsys):
     assert calls == []
 
 
-def test_finetune_is_refused(calls, capsys):
-    assert main(["train", "in.json", "--finetune", "model.dp"]) == 1
-    assert "--finetune: not built yet" in capsys.readouterr().err
+def test_checkpoints_go_by_the_beginning_of_their_name(calls, tmp_path, monkeypatch):
+    from dpjax.checkpoints import CheckpointStore
+
+    monkeypatch.setattr(CheckpointStore, "steps", lambda store: [10, 200] if store.prefix == "model.ckpt" else [])
+    (tmp_path / "model.ckpt-200").mkdir()
+    prefix = str(tmp_path / "model.ckpt")
+    assert main(["train", "in.json", "--restart", prefix]) == 0
+    assert main(["train", "in.json", "--init-model", prefix]) == 0
+    assert main(["train", "in.json", "--restart", f"{prefix}-200"]) == 0
+    assert [c[1]["restart"] for c in calls] == [f"{prefix}-200", None, f"{prefix}-200"]
+    assert calls[1][1]["init_model"] == f"{prefix}-200"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["-t", "model.dp"],
+        ["--finetune", "model.dp"],
+        ["-f", "model.dp"],
+        ["--init-frz-model", "model.dp"],
+        ["--use-pretrain-script"],
+        ["--model-branch", "water"],
+        ["--force-load"],
+    ],
+)
+def test_what_is_not_built_is_refused_by_name(calls, capsys, argv):
+    assert main(["train", "in.json", *argv]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"dpjax train: error: {argv[0]}: not built yet")
+    assert err.count("\n") == 1
     assert calls == []
+
+
+def test_messages_of_one_process(calls, capsys):
+    assert main(["train", "in.json", "-m", "master"]) == 0
+    assert main(["train", "in.json", "--mpi-log", "collect"]) == 2
+    assert "--mpi-log: dpjax runs as one process" in capsys.readouterr().err
+    assert len(calls) == 1
+
+
+def test_output_names_a_folder(calls, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "in.json", "-o", "out.json"]) == 2
+    assert "DIR/out.json" in capsys.readouterr().err
+    (tmp_path / "run").touch()
+    assert main(["train", "in.json", "-o", "run"]) == 2
+    (tmp_path / "out.json").mkdir()
+    assert main(["train", "in.json", "-o", "out.json"]) == 0
+    assert [c[1]["output"] for c in calls] == ["out.json"]
 
 
 def test_skipping_the_neighbour_count_needs_numbers_in_sel(calls, capsys, tmp_path):

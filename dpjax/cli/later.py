@@ -1,0 +1,85 @@
+"""Arguments of the commands that are not built yet, for their help: DeePMD-kit's, so that scripts can be planned."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+Flag = tuple[tuple[str, ...], dict[str, Any]]
+
+
+def _option(*names: str, metavar: str, help: str, **rest: Any) -> Flag:
+    """An option with a value."""
+    return names, {"metavar": metavar, "help": help, **rest}
+
+
+def _switch(*names: str, help: str) -> Flag:
+    """An option without a value."""
+    return names, {"action": "store_true", "help": help}
+
+
+def _systems(what: str) -> tuple[Flag, Flag]:
+    """The two ways to name data."""
+    return (
+        _option("-s", "--system", metavar="DIR", nargs="+", help=f"{what}: systems, or folders that hold systems (default: .)"),
+        _option("-f", "--datafile", metavar="FILE", help="file that names a system on each line"),
+    )  # fmt: skip
+
+
+_MODEL = _option("-m", "--model", metavar="MODEL", help="model file or checkpoint folder")
+_HEAD = _option("--head", "--model-branch", metavar="NAME", help="branch of a model with several")
+
+COMPRESS = (
+    _option("-i", "--input", metavar="MODEL", help="model file or checkpoint folder"),
+    _option("-o", "--output", metavar="FILE", help="file to write"),
+    _option("-s", "--step", metavar="H", help="distance of nodes where the data lie; beyond, ten times that (default: 0.01)"),
+    _option("-e", "--extrapolate", metavar="X", help="the table ends at X times the largest input seen (default: 5)"),
+    _option("-f", "--frequency", metavar="N", help="check every N steps that no input left the table (default: -1, never)"),
+    _option("-c", "--checkpoint-folder", metavar="DIR", help="folder for intermediate files (default: model-compression)"),
+    _option("-t", "--training-script", metavar="INPUT", help="input that the model was trained with, where it holds none itself"),
+    _HEAD,
+    _option("-m", "--mpi-log", metavar="HOW", help="which process writes messages: master, collect or workers (default: master)"),
+)  # fmt: skip
+
+MODEL_DEVI = (
+    _option("-m", "--models", metavar="MODEL", nargs="+", help="the models that are compared, at least two"),
+    _option("-s", "--system", metavar="DIR", help="system, or folder that holds systems (default: .)"),
+    _option("-S", "--set-prefix", metavar="NAME", help="deprecated: only `set`, the name that sets of frames have"),
+    _option("-o", "--output", metavar="FILE", help="table to write (default: model_devi.out)"),
+    _option("-f", "--frequency", metavar="N", help="steps between two frames, for the first column of the table (default: 1)"),
+    _switch("--real_error", help="compare with the labels of the data instead of among the models"),
+    _switch("--atomic", help="the force deviation of each atom too"),
+    _option("--relative", metavar="LEVEL", help="force deviations relative to the force, plus this level (eV/angstrom)"),
+    _option("--relative_v", metavar="LEVEL", help="virial deviations relative to the virial, plus this level (eV)"),
+)  # fmt: skip
+
+CHANGE_BIAS = (
+    (("input",), {"metavar": "MODEL", "help": "model file or checkpoint folder"}),
+    *_systems("data to fit to"),
+    _option("-b", "--bias-value", metavar="E", nargs="+", help="bias of each type in eV, in the order of type_map; no data then"),
+    _option("-n", "--numb-batch", metavar="N", help="frames of each system (default: 0, all)"),
+    _option("-m", "--mode", metavar="MODE", help="change: fit what the model leaves; set: fit the labels alone (default: change)"),
+    _option("-o", "--output", metavar="FILE", help="file to write"),
+    _option("--model-branch", metavar="NAME", help="branch of a model with several"),
+)  # fmt: skip
+
+EVAL_DESC = (
+    _MODEL,
+    *_systems("structures"),
+    _option("-o", "--output", metavar="DIR", help="folder to write, a .npy file per system (default: desc)"),
+    _option("--dtype", metavar="TYPE", help="fp32, fp64 or native, the model's own (default: native)"),
+    _HEAD,
+)
+
+ARGUMENTS: dict[str, tuple[Flag, ...]] = {
+    "compress": COMPRESS,
+    "model-devi": MODEL_DEVI,
+    "change-bias": CHANGE_BIAS,
+    "eval-desc": EVAL_DESC,
+}
+
+
+def add_arguments(parser: argparse.ArgumentParser, name: str) -> None:
+    """Adds the arguments that a command will have."""
+    for names, rest in ARGUMENTS[name]:
+        parser.add_argument(*names, **rest)
