@@ -117,14 +117,16 @@ def _wrong_choice(variant: Types, section: dict, path: str) -> Iterator[Problem]
     here = join(path, "type")
     registry = variant.registry
     name = section.get("type", registry.default or None)
-    names = ", ".join(variant.choice_dict)
+    choices = f"Choose one of: {', '.join(registry.built)}."
+    later = [c for c in variant.choice_dict if c not in registry.built]
+    choices += f" Not built yet: {', '.join(later)}." if later else ""
     if name is None:
-        yield Problem(here, f"missing; it is required. Choose one of: {names}.")
+        yield Problem(here, f"missing; it is required. {choices}")
     elif not isinstance(name, str):
-        yield Problem(here, f"{found(name)}, expected str, one of: {names}.")
+        yield Problem(here, f"{found(name)}, expected str. {choices}")
     elif name not in variant.choice_dict and name not in variant.choice_alias:
         guess = did_you_mean(name, [*variant.choice_dict, *variant.choice_alias])
-        yield Problem(here, f"unknown {registry.kind} {name!r}.{guess} Choose one of: {names}.")
+        yield Problem(here, f"unknown {registry.kind} {name!r}.{guess} {choices}")
 
 
 def _wrong_key(options: dict[str, Argument], key: Any, section: dict, path: str, root: Argument) -> Iterator[Problem]:
