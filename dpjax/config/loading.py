@@ -116,7 +116,8 @@ def _root(multi_task: bool = False) -> Argument:
 
 def options_table() -> list[meaning.Meaning]:
     """What every option means in this version, in the order of the input; see :class:`~dpjax.config.meaning.Meaning`."""
-    return meaning.table(_root().sub_fields.values())
+    tasks = [meaning.leaf(option, path, newer=True) for path, option in multi_task_input.own_options()]
+    return [*meaning.table(_root().sub_fields.values()), *tasks]
 
 
 def normalize(source: Source) -> dict[str, Any]:

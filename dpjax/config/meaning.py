@@ -46,7 +46,7 @@ def _rows(option: Argument, path: str, waits: str, newer: bool) -> Iterator[Mean
     newer = newer or getattr(option, "newer", False)
     inside = not option.fold_subdoc and (option.sub_fields or option.sub_variants)
     if not inside:
-        yield _leaf(option, path, waits, newer)
+        yield leaf(option, path, waits, newer)
         return
     waits = waits or getattr(option, "not_built", "")
     yield from _section_rows(option, path, waits, newer)
@@ -63,7 +63,8 @@ def _section_rows(section: Argument, path: str, waits: str, newer: bool) -> Iter
             yield from _section_rows(choice, f"{path}[{name}]", why, newer or component.newer)
 
 
-def _leaf(option: Any, path: str, waits: str, newer: bool) -> Meaning:
+def leaf(option: Any, path: str, waits: str = "", newer: bool = False) -> Meaning:
+    """The row of one option; ``waits`` names what the section around it waits for."""
     reason = option.no_effect or option.refused
     if reason:
         return Meaning(path, NOT_APPLICABLE, reason, newer)

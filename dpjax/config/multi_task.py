@@ -246,3 +246,13 @@ def _check_length(section: dict) -> Iterator[Problem]:
 def arguments() -> list[Option]:
     """The arguments that an input with several models has in place of ``model``, ``loss`` and ``training``."""
     return [model_argument(), loss_argument(), training.argument(multi_task=True)]
+
+
+def own_options() -> list[tuple[str, Option]]:
+    """(path, option) of what only such an input has; what stands inside is the same as in an input with one model."""
+    run = training.argument(multi_task=True).sub_fields
+    return [
+        *((f"model/{name}", option) for name, option in model_argument().sub_fields.items()),
+        ("loss_dict", loss_argument()),
+        *((f"training/{name}", run[name]) for name in ("data_dict", "model_prob", "num_epoch_dict")),
+    ]

@@ -118,7 +118,9 @@ def test_no_description_is_a_sentence_of_the_reference():
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.kind)
 def test_dataclass_defaults_are_the_option_defaults(registry):
     for component in registry.components:
-        default = {f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(component.config)}
+        default = {
+            f.name: f.default if f.default_factory is MISSING else f.default_factory() for f in fields(component.config)
+        }
         for option in component.options():
             if option.newer and option.name not in default:
                 continue

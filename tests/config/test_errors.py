@@ -72,7 +72,10 @@ def test_wrong_types(edits, start):
         ({"model": REMOVE}, "model: missing"),
         ({D: REMOVE}, f"{D}: missing"),
         ({F: REMOVE}, f"{F}: missing"),
-        ({f"{D}/type": REMOVE}, f"{D}/type: missing; it is required. Choose one of: se_e2_a. Not built yet: loc_frame,"),
+        (
+            {f"{D}/type": REMOVE},
+            f"{D}/type: missing; it is required. Choose one of: se_e2_a. Not built yet: loc_frame,",
+        ),
         ({"training": REMOVE}, "training: missing"),
         ({f"{T}/training_data": REMOVE}, f"{T}/training_data: missing"),
         ({f"{T}/training_data/systems": REMOVE}, f"{T}/training_data/systems: missing"),

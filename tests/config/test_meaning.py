@@ -18,7 +18,7 @@ from dpjax.config.optimizers import OPTIMIZERS
 from dpjax.errors import ConfigError
 from tests.config import sections
 from tests.config.inputs import water
-from tests.config.test_arguments import LIST
+from tests.config.test_arguments import LIST, OPTIONS
 from tests.shared import REPOSITORY
 
 TABLE = config.options_table()
@@ -36,8 +36,9 @@ KINDS = {
 def test_every_leaf_of_the_list_has_a_meaning():
     paths = {row.path for row in LISTED}
     listed = [r["path"] for r in LIST]
-    within = {p.rpartition("/")[0].partition("[")[0] for p in listed} | {re.sub(r"\[\w+\]$", "", p.rpartition("/")[0]) for p in listed}
-    leaves = {p for p in listed if p not in within and not any(q.startswith((f"{p}/", f"{p}[")) for q in listed)}
+    sections = {p.rpartition("/")[0] for p in listed}
+    sections |= {re.sub(r"\[\w+\]$", "", p) for p in sections}
+    leaves = {p for p in listed if p not in sections}
     assert leaves <= paths
     assert paths <= set(listed)
     assert len(paths) == len(LISTED)
@@ -52,7 +53,10 @@ def test_the_three_words():
 def test_the_readme_counts_what_is_pending():
     count = Counter(row.status for row in LISTED)
     text = (REPOSITORY / "README.md").read_text()
-    stated = re.search(r"(\d+) of the (\d+) options of DeePMD-kit's input take effect, (\d+) cannot apply here[^.]*, (\d+) are pending", text)
+    sentence = (
+        r"(\d+) of the (\d+) options of DeePMD-kit's input take effect, (\d+) cannot apply here[^.]*, (\d+) are pending"
+    )
+    stated = re.search(sentence, text)
     assert stated, "the README says how many options take effect, cannot apply and are pending"
     want = (count[meaning.EFFECTIVE], len(LISTED), count[meaning.NOT_APPLICABLE], count[meaning.PENDING])
     assert tuple(int(n) for n in stated.groups()) == want
@@ -83,14 +87,16 @@ def test_what_is_not_built_is_refused_by_name(path, component):
 
 def refused_options() -> list:
     rows = [row for row in LISTED if row.status == meaning.PENDING and "[" not in row.path]
-    return [row for row in rows if not row.path.startswith(("nvnmd/", "model/modifier", "model/spin", "model/type_emb"))]
+    return [
+        row for row in rows if not row.path.startswith(("nvnmd/", "model/modifier", "model/spin", "model/type_emb"))
+    ]
 
 
 @pytest.mark.parametrize("row", refused_options(), ids=lambda row: row.path)
 def test_pending_options_are_refused_or_wait_for_one_that_is(row):
-    option = _option(row.path)
+    option = OPTIONS[row.path]
     if option.used_with:
-        assert any(r.status == meaning.PENDING and r.path.endswith(f"/{option.used_with}") for r in TABLE) or option.used_with == "model_dict"
+        assert any(r.status == meaning.PENDING and r.path.endswith(f"/{option.used_with}") for r in TABLE)
         return
     value = {bool: not option.neutral, int: 2, float: 2.5, str: "other", list: [1], dict: {"compute_prec": "float16"}}
     edits = {row.path: value[option.dtype[0]]}
@@ -100,12 +106,6 @@ def test_pending_options_are_refused_or_wait_for_one_that_is(row):
         edits |= {"model/smin_alpha": 0.1, "model/sw_rmin": 0.5, "model/sw_rmax": 1.0}
     with pytest.raises(ConfigError, match="is not built yet in this version"):
         config.load(water(edits))
-
-
-def _option(path: str):
-    from tests.config.test_arguments import OPTIONS
-
-    return OPTIONS[path]
 
 
 @pytest.mark.parametrize("path", ["training/enable_compile", "validating/compiled_infer"])

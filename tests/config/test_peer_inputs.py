@@ -96,7 +96,9 @@ def differing(mine: Any, other: Any, path: str = "", typed: str = "") -> Iterato
 
 def explained(path: str, typed: str, mine: Any, other: Any) -> bool:
     plain = re.sub(r"model/model_dict", "model", typed).replace("loss_dict", "loss").replace("data_dict/", "")
-    plain = re.sub(r".*(models|qm_model|qmmm_model)\[", "model[", plain).replace("descriptor[hybrid]/list", "descriptor")
+    plain = re.sub(r".*(models|qm_model|qmmm_model)\[", "model[", plain).replace(
+        "descriptor[hybrid]/list", "descriptor"
+    )
     if mine == MISSING and {plain, re.sub(r"^model\[\w+\]", "model", plain)} & NEWER:
         return True
     rows = [values for _, pattern, values in DIFFERENCES if pattern and re.fullmatch(pattern, path)]

@@ -114,7 +114,17 @@ def test_yaml_lines(tmp_path):
 
 def test_positions_of_json():
     lines = json_lines('{"a": {"b": [1,\n[2, {"c\\n": "}"}]],\n"d": {}}, "e":\n 1}')
-    assert lines == {"a": 1, "a/b": 1, "a/b/0": 1, "a/b/1": 2, "a/b/1/0": 2, "a/b/1/1": 2, "a/b/1/1/c\n": 2, "a/d": 3, "e": 3}
+    assert lines == {
+        "a": 1,
+        "a/b": 1,
+        "a/b/0": 1,
+        "a/b/1": 2,
+        "a/b/1/0": 2,
+        "a/b/1/1": 2,
+        "a/b/1/1/c\n": 2,
+        "a/d": 3,
+        "e": 3,
+    }
     assert line_of(lines, "a/d/missing") == 3
     assert line_of(lines, "nowhere") is None
 

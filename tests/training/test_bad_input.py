@@ -126,13 +126,19 @@ def test_bad_data(name, system, tmp_path, capsys):
 
 
 BAD_INPUT = {
-    "misspelt key": ({"model/descriptor/rcut_smht": 0.5}, r"input\.json, line 1: model/descriptor/rcut_smht\b.*rcut_smth"),
+    "misspelt key": (
+        {"model/descriptor/rcut_smht": 0.5},
+        r"input\.json, line 1: model/descriptor/rcut_smht\b.*rcut_smth",
+    ),
     "misspelt section": ({"lerning_rate": {}}, r"input\.json, line 1: lerning_rate\b.*learning_rate"),
     "wrong type": ({"model/descriptor/rcut": "six"}, r"input\.json, line 1: model/descriptor/rcut\b.*six"),
     "sel too short": ({"model/descriptor/sel": [12]}, r"input\.json, line 1: model/descriptor/sel\b.*\b2\b.*O, H"),
     "no systems": ({"training/training_data/systems": []}, r"systems"),
     "both lengths": ({"training/numb_epoch": 2}, r"input\.json, line 1: training/numb_steps: found both"),
-    "unknown descriptor": ({"model/descriptor/type": "se_e2_b"}, r"input\.json, line 1: model/descriptor/type\b.*se_e2_a"),
+    "unknown descriptor": (
+        {"model/descriptor/type": "se_e2_b"},
+        r"input\.json, line 1: model/descriptor/type\b.*se_e2_a",
+    ),
     "unbuilt option": ({"training/enable_ema": True}, r"input\.json, line 1: training/enable_ema\b.*not built"),
     "no batch fits": ({"training/training_data/batch_size": "filter:3"}, r"training/training_data/batch_size"),
     "bad probabilities": ({"training/training_data/sys_probs": [0.5, 0.5]}, r"training/training_data/sys_probs"),

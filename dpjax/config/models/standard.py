@@ -52,7 +52,12 @@ def network_options() -> list[Option]:
             "fitting_net", dict, "How these numbers become a prediction.", REQUIRED, sub_variants=[FITTINGS.variant()]
         ),
         Option(
-            "model_branch_alias", list[str], "Other names of this model, for use where a branch is chosen by name.", []
+            "model_branch_alias",
+            list[str],
+            "Other names of this model, for use where a branch of several is chosen by name.",
+            [],
+            not_built="choosing a branch by its name",
+            used_with="model_dict",
         ),
         Option("info", dict, "Free remarks that are stored with the model.", {}),
     ]
