@@ -8,6 +8,7 @@ stand for; in the normalised input they stand again, so that it means the same w
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from dpjax.config.problems import Problem, Report
 from dpjax.config.schema import REQUIRED, Context, Option
 from dpjax.config.suggestions import did_you_mean, found, join, show
 from dpjax.config.walk import is_comment
+
+log = logging.getLogger(__name__)
 
 SHAREABLE = ("type_map", "descriptor", "fitting_net")
 _SEVERAL = "training several models at once"
@@ -110,6 +113,10 @@ def resolved(data: dict[str, Any], report: Report) -> Sharing:
         for holder, key, path in _places(branch, join(_BRANCHES, name)):
             if isinstance(holder[key], str):
                 _resolve_one(holder, key, path, shared, sharing, report)
+    named = {_entry(text) for text in sharing.names.values()}
+    for name in shared:
+        if name not in named and not is_comment(str(name), {}):
+            log.warning("model/shared_dict/%s: no model names it, so it has no effect", name)
     return sharing
 
 

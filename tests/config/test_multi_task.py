@@ -74,6 +74,12 @@ def test_what_stands_beside_model_dict_holds_for_every_branch():
     assert "data_stat_nbatch" not in raw["model"]
 
 
+def test_a_shared_section_that_nobody_names_is_reported(caplog):
+    config.normalize(edited(TASKS, {"model/shared_dict/ears": {"type": "se_e2_a"}, "model/shared_dict/_note": "x"}))
+    assert "model/shared_dict/ears: no model names it" in caplog.text
+    assert "_note" not in caplog.text
+
+
 def test_parts_of_a_hybrid_may_be_shared():
     hybrid = {"type": "hybrid", "list": ["eyes", {"type": "se_e2_a", "sel": [4, 4]}]}
     raw = config.normalize(edited(TASKS, {f"{BRANCH}/descriptor": hybrid}))

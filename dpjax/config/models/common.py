@@ -63,7 +63,7 @@ def _statistics_options() -> list[Option]:
         Option(
             "data_stat_nbatch",
             int,
-            "Batches per system that the statistics of the descriptor and of the energy are taken from.",
+            "Batches per system that the mean and spread of the environment are taken from.",
             10,
         ),
         Option(
