@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dpjax.config.checks import check_at_least
 from dpjax.config.problems import Problem
-from dpjax.config.schema import REQUIRED, Context, Option, to_dataclass
+from dpjax.config.schema import REQUIRED, Context, Option, parsed
 from dpjax.config.suggestions import join
 
 
@@ -100,15 +100,12 @@ def validation_argument() -> Option:
 
 def parse(section: dict, path: str, context: Context) -> DataConfig | None:
     """The dataclass of a normalised section; None where something in it is wrong."""
-    if context.report.touches(path):
-        return None
-    systems = section["systems"]
-    cfg = to_dataclass(DataConfig, section | {"systems": [systems] if isinstance(systems, str) else systems})
-    context.report.extend(_check(cfg, path))
-    return cfg
+    systems = section.get("systems")
+    listed = section | {"systems": [systems]} if isinstance(systems, str) else section
+    return parsed(DataConfig, _check, listed, path, context)
 
 
-def _check(cfg: DataConfig, path: str) -> Iterator[Problem]:
+def _check(cfg: DataConfig, path: str, context: Context) -> Iterator[Problem]:
     if not cfg.systems:
         yield Problem(join(path, "systems"), "found an empty list; name at least one system.")
     yield from _check_batch_size(cfg.batch_size, join(path, "batch_size"))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from dpjax.config.checks import check_at_least, check_choice
 from dpjax.config.problems import Problem
-from dpjax.config.schema import Context, Option, to_dataclass
+from dpjax.config.schema import Context, Option, parsed
 from dpjax.config.suggestions import join
 
 PROGRESS = ("auto", "bar", "lines", "none")
@@ -71,14 +71,10 @@ def argument() -> Option:
 
 def parse(section: dict, path: str, context: Context) -> DpjaxConfig | None:
     """The dataclass of a normalised section; None where something in it is wrong."""
-    if context.report.touches(path):
-        return None
-    cfg = to_dataclass(DpjaxConfig, section)
-    context.report.extend(_check(cfg, path))
-    return cfg
+    return parsed(DpjaxConfig, _check, section, path, context)
 
 
-def _check(cfg: DpjaxConfig, path: str) -> Iterator[Problem]:
+def _check(cfg: DpjaxConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_choice(cfg.progress, PROGRESS, join(path, "progress"))
     yield from check_at_least(cfg, 0, ["prefetch"], path)
     if cfg.block_size is not None and cfg.block_size < 1:

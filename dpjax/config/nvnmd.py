@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dpjax.config.problems import Problem
-from dpjax.config.schema import REQUIRED, Context, Option, to_dataclass
+from dpjax.config.schema import REQUIRED, Context, Option, parsed
 from dpjax.config.suggestions import join
 
 
@@ -61,14 +61,10 @@ def argument() -> Option:
 
 def parse(section: dict | None, path: str, context: Context) -> NvnmdConfig | None:
     """The dataclass of a normalised section; None where there is none, or something in it is wrong."""
-    if section is None or context.report.touches(path):
-        return None
-    cfg = to_dataclass(NvnmdConfig, section)
-    context.report.extend(_check(cfg, path))
-    return cfg
+    return None if section is None else parsed(NvnmdConfig, _check, section, path, context)
 
 
-def _check(cfg: NvnmdConfig, path: str) -> Iterator[Problem]:
+def _check(cfg: NvnmdConfig, path: str, context: Context) -> Iterator[Problem]:
     for key, valid in (("version", (0, 1)), ("max_nnei", (128, 256)), ("net_size", (128,))):
         if getattr(cfg, key) not in valid:
             text = f"found {getattr(cfg, key)}; it must be {' or '.join(map(str, valid))}."

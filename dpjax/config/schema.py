@@ -99,11 +99,9 @@ class Component:
     def parse(self, section: dict, path: str, context: Context) -> Any:
         """The dataclass of a normalised section; None where something in the section is wrong, which is then reported."""
         parts = self.sections(section, path, context)
-        if context.report.touches(path) or any(part is None for part in parts.values()):
+        if any(part is None for part in parts.values()):
             return None
-        config = to_dataclass(self.config, section, parts)
-        context.report.extend(self.check(config, path, context))
-        return config
+        return parsed(self.config, self.check, section, path, context, parts)
 
 
 @dataclass(frozen=True)
@@ -172,9 +170,23 @@ class Context:
     report: Report = field(default_factory=Report)
 
 
-def no_check(config: Any, path: str, context: Context) -> Iterator[Problem]:
-    """For components whose options cannot contradict each other."""
-    return iter(())
+def parsed(
+    cls: type,
+    check: Callable[[Any, str, Context], Iterable[Problem]],
+    section: dict,
+    path: str,
+    context: Context,
+    parts: dict[str, Any] | None = None,
+) -> Any:
+    """The dataclass ``cls`` of a normalised section whose mistakes ``check`` yields; None where its keys are wrong already.
+
+    ``parts`` are dataclasses that stand in for sub-sections.
+    """
+    if context.report.touches(path):
+        return None
+    config = to_dataclass(cls, section, parts)
+    context.report.extend(check(config, path, context))
+    return config
 
 
 def freeze(value: Any) -> Any:

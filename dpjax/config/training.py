@@ -9,7 +9,7 @@ from dpjax.config import data
 from dpjax.config.checks import check_at_least, check_choice, check_positive
 from dpjax.config.data import DataConfig
 from dpjax.config.problems import Problem
-from dpjax.config.schema import REQUIRED, Context, Option, to_dataclass
+from dpjax.config.schema import REQUIRED, Context, Option, parsed
 from dpjax.config.suggestions import join
 
 _STEP_ALIASES = ["stop_batch", "num_step", "num_steps", "numb_step"]
@@ -273,11 +273,7 @@ def parse(section: dict, path: str, context: Context) -> TrainingConfig | None:
         for key in ("training_data", "validation_data")
         if section.get(key) is not None
     }
-    if context.report.touches(path):
-        return None
-    cfg = to_dataclass(TrainingConfig, section, parts)
-    context.report.extend(_check(cfg, path))
-    return cfg
+    return parsed(TrainingConfig, _check, section, path, context, parts)
 
 
 def parse_tasks(section: dict, path: str, context: Context) -> None:
@@ -289,21 +285,20 @@ def parse_tasks(section: dict, path: str, context: Context) -> None:
                 data.parse(task[key], join(here, key), context)
         if task.get("training_data") is None:
             context.report.add(join(here, "training_data"), "missing; every task needs data to train on.")
-    if not context.report.touches(path):
-        context.report.extend(_check_numbers(to_dataclass(TrainingConfig, section, {"training_data": None}), path))
+    parsed(TrainingConfig, _check_numbers, section, path, context, {"training_data": None})
 
 
-def _check(cfg: TrainingConfig, path: str) -> Iterator[Problem]:
+def _check(cfg: TrainingConfig, path: str, context: Context) -> Iterator[Problem]:
     if (cfg.numb_steps is None) == (cfg.numb_epoch is None):
         given = "neither" if cfg.numb_steps is None else "both"
         text = f'found {given} of numb_steps and numb_epoch; give exactly one, for example "numb_steps": 100000.'
         yield Problem(join(path, "numb_steps"), text)
     yield from check_at_least(cfg, 0, ["numb_steps"], path)
     yield from check_positive(cfg, ["numb_epoch"], path)
-    yield from _check_numbers(cfg, path)
+    yield from _check_numbers(cfg, path, context)
 
 
-def _check_numbers(cfg: TrainingConfig, path: str) -> Iterator[Problem]:
+def _check_numbers(cfg: TrainingConfig, path: str, context: Context) -> Iterator[Problem]:
     """The rules that trainings of one task and of several share."""
     keys = ["disp_freq", "save_freq", "max_ckpt_keep", "ema_ckpt_keep", "tensorboard_freq", "acc_freq"]
     yield from check_at_least(cfg, 1, keys, path)

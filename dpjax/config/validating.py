@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dpjax.config.checks import check_at_least
 from dpjax.config.problems import Problem
-from dpjax.config.schema import Context, Option, to_dataclass
+from dpjax.config.schema import Context, Option, parsed
 from dpjax.config.suggestions import join, show
 
 
@@ -84,14 +84,10 @@ def _newer_options() -> list[Option]:
 
 def parse(section: dict, path: str, context: Context) -> ValidatingConfig | None:
     """The dataclass of a normalised section; None where something in it is wrong."""
-    if context.report.touches(path):
-        return None
-    cfg = to_dataclass(ValidatingConfig, section)
-    context.report.extend(_check(cfg, path))
-    return cfg
+    return parsed(ValidatingConfig, _check, section, path, context)
 
 
-def _check(cfg: ValidatingConfig, path: str) -> Iterator[Problem]:
+def _check(cfg: ValidatingConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_at_least(cfg, 1, ["validation_freq", "max_best_ckpt"], path)
     yield from check_at_least(cfg, 0, ["full_val_start"], path)
     quantity, colon, measure = cfg.validation_metric.upper().partition(":")

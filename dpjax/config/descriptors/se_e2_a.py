@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from dpjax.config import options
 from dpjax.config.checks import (
@@ -60,16 +61,21 @@ def se_e2_a_options() -> list[Option]:
     ]
 
 
-def check_se_e2_a(cfg: SeE2AConfig, path: str, context: Context) -> Iterator[Problem]:
-    """The rules of ``se_e2_a``, which other descriptors extend."""
+def check_per_type_nets(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
+    """The rules of descriptors with embedding nets per type, whatever becomes of the embedding."""
     yield from check_cutoff(cfg.rcut, cfg.rcut_smth, path)
     yield from check_sel(cfg.sel, context.type_map, join(path, "sel"))
     yield from check_neuron(cfg.neuron, join(path, "neuron"))
-    yield from check_axis_neuron(cfg.axis_neuron, cfg.neuron, join(path, "axis_neuron"))
     yield from check_activation(cfg.activation_function, join(path, "activation_function"))
     yield from check_precision(cfg.precision, join(path, "precision"))
     yield from check_type_pairs(cfg.exclude_types, context.type_map, join(path, "exclude_types"))
     yield from check_at_least(cfg, 0, ["env_protection"], path)
+
+
+def check_se_e2_a(cfg: SeE2AConfig, path: str, context: Context) -> Iterator[Problem]:
+    """The rules of ``se_e2_a``, which other descriptors extend."""
+    yield from check_per_type_nets(cfg, path, context)
+    yield from check_axis_neuron(cfg.axis_neuron, cfg.neuron, join(path, "axis_neuron"))
 
 
 SE_E2_A = Component(

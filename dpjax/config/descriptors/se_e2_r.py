@@ -2,23 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from dpjax.config import options
-from dpjax.config.checks import (
-    check_activation,
-    check_at_least,
-    check_cutoff,
-    check_neuron,
-    check_precision,
-    check_sel,
-    check_type_pairs,
-)
-from dpjax.config.problems import Problem
-from dpjax.config.schema import Component, Context, Option
-from dpjax.config.suggestions import join
+from dpjax.config.descriptors.se_e2_a import check_per_type_nets
+from dpjax.config.schema import Component, Option
 
 
 @dataclass(frozen=True)
@@ -55,17 +43,6 @@ def _options() -> list[Option]:
         options.set_davg_zero(),
         options.env_protection(),
     ]
-
-
-def check_per_type_nets(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
-    """The rules of descriptors with embedding nets per type and no second factor."""
-    yield from check_cutoff(cfg.rcut, cfg.rcut_smth, path)
-    yield from check_sel(cfg.sel, context.type_map, join(path, "sel"))
-    yield from check_neuron(cfg.neuron, join(path, "neuron"))
-    yield from check_activation(cfg.activation_function, join(path, "activation_function"))
-    yield from check_precision(cfg.precision, join(path, "precision"))
-    yield from check_type_pairs(cfg.exclude_types, context.type_map, join(path, "exclude_types"))
-    yield from check_at_least(cfg, 0, ["env_protection"], path)
 
 
 SE_E2_R = Component(

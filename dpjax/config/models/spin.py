@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dpjax.config.checks import check_choice, check_per_type, check_type_indices
 from dpjax.config.problems import Problem
-from dpjax.config.schema import REQUIRED, Context, Option, to_dataclass
+from dpjax.config.schema import REQUIRED, Context, Option, parsed
 from dpjax.config.suggestions import did_you_mean, join, show
 
 
@@ -86,11 +86,7 @@ def _newer_options() -> list[Option]:
 
 def parse(section: dict, path: str, context: Context) -> SpinConfig | None:
     """The dataclass of a normalised section; None where something in it is wrong."""
-    if context.report.touches(path):
-        return None
-    cfg = to_dataclass(SpinConfig, section)
-    context.report.extend(_check(cfg, path, context))
-    return cfg
+    return parsed(SpinConfig, _check, section, path, context)
 
 
 def _check(cfg: SpinConfig, path: str, context: Context) -> Iterator[Problem]:

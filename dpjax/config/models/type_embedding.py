@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dpjax.config import options
 from dpjax.config.checks import check_activation, check_elements, check_neuron, check_precision
 from dpjax.config.problems import Problem
-from dpjax.config.schema import Context, Option, to_dataclass
+from dpjax.config.schema import Context, Option, parsed
 from dpjax.config.suggestions import join
 
 
@@ -53,11 +53,7 @@ def _options() -> list[Option]:
 
 def parse(section: dict, path: str, context: Context) -> TypeEmbeddingConfig | None:
     """The dataclass of a normalised section; None where something in it is wrong."""
-    if context.report.touches(path):
-        return None
-    cfg = to_dataclass(TypeEmbeddingConfig, section)
-    context.report.extend(_check(cfg, path, context))
-    return cfg
+    return parsed(TypeEmbeddingConfig, _check, section, path, context)
 
 
 def _check(cfg: TypeEmbeddingConfig, path: str, context: Context) -> Iterator[Problem]:
