@@ -1,29 +1,74 @@
-"""``dpjax check``: an input file with its aliases resolved and its defaults filled in, or what is wrong with it."""
+"""``dpjax check``: whether a training with an input could start, and what it would need; nothing is trained."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from dpjax.config import Config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("input", metavar="INPUT", help="input file, JSON or YAML")
-    parser.add_argument("-o", "--output", metavar="FILE", help="write the complete input there instead of printing it")
+    complete = parser.add_mutually_exclusive_group()
+    complete.add_argument("-o", "--output", metavar="FILE", help="write the input with all defaults there")
+    complete.add_argument(
+        "--print", action="store_true", help="print the input with all defaults, and check nothing else"
+    )
+    parser.add_argument(
+        "--config-only", action="store_true",
+        help="check the input alone, neither data nor memory; options that are not built yet are listed, not refused",
+    )  # fmt: skip
+    parser.add_argument(
+        "--no-compile", action="store_true", help="do not compile a step, and leave its memory out of the estimate"
+    )
 
 
 def run(args: argparse.Namespace) -> None:
-    """Checks."""
-    from dpjax.config import load
-    from dpjax.errors import OutputError
+    """Checks and reports."""
+    from dpjax.config import load, normalize
 
-    text = json.dumps(load(args.input).raw, indent=4)
-    if not args.output:
+    config = None if args.config_only else load(args.input)
+    text = json.dumps(normalize(args.input) if config is None else config.raw, indent=4)
+    if args.print:
         print(text)
         return
+    print(f"input: {args.input} is valid")
+    if args.output:
+        _write(args.output, text)
+    if config is None:
+        _list_not_built(args.input)
+    else:
+        _forecast(config, compiled=not args.no_compile)
+
+
+def _write(path: str, text: str) -> None:
+    from dpjax.errors import OutputError
+
     try:
-        Path(args.output).write_text(text + "\n", encoding="utf-8")
+        Path(path).write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise OutputError(f"{args.output}: cannot write the input: {error.strerror}") from error
-    print(f"{args.input} is valid; wrote {args.output}")
+        raise OutputError(f"{path}: cannot write the input: {error.strerror}") from error
+    print(f"wrote {path}")
+
+
+def _list_not_built(path: str) -> None:
+    from dpjax.config import not_built
+
+    problems = not_built(path)
+    if problems:
+        print("not built yet in this version:")
+    for problem in problems:
+        print(f"  {problem}")
+
+
+def _forecast(config: Config, compiled: bool) -> None:
+    from dpjax.training.forecast import forecast
+    from dpjax.training.report import lines
+
+    for line in lines(forecast(config, compiled)):
+        print(line)

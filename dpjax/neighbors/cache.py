@@ -90,6 +90,11 @@ class NeighborCache:
         most = [tables.most[self.n_type :] if mixed else tables.most[: self.n_type] for tables in self._systems]
         return np.max(most, axis=0) if most else np.zeros(1 if mixed else self.n_type, np.int64)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that tables take in memory now; those in files take none."""
+        return sum(tables.nbytes for tables in self._systems)
+
     def _have_file(self, tables: _SystemTables, ticks: _Ticks, workers: int) -> bool:
         """Opens or writes the file of one system; False when there is none and tables belong into memory."""
         if self._directory is None:
@@ -126,6 +131,11 @@ class _SystemTables:
     def complete(self) -> bool:
         """Whether ``most`` covers every frame."""
         return bool(self._seen.all())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the tables kept in memory."""
+        return sum(table.nbytes for table in list(self._memory.values()))
 
     def table(self, frame: int, budget: _Budget) -> NeighborTable:
         if not 0 <= frame < self.system.n_frame:

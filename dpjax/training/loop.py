@@ -67,10 +67,8 @@ class Loop:
     resolver: Resolver
 
     def __post_init__(self):
-        config, setup = self.setup.config, self.setup
-        loss_fn = loss_of(setup.model, setup.loss, setup.needs_force, config.dpjax.block_size, _spread(setup.mesh))
-        self.train_step = make_train_step(loss_fn, setup.tx, setup.schedule)
-        self.eval_step = make_eval_step(loss_fn, setup.schedule)
+        setup = self.setup
+        self.train_step, self.eval_step = step_functions(setup)
         self.state = place_state(self.state, setup.mesh)
         self.stats = place_state(setup.variables["stats"], setup.mesh)
         self._validation = None if setup.validation is None else _validation_batches(setup)
@@ -212,9 +210,20 @@ class Loop:
         return count_programs(self.train_step, self.eval_step)
 
 
+def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
+    """The jitted training and validation steps."""
+    loss_fn = loss_of(setup.model, setup.loss, setup.needs_force, setup.config.dpjax.block_size, _spread(setup.mesh))
+    return make_train_step(loss_fn, setup.tx, setup.schedule), make_eval_step(loss_fn, setup.schedule)
+
+
 def rows_before(steps: int, frequency: int) -> int:
     """Rows of the learning curve in the first ``steps`` of a longer run: the first step and every ``frequency``-th."""
     return steps // frequency + (frequency > 1 and steps > 0)
+
+
+def rows_of(steps: int, frequency: int) -> int:
+    """Rows of the learning curve of a run of so many steps, which shows its last step in any case."""
+    return rows_before(steps - 1, frequency) + 1 if steps > 0 else 0
 
 
 def mean_found(name: str, values: list[float]) -> float:

@@ -78,6 +78,7 @@ def prepare(
     initial: tuple[ModelConfig, dict] | None = None,
     seed: int | None = None,
     exact: bool = False,
+    keep: bool = True,
 ) -> TrainingSetup:
     """Read the data and build all parts.
 
@@ -86,6 +87,7 @@ def prepare(
         initial: configuration and variables to start from instead of fresh ones (``--init-model``, a checkpoint).
         seed: seed of a run that is continued; else the input's, else a random one.
         exact: refuse an ``initial`` model that differs from the input's in more than its training.
+        keep: write new statistics of the data to ``stat_file``.
 
     Raises:
         DataError, ConfigError: as their packages say.
@@ -98,7 +100,7 @@ def prepare(
     training = _data_side(config, systems, sampler, labels)
     model = build_model(config.model)
     if initial is None:
-        variables = fresh_variables(config, model, training, seed)
+        variables = fresh_variables(config, model, training, seed, keep)
     else:
         variables = adopted_variables(config.model, model, initial, exact)
     num_steps = config.training.numb_steps
@@ -208,8 +210,11 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
     return replace(config, model=model, raw=raw)
 
 
-def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int) -> dict[str, Any]:
-    """New parameters and the statistics of the training data, from ``stat_file`` where it has them."""
+def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int, keep: bool = True) -> dict[str, Any]:
+    """New parameters and the statistics of the training data, from ``stat_file`` where it has them.
+
+    New statistics are written there if ``keep``.
+    """
     variables = init_variables(model, seed)
     stats = jax.tree.map(np.asarray, variables["stats"])
     key = statistics_key(config.model)
@@ -221,7 +226,8 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int)
             **preparation.bias_statistics(config.model, data.systems),
             **preparation.parameter_statistics(config.model, data.systems, drawn),
         }
-        save_statistics(config.training.stat_file, key, computed)
+        if keep:
+            save_statistics(config.training.stat_file, key, computed)
     placed = {
         "descriptor": {**stats["descriptor"], **_take(computed, stats["descriptor"])},
         "fitting_net": {**stats["fitting_net"], **_take(computed, stats["fitting_net"])},

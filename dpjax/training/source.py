@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,6 +31,13 @@ class ModelNeeds:
     sel: tuple[int, ...]  # per section
     fparam: bool = False
     aparam: bool = False
+
+
+class Extent(NamedTuple):
+    """What one frame needs room for; arrays (n_section,)."""
+
+    atoms: np.ndarray  # without placeholders
+    most: np.ndarray  # neighbours that one of them has at most
 
 
 @dataclass
@@ -60,14 +68,19 @@ class BatchSource:
         for system in _spread(systems, n_frame):
             source = self.systems[system]
             for i in _spread(range(source.n_frame), max(1, n_frame // len(systems))):
-                frame = Frame(np.zeros((source.n_atom, 3)), source.frame_types(i), self.neighbors.table(system, i))
-                most = most_neighbors([frame], self.needs.n_section)
+                most = self.extent(system, i).most
                 self._warn_truncation(source.name, most)
                 self.reserve([neighbor_capacity(int(m), k) for m, k in zip(most, self.needs.sel, strict=True)])
 
     def reserve(self, capacity: Sequence[int]) -> None:
         """Neighbour capacities (n_section,) that every batch from now on has at least."""
         self.capacity = np.maximum(self.capacity, np.asarray(capacity, dtype=int))
+
+    def extent(self, system: int, frame: int) -> Extent:
+        """What a frame needs room for; its neighbours are searched, its labels are not read."""
+        source = self.systems[system]
+        types, table = source.frame_types(frame), self.neighbors.table(system, frame)
+        return self._extent(Frame(np.zeros((source.n_atom, 3)), types, table))
 
     def frames(self, system: int, indices: Sequence[int]) -> list[Frame]:
         """Frames of one system with their neighbours and parameters."""
@@ -95,12 +108,34 @@ class BatchSource:
             n_device: devices that share the frames; above 1 all arrays get a leading device axis.
         """
         total = n_frame or sum(len(indices) for _, indices in parts)
-        shards = [(own, self._frames_of(own)) for own in deal(parts, n_device) if own]
-        layouts = [self._layout(own, frames, -(-total // n_device)) for own, frames in shards]
-        atoms = tuple(np.max([layout.atoms for layout in layouts], axis=0).tolist())
-        layout = replace(layouts[-1], atoms=atoms)  # neighbour capacities only grow: the last has the largest
-        packed = [self._labelled(own, frames, layout) for own, frames in shards]
-        return packed[0] if n_device == 1 else stack(packed, n_device)
+        shards = self._shards(parts, n_device)
+        layout = self._layout([(own, [self._extent(f) for f in frames]) for own, frames in shards], total, n_device)
+        return self._packed(shards, layout, n_device)
+
+    def layout(
+        self, parts: Sequence[Part], extent: Callable[[int, int], Extent], n_frame: int, n_device: int = 1
+    ) -> Layout:
+        """The sizes that :meth:`batch` would give these frames now; like it, makes room for them in later batches.
+
+        Args:
+            parts, n_frame, n_device: as for :meth:`batch`.
+            extent: of a frame of a system, such as :meth:`extent`.
+        """
+        dealt = [own for own in deal(parts, n_device) if own]
+        return self._layout(
+            [(own, [extent(s, int(i)) for s, frames in own for i in frames]) for own in dealt], n_frame, n_device
+        )
+
+    def packed(self, parts: Sequence[Part], layout: Layout, n_device: int = 1) -> LabelledBatch:
+        """The labelled batch of some frames in sizes that are known; arguments as for :meth:`batch`."""
+        return self._packed(self._shards(parts, n_device), layout, n_device)
+
+    def _shards(self, parts: Sequence[Part], n_device: int) -> list[tuple[list[Part], list[Frame]]]:
+        return [(own, self._frames_of(own)) for own in deal(parts, n_device) if own]
+
+    def _packed(self, shards: Sequence[tuple], layout: Layout, n_device: int) -> LabelledBatch:
+        batches = [self._labelled(own, frames, layout) for own, frames in shards]
+        return batches[0] if n_device == 1 else stack(batches, n_device)
 
     def _frames_of(self, parts: Sequence[Part]) -> list[Frame]:
         return [frame for system, indices in parts for frame in self.frames(system, indices)]
@@ -111,17 +146,24 @@ class BatchSource:
         first = self.systems[parts[0][0]]
         return LabelledBatch(batch, label, {name: np.float64(first.found[name]) for name in self.labels})
 
-    def _layout(self, parts: Sequence[Part], frames: Sequence[Frame], n_frame: int) -> Layout:
-        types = np.concatenate([f.atype for f in frames])
-        if self.needs.n_section == 1:
-            atoms = np.array([np.sum(types >= 0)])
-        else:
-            atoms = np.bincount(types[types >= 0], minlength=self.needs.n_section)
+    def _extent(self, frame: Frame) -> Extent:
+        real, n_section = frame.atype[frame.atype >= 0], self.needs.n_section
+        atoms = np.array([len(real)]) if n_section == 1 else np.bincount(real, minlength=n_section)
+        return Extent(atoms, most_neighbors([frame], n_section))
+
+    def _layout(self, shards: Sequence[tuple], n_frame: int, n_device: int) -> Layout:
+        """Sizes that hold the shards (parts, extents of their frames) of all devices."""
+        layouts = [self._shard_layout(own, extents, -(-n_frame // n_device)) for own, extents in shards]
+        atoms = tuple(np.max([layout.atoms for layout in layouts], axis=0).tolist())
+        return replace(layouts[-1], atoms=atoms)  # neighbour capacities only grow: the last has the largest
+
+    def _shard_layout(self, parts: Sequence[Part], extents: Sequence[Extent], n_frame: int) -> Layout:
+        atoms = np.sum([e.atoms for e in extents], axis=0)
         if len(parts) == 1 and not self.systems[parts[0][0]].mixed:  # every frame has the same composition
-            atoms = atoms // len(frames) * n_frame
+            atoms = atoms // len(extents) * n_frame
         else:  # compositions vary: grow to the largest met, so that a run settles on few programs
             atoms = self.places[str(n_frame)] = np.maximum(self.places.get(str(n_frame), 0), atoms)
-        most = most_neighbors(frames, self.needs.n_section)
+        most = np.max([e.most for e in extents], axis=0)
         self._warn_truncation(self.systems[parts[0][0]].name, most)
         layout = make_layout(atoms, most, n_frame, self.needs.sel, self.capacity)
         self.reserve(layout.nbrs)
