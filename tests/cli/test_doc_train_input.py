@@ -8,15 +8,19 @@ import pytest
 
 from dpjax.cli.main import main
 from dpjax.cli.option_docs import markdown
-from dpjax.config.schema import REQUIRED, Component, Option, Registry, no_check
+from dpjax.config.schema import REQUIRED, Component, Option, Registry
+
+
+def _no_mistakes(config, path, context):
+    return iter(())
 
 
 def _descriptors() -> Registry:
     """A kind with a component that is built and one that is not."""
     width = Option("width", int, "Number of columns.", 3)
     wide = Option("wide", bool, "Whether it is wide.", False)
-    built = Component("narrow", dict, lambda: [width], no_check, alias=("thin",), doc="A narrow one.")
-    later = Component("broad", dict, lambda: [wide], no_check, built=False)
+    built = Component("narrow", dict, lambda: [width], _no_mistakes, alias=("thin",), doc="A narrow one.")
+    later = Component("broad", dict, lambda: [wide], _no_mistakes, built=False)
     return Registry("shape", (built, later), default="narrow", doc="Which shape.")
 
 
