@@ -24,10 +24,12 @@ class EnvironmentView:
 
     rcut: float  # angstrom
     rcut_smth: float  # angstrom
-    sel: tuple[int, ...]  # one number for each neighbour type
+    sel: tuple[int, ...]  # one number for each neighbour type, or one for all
     protection: float = 0.0  # angstrom
     exclude_types: frozenset[tuple[int, int]] = frozenset()  # zero rows that keep counting
     pair_exclude: frozenset[tuple[int, int]] = frozenset()  # pairs that do not count at all
+    n_type: int | None = None  # None: as many as ``sel`` has entries
+    by_type: bool = True  # whether ``sel`` counts each type apart
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,7 @@ def frame_moments(
         table: neighbours within at least ``view.rcut``.
         view: the descriptor's view.
     """
-    n_type = len(view.sel)
+    n_type = view.n_type or len(view.sel)
     centre, disp = table.centre(), table.displacements(coord, cell)
     kind = atype[table.index]
     dist = np.linalg.norm(disp, axis=1)
@@ -115,6 +117,8 @@ def truncation_mask(
     count: np.ndarray, centre: np.ndarray, kind: np.ndarray, dist: np.ndarray, view: EnvironmentView
 ) -> np.ndarray:
     """Edges that the two-step rule keeps: the nearest ``sum(sel)`` of any type, then the nearest ``sel[t]`` of each."""
+    if not view.by_type:
+        count, kind = count.sum(axis=1, keepdims=True), np.zeros_like(kind)
     if np.all(count <= np.asarray(view.sel)):
         return np.ones(len(dist), bool)
     among_all = _rank(centre, dist)

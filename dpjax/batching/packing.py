@@ -39,7 +39,7 @@ def _counts(frame: Frame, n_section: int) -> np.ndarray:
     return count if n_section > 1 else count.sum(axis=1, keepdims=True)
 
 
-def choose_layout(frames: Sequence[Frame], n_section: int, sel: Sequence[int] | None = None) -> Layout:
+def choose_layout(frames: Sequence[Frame], n_section: int, sel: Sequence[int | None] | None = None) -> Layout:
     """Ladder sizes that hold just ``frames``; arguments as for :func:`make_layout`."""
     section, _ = _sections(frames, n_section)
     atoms = [int(np.sum(section == t)) for t in range(n_section)]
@@ -64,8 +64,8 @@ def make_layout(
         atoms: atoms of each section.
         most: neighbours of each section that one atom has at most.
         n_frame: frames of the batch.
-        sel: neighbours of each section that a descriptor keeps; a capacity never exceeds it unless real neighbours do, so
-            that the truncation code is compiled only where it is needed.
+        sel: neighbours of each section that a descriptor keeps, None where no one number says it; a capacity never exceeds it
+            unless real neighbours do, so that the truncation code is compiled only where it is needed.
         floor: neighbour capacities to start from; those of a running training only ever grow.
     """
     nbrs = [neighbor_capacity(int(m), None if sel is None else sel[t]) for t, m in enumerate(most)]

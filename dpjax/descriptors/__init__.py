@@ -5,11 +5,26 @@ from __future__ import annotations
 import flax.linen as nn
 
 from dpjax.config import ModelConfig
-from dpjax.descriptors.neighborhood import ordered_pairs
+from dpjax.descriptors.facts import RADIAL, capacity, cutoff, has_type_networks, is_by_type, is_mixed, kept, members
+from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
 from dpjax.descriptors.se_e2_a import SeE2A
-from dpjax.errors import ConfigError
 
-__all__ = ["DESCRIPTORS", "SeE2A", "build_descriptor", "ordered_pairs"]
+__all__ = [
+    "DESCRIPTORS",
+    "RADIAL",
+    "Features",
+    "Neighborhood",
+    "SeE2A",
+    "build_descriptor",
+    "capacity",
+    "cutoff",
+    "has_type_networks",
+    "is_by_type",
+    "is_mixed",
+    "kept",
+    "members",
+    "ordered_pairs",
+]
 
 DESCRIPTORS: dict[str, type[nn.Module]] = {"SeE2AConfig": SeE2A}
 
@@ -21,9 +36,6 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
         ConfigError: ``sel`` is still ``auto`` (it is resolved from data before a model is built).
     """
     section = config.descriptor
-    if isinstance(section.sel, str):
-        raise ConfigError(
-            f"model/descriptor/sel: found {section.sel!r}, which only training can resolve because it counts neighbours in the "
-            "training data. Give one number for each type; `dpjax neighbor-stat` suggests them."
-        )
+    for member in members(section):
+        kept(member)
     return DESCRIPTORS[type(section).__name__](section, len(config.type_map), ordered_pairs(config.pair_exclude_types))

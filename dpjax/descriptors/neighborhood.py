@@ -1,6 +1,7 @@
 """A descriptor's view of the neighbour table: its own cut of the one untruncated table a model searches.
 
-The table comes in sections by neighbour type.  A descriptor keeps at most ``sel[t]`` neighbours of type t, after the reference's
+The table comes in sections by neighbour type where a model has networks per type, and in one section otherwise.  A descriptor
+with networks per type keeps at most ``sel[t]`` neighbours of type t, after the reference's
 two-step rule: of all neighbours the nearest ``sum(sel)`` stay, then of each type the nearest ``sel[t]`` of those.  Where the array
 widths show that nothing can be cut, no sorting code is compiled at all.
 """
@@ -10,8 +11,54 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+import flax.struct
 import jax
 import jax.numpy as jnp
+
+
+@flax.struct.dataclass
+class Neighborhood:
+    """A block of centres and the untruncated table of their neighbours, as a descriptor is handed them.
+
+    Where a model has networks per type, all centres have one type and the table has a section for each neighbour type; then types
+    are known before anything runs.  Otherwise they are arrays.
+    """
+
+    disp: jax.Array  # (n_atom, sum(nbrs), 3) neighbour minus centre, angstrom
+    count: jax.Array  # (n_atom, n_section) neighbours of each section; they fill it from the front
+    types: jax.Array | None = None  # (n_atom,) of the centres, where ``centre`` does not say it; -1 on padding
+    kinds: jax.Array | None = None  # (n_atom, sum(nbrs)) types of the neighbours, where sections do not say it
+    nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
+    centre: int | None = flax.struct.field(pytree_node=False, default=None)  # type of all centres
+
+    @property
+    def n_atom(self) -> int:
+        return self.disp.shape[0]
+
+    @property
+    def centre_types(self) -> jax.Array:
+        """(n_atom,) types of the centres."""
+        return self.types if self.centre is None else jnp.full(self.n_atom, self.centre)
+
+    @property
+    def neighbor_types(self) -> jax.Array:
+        """(n_atom, sum(nbrs)) types of the neighbours; anything valid or -1 where there is none."""
+        if self.kinds is not None:
+            return self.kinds
+        row = jnp.repeat(jnp.arange(len(self.nbrs)), jnp.array(self.nbrs), total_repeat_length=sum(self.nbrs))
+        return jnp.broadcast_to(row, self.disp.shape[:2])
+
+    @property
+    def listed(self) -> jax.Array:
+        """(n_atom, sum(nbrs)) bool: which slots hold a neighbour."""
+        return jnp.concatenate([_listed(self.count, t, width) for t, width in enumerate(self.nbrs)], axis=1)
+
+
+class Features(NamedTuple):
+    """What a descriptor says about atoms."""
+
+    values: jax.Array  # (n_atom, dim_out), unchanged by rotations
+    frame: jax.Array | None = None  # (n_atom, dim_frame, 3), turning with the structure; None: the descriptor has none
 
 
 class Section(NamedTuple):

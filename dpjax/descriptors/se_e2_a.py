@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from dpjax.config import SeE2AConfig
 from dpjax.descriptors.expansion import Expansion, embedding_expansion, paying_grids
-from dpjax.descriptors.neighborhood import Section, ordered_pairs, sections
+from dpjax.descriptors.neighborhood import Features, Neighborhood, Section, ordered_pairs, sections
 from dpjax.geometry.environment import env_components, switch_weight
 from dpjax.nn.chebyshev import BASIS_SUMS, Grid, Interval, Series, weighted_sums
 from dpjax.nn.dense import DenseStack
@@ -62,6 +62,8 @@ class SeE2A(nn.Module):
         pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list.
     """
 
+    by_type = True  # networks per type: centres and neighbours come in sections
+
     config: SeE2AConfig
     n_type: int
     pair_exclude: frozenset[Pair] = frozenset()
@@ -84,6 +86,10 @@ class SeE2A(nn.Module):
     def dim_out(self) -> int:
         return self.config.neuron[-1] * self.config.axis_neuron
 
+    @property
+    def dim_frame(self) -> int:
+        return self.config.neuron[-1]
+
     def network_key(self, centre: int, neighbor: int) -> str:
         """Name of the embedding network of a type pair."""
         return f"{neighbor}" if self.config.type_one_side else f"{centre}_{neighbor}"
@@ -93,32 +99,22 @@ class SeE2A(nn.Module):
         for network in self.embedding.values():
             network.init_parameters(1)
 
-    def __call__(
-        self,
-        centre: int,
-        disp: jax.Array,
-        count: jax.Array,
-        nbrs: Sequence[int],
-        expansion: Expansion | None = None,
-    ) -> jax.Array:
-        """Descriptor of centres that all have type ``centre``.
+    def __call__(self, view: Neighborhood, expansion: Expansion | None = None) -> Features:
+        """Descriptor of centres that all have one type.
 
         Args:
-            centre: type of the centres (static).
-            disp: (n_atom, sum(nbrs), 3) neighbour minus centre, angstrom.
-            count: (n_atom, n_type) neighbours in each section.
-            nbrs: widths of the sections by neighbour type.
+            view: the centres, in sections by type.
             expansion: the embedding networks as series; None: the networks themselves.
 
         Returns:
-            (n_atom, dim_out) in the descriptor's precision.
+            Values (n_atom, dim_out) and frame (n_atom, neuron[-1], 3) in the descriptor's precision.
         """
         cfg = self.config
         sums = self._network_sums if expansion is None else partial(self._series_sums, expansion)
-        moments, kept = sums(centre, disp, count, nbrs)
-        moments = (moments + self._empty_sums(centre, kept)) / sum(cfg.sel)
-        descriptor = jnp.einsum("ndm,nda->nma", moments, moments[..., : cfg.axis_neuron])
-        return descriptor.reshape(descriptor.shape[0], -1)
+        moments, kept = sums(view.centre, view.disp, view.count, view.nbrs)
+        moments = (moments + self._empty_sums(view.centre, kept)) / sum(cfg.sel)
+        values = jnp.einsum("ndm,nda->nma", moments, moments[..., : cfg.axis_neuron])
+        return Features(values.reshape(values.shape[0], -1), jnp.swapaxes(moments[:, 1:], 1, 2))
 
     def grids(self, n_atom: int, nbrs: Sequence[int]) -> tuple[Grid, ...]:
         """Resolutions, coarse to fine, at which series in place of the networks save time for ``n_atom`` centres."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from dpjax import units
 from dpjax.config import ModelConfig
+from dpjax.descriptors import capacity, cutoff
 from dpjax.export import runtime
 from dpjax.export.program import ENTRIES, Entry
 
@@ -37,8 +38,8 @@ def describe_model(config: ModelConfig, conventions: str, weights: dict[str, np.
         "format_version": runtime.FORMAT_VERSION,
         "made_with": {name: version(name) for name in ("dpjax", "jax", "jaxlib")},
         "type_map": list(config.type_map),
-        "rcut": config.descriptor.rcut,
-        "sel": list(config.descriptor.sel),
+        "rcut": cutoff(config.descriptor),
+        "sel": list(capacity(config.descriptor, len(config.type_map))),
         "precision": {
             "descriptor": config.descriptor.precision,
             "fitting_net": fitting.precision,
@@ -99,7 +100,7 @@ def _describe_inputs(config: ModelConfig) -> dict[str, Any]:
 
 
 def _describe_symbols(config: ModelConfig) -> dict[str, str]:
-    sel = list(config.descriptor.sel)
+    sel = list(capacity(config.descriptor, len(config.type_map)))
     return {
         "frames": ">= 1",
         "blocks_t": ">= 1, for each type t",

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from dpjax.descriptors import Neighborhood
 from dpjax.models import StandardModel
 
 Arrays = dict[str, Any]
@@ -173,16 +174,8 @@ def _block_program(model, variables, structure, coord, centre, entry):
         fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
 
         def energies(disp):
-            energy = model.apply(
-                variables,
-                centre,
-                nbrs,
-                disp,
-                atoms["count"],
-                fparam,
-                atoms.get("aparam"),
-                method=StandardModel.atom_energy,
-            )
+            view = Neighborhood(disp, atoms["count"], nbrs=nbrs, centre=centre)
+            energy = model.apply(variables, view, fparam, atoms.get("aparam"), method=StandardModel.atom_energy)
             energy = jnp.where(atoms["real"], energy, 0.0)
             return jnp.sum(energy), energy
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dpjax.config import EnerFittingConfig
+from dpjax.descriptors import Features, Neighborhood
 from dpjax.errors import ConfigError
+from dpjax.fittings.types import network_names, of_type
 from dpjax.nn.dense import DenseStack
 from dpjax.nn.precision import dtype_of
 
@@ -39,7 +43,9 @@ def trainable_layers(config: EnerFittingConfig) -> list[bool]:
 
 
 class EnerFitting(nn.Module):
-    """Atomic energies for atoms of one type at a time.
+    """Atomic energies, for atoms of one type at a time where there is a network per type.
+
+    ``mixed``: one network serves all types, which it tells apart by the type vectors in their descriptors.
 
     Statistics (collection ``stats``): ``bias_atom_e`` (n_type, 1); where such inputs exist ``fparam_avg``,
     ``fparam_inv_std``, ``aparam_avg``, ``aparam_inv_std``, and ``case_embd``, the vector that tells tasks apart.
@@ -48,13 +54,14 @@ class EnerFitting(nn.Module):
     config: EnerFittingConfig
     n_type: int
     dim_descriptor: int
+    mixed: bool = False
 
     def setup(self):
         cfg = self.config
-        self.net = {
-            str(t): DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, 1, self.dtype, layer_owners(cfg))
-            for t in range(self.n_type)
-        }
+        stack = partial(
+            DenseStack, cfg.neuron, cfg.activation_function, cfg.resnet_dt, 1, self.dtype, layer_owners(cfg)
+        )
+        self.net = {name: stack() for name in network_names(self.n_type, self.mixed)}
         self.bias_atom_e = self.variable("stats", "bias_atom_e", jnp.zeros, (self.n_type, 1), jnp.float64)
         self.fparam_norm = self._normalisation("fparam", cfg.numb_fparam)
         self.aparam_norm = self._normalisation("aparam", cfg.numb_aparam)
@@ -108,27 +115,30 @@ class EnerFitting(nn.Module):
         )
 
     def __call__(
-        self, centre: int, descriptor: jax.Array, fparam: jax.Array | None = None, aparam: jax.Array | None = None
+        self, view: Neighborhood, features: Features, fparam: jax.Array | None = None, aparam: jax.Array | None = None
     ) -> jax.Array:
-        """Atomic energies of atoms of type ``centre``.
+        """Atomic energies.
 
         Args:
-            centre: type of the atoms (static).
-            descriptor: (n_atom, dim_descriptor).
+            view: the atoms; only their types count.
+            features: their descriptors.
             fparam: (n_atom, numb_fparam) or None.
             aparam: (n_atom, numb_aparam) or None.
 
         Returns:
             (n_atom,) eV, in the precision of the network; ``bias_atom_e`` is added by the model.
         """
-        network = self.net[str(centre)]
-        extra = self.extra_inputs(descriptor.shape[0], fparam, aparam)
-        energy = network(jnp.concatenate([descriptor.astype(self.dtype), extra], axis=1))
-        if self.has_fixed_energy(centre):  # the given energy is that of the atom alone: remove the network's own
-            energy = energy - network(jnp.concatenate([jnp.zeros_like(descriptor, self.dtype), extra], axis=1))
-        return energy[:, 0]
+        network = self.net["all" if self.mixed else str(view.centre)]
+        values = features.values.astype(self.dtype)
+        extra = self.extra_inputs(view.n_atom, fparam, aparam)
+        energy = network(jnp.concatenate([values, extra], axis=1))[:, 0]
+        fixed = self.fixed_energies()
+        if any(fixed) if view.centre is None else fixed[view.centre]:  # the given energy is that of the atom alone
+            alone = network(jnp.concatenate([jnp.zeros_like(values), extra], axis=1))[:, 0]
+            energy = energy - alone * of_type(jnp.array(fixed, self.dtype), view)
+        return energy
 
-    def has_fixed_energy(self, centre: int) -> bool:
-        """Whether ``atom_ener`` fixes the energy of an isolated atom of this type."""
-        given = self.config.atom_ener
-        return centre < len(given) and given[centre] is not None
+    def fixed_energies(self) -> tuple[bool, ...]:
+        """For each type whether ``atom_ener`` fixes the energy of an isolated atom; the network's own is then removed."""
+        given = self.config.atom_ener or (None,) * self.n_type
+        return tuple(energy is not None for energy in given)

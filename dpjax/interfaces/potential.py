@@ -59,7 +59,7 @@ class Potential:
     @property
     def rcut(self) -> float:
         """Cut-off radius, angstrom."""
-        return self.config.descriptor.rcut
+        return self.model.rcut
 
     def __repr__(self) -> str:
         return f"Potential({self.config.raw['descriptor']['type']}, type_map={self.type_map}, rcut={self.rcut})"
@@ -122,12 +122,14 @@ class Potential:
         """Say once that ``sel`` leaves neighbours out, with type and numbers."""
         if self._warned or not len(count):
             return
-        sel, most = np.asarray(self.config.descriptor.sel), count.max(axis=0)
+        by_type = self.model.by_type
+        sel = np.asarray([np.inf if k is None else k for k in self.model.sel])
+        most = (count if by_type else count.sum(axis=1, keepdims=True)).max(axis=0)
         for t in np.flatnonzero(most > sel):
             self._warned = True
             log.warning(
-                "an atom has %d neighbours of type %s within %g angstrom, but sel keeps %d: the farthest are left out",
-                most[t], self.type_map[t], self.rcut, sel[t],
+                "an atom has %d neighbours%s within %g angstrom, but sel keeps %d: the farthest are left out",
+                most[t], f" of type {self.type_map[t]}" if by_type else "", self.rcut, sel[t],
             )  # fmt: skip
 
     def _evaluate_frames(self, frames: Sequence[Frame], atomic: bool) -> list[Output]:
@@ -160,7 +162,7 @@ class Potential:
                 return *pack(group, layout), layout
             except CapacityError:
                 pass
-        layout = choose_layout(group, self.model.n_section, self.config.descriptor.sel)
+        layout = choose_layout(group, self.model.n_section, self.model.sel)
         return *pack(group, layout), layout
 
     def _placed_variables(self):

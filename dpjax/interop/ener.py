@@ -9,6 +9,7 @@ import numpy as np
 from dpjax.config import EnerFittingConfig
 from dpjax.errors import ModelError
 from dpjax.fittings.ener import layer_owners, trainable_layers
+from dpjax.fittings.types import network_names
 from dpjax.interop.networks import collection, common_precision, networks_of, read_stack, write_layer
 
 Tree = dict[str, Any]
@@ -45,10 +46,9 @@ def read_section(tree: Tree) -> Tree:
 
 def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     """Collections ``params`` and ``stats`` of the stored fitting."""
-    if tree.get("mixed_types"):
-        raise ModelError("fitting: mixed_types is true, but this descriptor needs one fitting network for each type")
-    networks = networks_of(tree["nets"], tree["ntypes"], "fitting/nets")
-    params = {f"net_{t}": read_stack(network) for t, network in enumerate(networks)}
+    names = network_names(tree["ntypes"], bool(tree.get("mixed_types")))
+    networks = networks_of(tree["nets"], len(names), "fitting/nets")
+    params = {f"net_{name}": read_stack(network) for name, network in zip(names, networks, strict=True)}
     variables = tree["@variables"]
     stats = {key: np.asarray(variables[key]) for key in _STATS if variables.get(key) is not None}
     return params, {key: value for key, value in stats.items() if value.size}
@@ -59,6 +59,8 @@ def write_tree(
 ) -> Tree:
     """The ``Fitting`` tree of our fitting.  Shared layers (``layer_name``) are written out once for each place they are used."""
     n_type, precision = len(type_map), common_precision(config.precision)
+    mixed = "net_all" in params
+    names = network_names(n_type, mixed)
     trainable = trainable_layers(config)
     dim_in = dim_descriptor + config.numb_fparam + config.dim_case_embd
     dim_in += 0 if config.use_aparam_as_mask else config.numb_aparam
@@ -102,8 +104,10 @@ def write_tree(
         "dim_case_embd": config.dim_case_embd,
         "default_fparam": None if config.default_fparam is None else list(config.default_fparam),
         **common,
-        "mixed_types": False,
-        "nets": collection("fitting_network", [network(params[f"net_{t}"]) for t in range(n_type)], 1, n_type),
+        "mixed_types": mixed,
+        "nets": collection(
+            "fitting_network", [network(params[f"net_{name}"]) for name in names], 0 if mixed else 1, n_type
+        ),
         "rcond": config.rcond,
         "exclude_types": [],
         "@variables": {key: np.asarray(stats[key]) if key in stats else None for key in _STATS},

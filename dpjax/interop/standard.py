@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from dpjax.config import ModelConfig, parse_model
+from dpjax.descriptors import build_descriptor, is_mixed
 from dpjax.errors import ModelError
 from dpjax.interop import ener, se_e2_a
 
@@ -45,6 +46,13 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
             f"fitting/exclude_types: types {sorted(outside)} are excluded here but not by the model (atom_exclude_types); "
             "such a model cannot be described by an input file"
         )
+    config = parse_model(section)
+    mixed = bool(fitting.get("mixed_types"))
+    if mixed != is_mixed(config.descriptor):
+        need = (
+            "one fitting network for all types" if is_mixed(config.descriptor) else "one fitting network for each type"
+        )
+        raise ModelError(f"fitting: mixed_types is {str(mixed).lower()}, but this descriptor needs {need}")
     d_params, d_stats = descriptor_map.read_variables(descriptor)
     f_params, f_stats = fitting_map.read_variables(fitting)
     stats = {
@@ -54,7 +62,7 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         "out_std": np.asarray(model["@variables"]["out_std"])[0],
     }
     variables = {"params": {"descriptor": d_params, "fitting_net": f_params}, "stats": stats}
-    return parse_model(section), variables
+    return config, variables
 
 
 def _find(table: dict, name: str | None, kind: str):
@@ -67,9 +75,15 @@ def write_model(config: ModelConfig, variables: Tree) -> Tree:
     """The tree that DeePMD-kit reads for this model."""
     variables = jax.tree.map(np.asarray, variables)
     params, stats = variables["params"], variables["stats"]
-    descriptor = se_e2_a.write_tree(config.descriptor, config.type_map, params["descriptor"], stats["descriptor"])
-    dim = config.descriptor.neuron[-1] * config.descriptor.axis_neuron
-    fitting = ener.write_tree(config.fitting_net, config.type_map, dim, params["fitting_net"], stats["fitting_net"])
+    kind = config.raw["descriptor"]["type"]
+    descriptor_map = _find(DESCRIPTORS, kind, "descriptor")
+    descriptor = descriptor_map.write_tree(
+        config.descriptor, config.type_map, params["descriptor"], stats["descriptor"]
+    )
+    module = build_descriptor(config)
+    fitting = ener.write_tree(
+        config.fitting_net, config.type_map, module.dim_out, params["fitting_net"], stats["fitting_net"]
+    )
     fitting["exclude_types"] = list(config.atom_exclude_types)
     model = {
         "type_map": list(config.type_map),

@@ -6,6 +6,7 @@ import flax.linen as nn
 import jax
 
 from dpjax.config import ModelConfig
+from dpjax.descriptors import members
 from dpjax.errors import ConfigError
 from dpjax.models.derivatives import RESOLVED, atom_energies, energy_and_gradient, expand, fold, predict, resolutions
 from dpjax.models.geometry import Geometry
@@ -56,6 +57,12 @@ def init_variables(model: nn.Module, seed: int = 0) -> dict:
         key = jax.random.fold_in(jax.random.key(seed if own is None else own), salt)
         return model.init(key, method=type(model).init_parameters)
 
-    descriptor, fitting = initial(config.descriptor.seed, 1), initial(config.fitting_net.seed, 2)
-    params = {"descriptor": descriptor["params"]["descriptor"], "fitting_net": fitting["params"]["fitting_net"]}
-    return {"params": params, "stats": descriptor["stats"]}
+    own = members(config.descriptor)
+    descriptor, fitting = initial(own[0].seed, 1), initial(config.fitting_net.seed, 2)
+    params = descriptor["params"]["descriptor"]
+    for i, member in enumerate(own if config.descriptor is not own[0] else ()):
+        params[f"members_{i}"] = initial(member.seed, 1)["params"]["descriptor"][f"members_{i}"]
+    return {
+        "params": {"descriptor": params, "fitting_net": fitting["params"]["fitting_net"]},
+        "stats": descriptor["stats"],
+    }

@@ -16,7 +16,7 @@ from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.neighborhood import nearest_distance
 from dpjax.models.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.models.geometry import Geometry
-from dpjax.models.standard import StandardModel, batch_geometry, extra_rows
+from dpjax.models.standard import StandardModel, atom_rows, batch_geometry, extra_rows, neighborhood
 from dpjax.nn.chebyshev import Grid
 
 Variables = dict[str, Any]
@@ -84,8 +84,9 @@ def _over_sections(model, variables, geometry, batch, block, expansion, *, with_
             continue
         take = slice(start, start + size)
         fparam, aparam = extra_rows(batch, take)
-        rows = {"count": batch.count[take], "real": batch.atype[take] >= 0, "fparam": fparam, "aparam": aparam}
-        run = _block_runner(model, variables, t, layout.nbrs, with_gradient, expansion)
+        rows = atom_rows(model, batch, take)
+        rows |= {"real": batch.atype[take] >= 0, "fparam": fparam, "aparam": aparam}
+        run = _block_runner(model, variables, t, layout, with_gradient, expansion)
         largest = CPU_BLOCK if expansion is None else CPU_SERIES_BLOCK
         size_of_block = block_size(size, block, largest)
         run = jax.checkpoint(run) if recompute else run
@@ -93,21 +94,13 @@ def _over_sections(model, variables, geometry, batch, block, expansion, *, with_
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
 
 
-def _block_runner(model, variables, centre, nbrs, with_gradient, expansion):
+def _block_runner(model, variables, section, layout, with_gradient, expansion):
     """A function of one block's displacements and rows: energies, or energies and their gradient."""
 
     def energies(disp, rows):
-        energy = model.apply(
-            variables,
-            centre,
-            nbrs,
-            disp,
-            rows["count"],
-            rows["fparam"],
-            rows["aparam"],
-            expansion,
-            method=StandardModel.atom_energy,
-        )
+        view = neighborhood(model, section, disp, rows, layout)
+        inputs = rows["fparam"], rows["aparam"], expansion
+        energy = model.apply(variables, view, *inputs, method=StandardModel.atom_energy)
         energy = jnp.where(rows["real"], energy, 0.0)
         return jnp.sum(energy), energy
 

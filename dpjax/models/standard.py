@@ -1,12 +1,10 @@
 """The ``standard`` model: a descriptor and a fitting that turn an atom's neighbours into its energy.
 
-The model is evaluated for atoms of one type at a time (:meth:`StandardModel.atom_energy`), because descriptor and fitting have
-networks per type; ``models.derivatives`` runs it over the type sections of a batch, block by block.
+The model is evaluated for a block of atoms at a time (:meth:`StandardModel.atom_energy`), of one type where descriptor and
+fitting have networks per type; ``models.derivatives`` runs it over the sections of a batch, block by block.
 """
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import flax.linen as nn
 import jax
@@ -14,9 +12,9 @@ import jax.numpy as jnp
 
 from dpjax.batching.batch import Batch, Layout
 from dpjax.config import ModelConfig
-from dpjax.descriptors import build_descriptor
+from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type
 from dpjax.descriptors.expansion import Expansion
-from dpjax.fittings import build_fitting
+from dpjax.fittings import build_fitting, of_type
 from dpjax.geometry.displacements import displacements
 from dpjax.models.geometry import Geometry
 from dpjax.nn.chebyshev import Grid
@@ -36,7 +34,7 @@ class StandardModel(nn.Module):
 
     def setup(self):
         self.descriptor = build_descriptor(self.config)
-        self.fitting_net = build_fitting(self.config, self.descriptor.dim_out)
+        self.fitting_net = build_fitting(self.config, self.descriptor)
         require_x64(self.descriptor.dtype, self.fitting_net.dtype)  # JAX alone would only warn and compute in float32
         self.out_bias = self.variable("stats", "out_bias", jnp.zeros, (self.n_type, 1), jnp.float64)
         self.out_std = self.variable("stats", "out_std", jnp.ones, (self.n_type, 1), jnp.float64)
@@ -48,47 +46,50 @@ class StandardModel(nn.Module):
     @property
     def rcut(self) -> float:
         """Cut-off of the neighbour table the model needs, angstrom."""
-        return self.config.descriptor.rcut
+        return cutoff(self.config.descriptor)
 
     @property
-    def sel(self) -> tuple[int, ...]:
-        """Neighbours of each section that count."""
-        return self.config.descriptor.sel
+    def sel(self) -> tuple[int | None, ...]:
+        """Neighbours of each section that count; None where no one number says it."""
+        return capacity(self.config.descriptor, self.n_type)
+
+    @property
+    def by_type(self) -> bool:
+        """Whether there are networks per type, so that atoms and neighbours come in sections by type."""
+        return is_by_type(self.config.descriptor)
 
     @property
     def n_section(self) -> int:
-        """Sections of the atom and neighbour axes: one for each type, because networks are per type."""
-        return self.n_type
+        """Sections of the atom and neighbour axes: one for each type where networks are per type, else one."""
+        return self.n_type if self.by_type else 1
 
     def atom_energy(
         self,
-        centre: int,
-        nbrs: Sequence[int],
-        disp: jax.Array,
-        count: jax.Array,
+        view: Neighborhood,
         fparam: jax.Array | None = None,
         aparam: jax.Array | None = None,
         expansion: Expansion | None = None,
     ) -> jax.Array:
-        """Energies of atoms of type ``centre``, biases included.
+        """Energies of a block of atoms, biases included.
 
         Args:
-            centre: type of the atoms (static).
-            nbrs: widths of the neighbour sections (static).
-            disp: (n_atom, sum(nbrs), 3) angstrom.
-            count: (n_atom, n_section).
+            view: the atoms and their neighbours.
             fparam, aparam: (n_atom, n) or None.
             expansion: of the embedding networks, from :meth:`expand`; None: the networks themselves.
 
         Returns:
-            (n_atom,) eV, in the dtype of ``disp``.
+            (n_atom,) eV, in the dtype of ``view.disp``; zero for types that are excluded.
         """
-        if centre in self.config.atom_exclude_types:
-            return jnp.zeros(disp.shape[0], disp.dtype)
-        features = self.descriptor(centre, disp, count, nbrs, expansion)
-        energy = self.fitting_net(centre, features, fparam, aparam).astype(disp.dtype)
-        bias = self.fitting_net.bias_atom_e.value[centre, 0] + self.out_bias.value[centre, 0]
-        return energy + bias.astype(disp.dtype)
+        dtype, excluded = view.disp.dtype, self.config.atom_exclude_types
+        if view.centre in excluded:
+            return jnp.zeros(view.n_atom, dtype)
+        features = self.descriptor(view, expansion)
+        energy = self.fitting_net(view, features, fparam, aparam).astype(dtype)
+        per_type = self.fitting_net.bias_atom_e.value[:, 0] + self.out_bias.value[:, 0]
+        energy = energy + of_type(per_type.astype(dtype), view)
+        if view.centre is None and excluded:
+            energy = jnp.where(jnp.isin(view.types, jnp.array(excluded)), 0.0, energy)
+        return energy
 
     def grids(self, layout: Layout) -> tuple[Grid, ...]:
         """Resolutions, coarse to fine, at which series for the embedding networks are faster for batches of this layout."""
@@ -110,10 +111,26 @@ class StandardModel(nn.Module):
         for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):
             if size:
                 take = slice(start, start + size)
-                parts.append(
-                    self.atom_energy(t, layout.nbrs, geometry.disp[take], batch.count[take], *extra_rows(batch, take))
-                )
+                view = neighborhood(self, t, geometry.disp[take], atom_rows(self, batch, take), layout)
+                parts.append(self.atom_energy(view, *extra_rows(batch, take)))
         return {"atom_energy": jnp.where(batch.atype >= 0, jnp.concatenate(parts), 0.0)}
+
+
+def atom_rows(model: StandardModel, batch: Batch, take: slice) -> dict[str, jax.Array]:
+    """What a slice of the atom axis needs beside displacements: neighbour counts, and types where sections do not say them."""
+    rows = {"count": batch.count[take]}
+    if not model.by_type:
+        atype = jnp.asarray(batch.atype)
+        rows |= {"types": atype[take], "kinds": atype[batch.index[take]]}
+    return rows
+
+
+def neighborhood(
+    model: StandardModel, section: int, disp: jax.Array, rows: dict[str, jax.Array], layout: Layout
+) -> Neighborhood:
+    """The view of a block of atoms of one section of a batch; ``rows`` as :func:`atom_rows` gives them."""
+    own = {name: rows[name] for name in ("count", "types", "kinds") if name in rows}
+    return Neighborhood(disp, nbrs=layout.nbrs, centre=section if model.by_type else None, **own)
 
 
 def extra_rows(batch: Batch, take: slice) -> tuple[jax.Array | None, jax.Array | None]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.data import Sampler, System
-from dpjax.descriptors import ordered_pairs
+from dpjax.descriptors import RADIAL, has_type_networks, kept, members, ordered_pairs
 from dpjax.neighbors import NeighborCache
 from dpjax.statistics import (
     EnvironmentView,
@@ -34,13 +34,14 @@ def sampled_frames(
     return drawn
 
 
-def environment_view(config: ModelConfig) -> EnvironmentView:
-    """How the model's descriptor sees its neighbours."""
-    descriptor = config.descriptor
+def environment_view(descriptor: Any, config: ModelConfig) -> EnvironmentView:
+    """How a descriptor (not a hybrid) of the model sees its neighbours."""
     return EnvironmentView(
         rcut=descriptor.rcut,
         rcut_smth=descriptor.rcut_smth,
-        sel=descriptor.sel,
+        sel=kept(descriptor),
+        n_type=len(config.type_map),
+        by_type=has_type_networks(descriptor),
         protection=descriptor.env_protection,
         exclude_types=ordered_pairs(descriptor.exclude_types),
         pair_exclude=ordered_pairs(config.pair_exclude_types),
@@ -50,14 +51,24 @@ def environment_view(config: ModelConfig) -> EnvironmentView:
 def environment_statistics(
     config: ModelConfig, systems: Sequence[System], neighbors: NeighborCache, drawn: Sequence[tuple[int, np.ndarray]]
 ) -> Stats:
-    """``davg`` and ``dstd`` (n_type, 4) of the descriptor over the drawn frames."""
-    view = environment_view(config)
-    moments = Moments.zero(len(config.type_map))
+    """``davg`` and ``dstd`` (n_type, 4) of the descriptor over the drawn frames, or (n_type, 1) where it has distances only.
+
+    Those of the members of a hybrid are called ``members_0.davg`` and so on.
+    """
+    own = members(config.descriptor)
+    views = [environment_view(member, config) for member in own]
+    moments = [Moments.zero(len(config.type_map)) for _ in own]
     for system, frame in _each(drawn):
         source = systems[system]
-        table = neighbors.table(system, frame)
-        moments += frame_moments(source.coord(frame), source.cell(frame), source.frame_types(frame), table, view)
-    return {"davg": moments.davg(config.descriptor.set_davg_zero), "dstd": moments.dstd()}
+        inputs = source.coord(frame), source.cell(frame), source.frame_types(frame), neighbors.table(system, frame)
+        moments = [m + frame_moments(*inputs, view) for m, view in zip(moments, views, strict=True)]
+    stats: Stats = {}
+    for i, (member, found) in enumerate(zip(own, moments, strict=True)):
+        prefix = "" if member is config.descriptor else f"members_{i}."
+        columns = slice(0, 1 if type(member).__name__ in RADIAL else 4)
+        stats[f"{prefix}davg"] = found.davg(member.set_davg_zero)[:, columns]
+        stats[f"{prefix}dstd"] = found.dstd()[:, columns]
+    return stats
 
 
 def _each(drawn: Sequence[tuple[int, np.ndarray]]) -> Iterator[tuple[int, int]]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.data import Sampler, System
+from dpjax.descriptors import capacity, cutoff, is_by_type, kept, members
 from dpjax.memory import peak_memory
 from dpjax.training.forecast import Forecast, Memory, Shapes
 from dpjax.training.loop import rows_of
@@ -36,10 +38,15 @@ def lines(found: Forecast) -> Iterator[str]:
 
 def model_text(model: ModelConfig) -> str:
     """Type, descriptor and fitting."""
-    descriptor = model.descriptor
-    sel = ", ".join(map(str, descriptor.sel))
-    kinds = [model.raw[part]["type"] for part in ("descriptor", "fitting_net")]
-    return f"{model.type}, descriptor {kinds[0]} (rcut {descriptor.rcut:g} angstrom, sel {sel}), fitting {kinds[1]}"
+    raw = model.raw["descriptor"]
+    parts = zip(members(model.descriptor), raw.get("list", [raw]), strict=True)
+    texts = [f"{section['type']} (rcut {part.rcut:g} angstrom, sel {_sel_text(part)})" for part, section in parts]
+    kind = "hybrid of " if "list" in raw else ""
+    return f"{model.type}, descriptor {kind}{' and '.join(texts)}, fitting {model.raw['fitting_net']['type']}"
+
+
+def _sel_text(descriptor: Any) -> str:
+    return ", ".join(map(str, kept(descriptor)))
 
 
 def data_text(found: Survey) -> str:
@@ -66,12 +73,13 @@ def labels_text(systems: Sequence[System]) -> str:
 
 def neighbors_text(model: ModelConfig, found: Sequence[Survey]) -> str:
     """The largest numbers of neighbours against ``sel``."""
-    most, sel = np.max([part.most for part in found], axis=0), np.asarray(model.descriptor.sel)
-    names = model.type_map if len(most) == len(model.type_map) else ["of any type"]
-    short = [name for name, number, kept in zip(names, most, sel, strict=True) if number > kept]
-    counts = ", ".join(f"{number} {name} (sel {kept})" for number, name, kept in zip(most, names, sel, strict=True))
-    verdict = f"sel is too small for {', '.join(short)}, the farthest are left out" if short else "none is left out"
-    return f"at most {counts} within {model.descriptor.rcut:g} angstrom; {verdict}"
+    most, sel = np.max([part.most for part in found], axis=0), capacity(model.descriptor, len(model.type_map))
+    names = model.type_map if is_by_type(model.descriptor) else ["of any type"]
+    rows = list(zip(names, most, sel, strict=True))
+    counts = ", ".join(f"{number} {name}" + ("" if keep is None else f" (sel {keep})") for name, number, keep in rows)
+    short = [name for name, number, keep in rows if keep is not None and number > keep]
+    verdict = f"; sel is too small for {', '.join(short)}, the farthest are left out" if short else "; none is left out"
+    return f"at most {counts} within {cutoff(model.descriptor):g} angstrom" + ("" if None in sel else verdict)
 
 
 def steps_text(setup: TrainingSetup) -> str:

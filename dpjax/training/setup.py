@@ -18,6 +18,7 @@ from jax.sharding import Mesh
 from dpjax import losses, optimizers, schedules
 from dpjax.config import Config, DataConfig, ModelConfig
 from dpjax.data import Sampler, System, energy_requirements, load_systems
+from dpjax.descriptors import capacity, cutoff, has_type_networks, members
 from dpjax.errors import ConfigError
 from dpjax.fittings.ener import layer_owners, trainable_layers
 from dpjax.models import build_model, init_variables
@@ -146,11 +147,12 @@ def open_systems(data: DataConfig, model: ModelConfig, labels: Sequence[str]) ->
 def model_needs(model: ModelConfig) -> ModelNeeds:
     """What packing must know of the model."""
     fitting, n_type = model.fitting_net, len(model.type_map)
+    sel = capacity(model.descriptor, n_type)
     return ModelNeeds(
         n_type=n_type,
-        n_section=n_type,
-        rcut=model.descriptor.rcut,
-        sel=model.descriptor.sel,
+        n_section=len(sel),
+        rcut=cutoff(model.descriptor),
+        sel=sel,
         fparam=fitting.numb_fparam > 0,
         aparam=fitting.numb_aparam > 0,
     )
@@ -194,20 +196,35 @@ def _validation_side(config: Config, labels: Sequence[str], seed: int) -> DataSi
 def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelConfig, dict] | None) -> Config:
     """Replace ``sel: auto`` by numbers: those of the model that is continued, else counted in the training data."""
     descriptor = config.model.descriptor
-    if not isinstance(descriptor.sel, str):
+    own = members(descriptor)
+    if not any(isinstance(member.sel, str) for member in own):
         return config
-    if initial is not None:
-        sel = initial[0].descriptor.sel
+    theirs = own if initial is None else members(initial[0].descriptor)
+    sels = [
+        _counted_sel(member, systems, config.model.type_map) if initial is None else other.sel
+        for member, other in zip(own, theirs, strict=True)
+    ]
+    section = config.raw["model"]["descriptor"]
+    listed = [sel if isinstance(sel, int) else list(sel) for sel in sels]
+    if descriptor is own[0]:
+        resolved, written = replace(descriptor, sel=sels[0]), {**section, "sel": listed[0]}
     else:
-        stat = neighbor_stat(systems, descriptor.rcut, config.model.type_map)
-        sel = tuple(suggest_sel(stat, descriptor.sel))
-        log.info("sel: %s is %s for this data (rcut %g angstrom)", descriptor.sel, list(sel), descriptor.rcut)
-    raw = {
-        **config.raw,
-        "model": {**config.raw["model"], "descriptor": {**config.raw["model"]["descriptor"], "sel": list(sel)}},
-    }
-    model = replace(config.model, descriptor=replace(descriptor, sel=sel), raw=raw["model"])
-    return replace(config, model=model, raw=raw)
+        resolved = replace(descriptor, list=tuple(replace(m, sel=sel) for m, sel in zip(own, sels)))
+        written = {**section, "list": [{**m, "sel": sel} for m, sel in zip(section["list"], listed)]}
+    raw = {**config.raw, "model": {**config.raw["model"], "descriptor": written}}
+    return replace(config, model=replace(config.model, descriptor=resolved, raw=raw["model"]), raw=raw)
+
+
+def _counted_sel(descriptor: Any, systems: Sequence[System], type_map: Sequence[str]) -> tuple[int, ...] | int:
+    """``sel`` of one descriptor: as given, or counted."""
+    if not isinstance(descriptor.sel, str):
+        return descriptor.sel
+    by_type = has_type_networks(descriptor)
+    stat = neighbor_stat(systems, descriptor.rcut, type_map, mixed_type=not by_type)
+    suggested = suggest_sel(stat, descriptor.sel)
+    sel = suggested if by_type else suggested[0]
+    log.info("sel: %s is %s for this data (rcut %g angstrom)", descriptor.sel, sel, descriptor.rcut)
+    return sel
 
 
 def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int, keep: bool = True) -> dict[str, Any]:
@@ -229,15 +246,21 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
         if keep:
             save_statistics(config.training.stat_file, key, computed)
     placed = {
-        "descriptor": {**stats["descriptor"], **_take(computed, stats["descriptor"])},
-        "fitting_net": {**stats["fitting_net"], **_take(computed, stats["fitting_net"])},
+        "descriptor": _placed(computed, stats["descriptor"]),
+        "fitting_net": _placed(computed, stats["fitting_net"]),
         **{name: computed[name] for name in ("out_bias", "out_std")},
     }
     return {"params": variables["params"], "stats": placed}
 
 
-def _take(computed: dict[str, np.ndarray], like: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: computed[name].astype(value.dtype) for name, value in like.items() if name in computed}
+def _placed(computed: dict[str, np.ndarray], like: dict[str, Any]) -> dict[str, Any]:
+    """The tree ``like`` with those leaves replaced that were computed; these are named by their path, joined by dots."""
+
+    def leaf(path: tuple, value: np.ndarray) -> np.ndarray:
+        name = ".".join(key.key for key in path)
+        return computed[name].astype(value.dtype) if name in computed else value
+
+    return jax.tree_util.tree_map_with_path(leaf, like)
 
 
 def adopted_variables(
@@ -314,5 +337,11 @@ def trainable_labels(config: ModelConfig, params: dict) -> dict:
         net: {layer: jax.tree.map(lambda _, flag=flags[layer]: flag, leaves) for layer, leaves in layers.items()}
         for net, layers in params["fitting_net"].items()
     }
-    descriptor = jax.tree.map(lambda _: config.descriptor.trainable, params["descriptor"])
-    return {"descriptor": descriptor, "fitting_net": fitting}
+    return {"descriptor": _descriptor_labels(config.descriptor, params["descriptor"]), "fitting_net": fitting}
+
+
+def _descriptor_labels(config: Any, params: dict) -> dict:
+    own = members(config)
+    if config is own[0]:
+        return jax.tree.map(lambda _: config.trainable, params)
+    return {name: _descriptor_labels(own[int(name.rpartition("_")[2])], part) for name, part in params.items()}

@@ -171,7 +171,8 @@ class BatchSource:
 
     def _warn_truncation(self, system: str, most: np.ndarray) -> None:
         """Say once for each section that ``sel`` leaves neighbours out."""
-        for t in np.flatnonzero(most > np.asarray(self.needs.sel)):
+        sel = [np.inf if k is None else k for k in self.needs.sel]
+        for t in np.flatnonzero(most > np.asarray(sel)):
             if t not in self._warned:
                 self._warned.add(int(t))
                 log.warning(

@@ -19,9 +19,12 @@ import h5py
 import numpy as np
 
 from dpjax.config import ModelConfig
+from dpjax.descriptors import members
 from dpjax.errors import DataError
 
 log = logging.getLogger(__name__)
+
+_VIEW = ("rcut", "rcut_smth", "sel", "env_protection", "set_davg_zero", "exclude_types")
 
 
 def statistics_key(model: ModelConfig) -> str:
@@ -29,15 +32,9 @@ def statistics_key(model: ModelConfig) -> str:
     descriptor, fitting = model.descriptor, model.fitting_net
     settings = {
         "type_map": model.type_map,
-        "descriptor": type(descriptor).__name__,
-        "view": (
-            descriptor.rcut,
-            descriptor.rcut_smth,
-            descriptor.sel,
-            descriptor.env_protection,
-            descriptor.set_davg_zero,
-        ),
-        "exclusions": (descriptor.exclude_types, model.pair_exclude_types, model.atom_exclude_types),
+        "descriptor": [type(member).__name__ for member in members(descriptor)],
+        "view": [[getattr(member, name) for name in _VIEW] for member in members(descriptor)],
+        "exclusions": (model.pair_exclude_types, model.atom_exclude_types),
         "preset": (fitting.atom_ener, model.preset_out_bias, fitting.rcond),
         "parameters": (fitting.numb_fparam, fitting.numb_aparam, model.data_stat_protect),
     }

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpjax.config import parse_model
-from dpjax.descriptors import build_descriptor
+from dpjax.descriptors import Neighborhood, build_descriptor
 from dpjax.errors import ConfigError
 from tests.contracts.cases import model, se_e2_a
 
@@ -80,7 +80,8 @@ def test_the_definition_is_met(name):
     stats = {"davg": rng.normal(size=(2, 4)), "dstd": rng.uniform(0.3, 1.0, (2, 4))}
     variables = {"params": variables["params"], "stats": stats}
     disp, count = slots()
-    compute = jax.jit(lambda v, d, c: [descriptor.apply(v, centre, d, c, N_SLOT) for centre in range(2)])
+    views = lambda d, c: [Neighborhood(d, c, nbrs=tuple(N_SLOT), centre=centre) for centre in range(2)]  # noqa: E731
+    compute = jax.jit(lambda v, d, c: [descriptor.apply(v, view).values for view in views(d, c)])
     for centre, got in enumerate(compute(variables, jnp.asarray(disp), jnp.asarray(count))):
         assert got.shape == (5, descriptor.dim_out)
         for i in range(5):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from dpjax.config import parse_model
+from dpjax.descriptors import Features, Neighborhood
 from dpjax.errors import ConfigError
 from dpjax.fittings import build_fitting
 from dpjax.fittings.ener import layer_owners, trainable_layers
@@ -19,10 +22,16 @@ RNG = np.random.default_rng(0)
 
 def fitting(**options):
     """A fitting with random statistics for descriptors of dimension 5."""
-    net = build_fitting(parse_model(model(se_e2_a(), fitting=options)), DIM)
+    net = build_fitting(parse_model(model(se_e2_a(), fitting=options)), SimpleNamespace(dim_out=DIM))
     variables = net.init(jax.random.key(0), method="init_parameters")
     stats = jax.tree.map(lambda x: jnp.asarray(RNG.uniform(0.5, 2.0, x.shape)), variables["stats"])
     return net, {"params": variables["params"], "stats": stats}
+
+
+def energies(net, variables, centre: int, d, *parameters):
+    """Of atoms of one type with descriptors ``d``."""
+    view = Neighborhood(np.zeros((len(d), 1, 3)), np.zeros((len(d), 2)), nbrs=(1, 0), centre=centre)
+    return net.apply(variables, view, Features(jnp.asarray(d)), *parameters)
 
 
 def network(net, variables, centre: int, x):
@@ -39,15 +48,15 @@ def test_inputs_are_descriptor_then_normalised_parameters_then_case():
         (a - s["aparam_avg"][None]) * s["aparam_inv_std"][None],
     ]
     want = network(net, variables, 1, np.concatenate([*parts, np.tile(s["case_embd"], (4, 1))], axis=1))
-    np.testing.assert_allclose(net.apply(variables, 1, d, f, a), want, rtol=1e-13)
+    np.testing.assert_allclose(energies(net, variables, 1, d, f, a), want, rtol=1e-13)
     assert net.dim_extra == 6
 
 
 def test_a_mask_parameter_does_not_enter_the_net():
     net, variables = fitting(numb_aparam=1, use_aparam_as_mask=True)
     d = RNG.normal(size=(4, DIM))
-    energies = [net.apply(variables, 0, d, None, np.full((4, 1), value)) for value in (0.0, 1.0)]
-    np.testing.assert_array_equal(*energies)
+    given = [energies(net, variables, 0, d, None, np.full((4, 1), value)) for value in (0.0, 1.0)]
+    np.testing.assert_array_equal(*given)
     assert net.dim_extra == 0
 
 
@@ -55,16 +64,16 @@ def test_a_given_atomic_energy_removes_the_networks_own():
     """An atom without neighbours (zero descriptor) then has the given energy exactly; other types are left alone."""
     net, variables = fitting(atom_ener=[-3.0, None], numb_fparam=1)
     zero, f = np.zeros((2, DIM)), RNG.normal(size=(2, 1))
-    np.testing.assert_array_equal(net.apply(variables, 0, zero, f), 0.0)
-    assert np.abs(net.apply(variables, 1, zero, f)).min() > 1e-3
+    np.testing.assert_array_equal(energies(net, variables, 0, zero, f), 0.0)
+    assert np.abs(energies(net, variables, 1, zero, f)).min() > 1e-3
     d = RNG.normal(size=(2, DIM))
-    assert np.abs(net.apply(variables, 0, d, f)).min() > 1e-6
+    assert np.abs(energies(net, variables, 0, d, f)).min() > 1e-6
 
 
 def test_every_type_has_its_own_network():
     net, variables = fitting()
     d = RNG.normal(size=(3, DIM))
-    assert np.abs(net.apply(variables, 0, d) - net.apply(variables, 1, d)).min() > 1e-4
+    assert np.abs(energies(net, variables, 0, d) - energies(net, variables, 1, d)).min() > 1e-4
 
 
 def config(**options):

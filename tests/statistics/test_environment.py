@@ -146,7 +146,7 @@ def test_water_statistics_equal_the_reference(case, index, frames):
     spec = next(c for c in index["environment"] if c["case"] == f"se_e2_a{case}")
     section = {"type_map": spec["type_map"], "descriptor": spec["descriptor"], "fitting_net": {}}
     config = parse_model(section | {"pair_exclude_types": spec["model_pair_exclude_types"] or []})
-    view, total = environment_view(config), Moments.zero(2)
+    view, total = environment_view(config.descriptor, config), Moments.zero(2)
     for coord, cell, atype in frames:
         total += frame_moments(coord, cell, atype, search(coord, atype, 2, view.rcut, cell), view)
     for t in range(2):

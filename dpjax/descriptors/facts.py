@@ -1,0 +1,58 @@
+"""What the rest of the package must know of a descriptor before it is built, from its configuration alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from dpjax.errors import ConfigError
+
+BY_TYPE = ("SeE2AConfig", "SeE2RConfig", "SeE3Config")  # networks per type: atoms and neighbours come in sections
+RADIAL = ("SeE2RConfig",)  # distances without directions
+
+
+def members(config: Any) -> tuple[Any, ...]:
+    """The descriptors that make up a descriptor: those of a hybrid, or itself."""
+    return getattr(config, "list", (config,))
+
+
+def has_type_networks(config: Any) -> bool:
+    """Whether a descriptor (not a hybrid) has networks per type; the others tell types apart by vectors."""
+    return type(config).__name__ in BY_TYPE
+
+
+def is_by_type(config: Any) -> bool:
+    """Whether atoms and neighbours must come in sections by type: some member has networks per type."""
+    return any(map(has_type_networks, members(config)))
+
+
+def is_mixed(config: Any) -> bool:
+    """Whether the fitting has one network for all types: some member describes types by vectors."""
+    return not all(map(has_type_networks, members(config)))
+
+
+def cutoff(config: Any) -> float:
+    """Cut-off of the neighbour table that a descriptor needs, angstrom."""
+    return max(member.rcut for member in members(config))
+
+
+def kept(config: Any) -> tuple[int, ...]:
+    """How many neighbours a descriptor (not a hybrid) keeps: of each type where it has networks per type, else of all.
+
+    Raises:
+        ConfigError: ``sel`` is still ``auto`` (it is resolved from data before a model is built).
+    """
+    if isinstance(config.sel, str):
+        raise ConfigError(
+            f"model/descriptor/sel: found {config.sel!r}, which only training can resolve because it counts neighbours in the "
+            "training data. Give numbers; `dpjax neighbor-stat` suggests them."
+        )
+    if has_type_networks(config):
+        return config.sel
+    return (config.sel if isinstance(config.sel, int) else sum(config.sel),)
+
+
+def capacity(config: Any, n_type: int) -> tuple[int | None, ...]:
+    """Neighbours of each section of the table that count, as far as one number says it; None where members differ."""
+    n_section = n_type if is_by_type(config) else 1
+    own = members(config)
+    return kept(own[0]) if len(own) == 1 else (None,) * n_section
