@@ -55,6 +55,7 @@ class Batch:
     shift: Array  # (n_atom, n_nbr, 3) integer cell vectors added to the neighbour
     count: Array  # (n_atom, n_section) int32 neighbours in each section, untruncated
     natoms: Array  # (n_frame,) int32 real atoms; 0 on padding frames
+    first: Array  # (n_frame,) int32 type of the frame's first atom, as it was given; 0 on padding frames
     fparam: Array | None = None  # (n_frame, n)
     aparam: Array | None = None  # (n_atom, n)
     layout: Layout = flax.struct.field(pytree_node=False, default=None)

@@ -145,6 +145,7 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
         shift=np.zeros((n_atom, n_nbr, 3), shift_dtype),
         count=np.zeros((n_atom, len(layout.nbrs)), np.int32),
         natoms=np.zeros(layout.frames, np.int32),
+        first=np.zeros(layout.frames, np.int32),
         fparam=_stack_fparam(frames, layout),
         aparam=_stack_atoms([f.aparam for f in frames], places, n_atom),
         layout=layout,
@@ -157,6 +158,7 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
     for i, (frame, own) in enumerate(zip(frames, split, strict=True)):
         _fill_neighbors(batch, frame, own)
         batch.natoms[i] = np.sum(own >= 0)
+        batch.first[i] = frame.atype[0] if len(frame.atype) else 0
         if frame.cell is not None:
             batch.cell[i] = frame.cell
     return batch, split

@@ -28,6 +28,7 @@ class Neighborhood:
     count: jax.Array  # (n_atom, n_section) neighbours of each section; they fill it from the front
     types: jax.Array | None = None  # (n_atom,) of the centres, where ``centre`` does not say it; -1 on padding
     kinds: jax.Array | None = None  # (n_atom, sum(nbrs)) types of the neighbours, where sections do not say it
+    empty_kinds: jax.Array | None = None  # (n_atom,) types whose vectors empty places get; None: the vector of padding
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
     centre: int | None = flax.struct.field(pytree_node=False, default=None)  # type of all centres
 

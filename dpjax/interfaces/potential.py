@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -41,10 +42,10 @@ class Potential:
         if conventions not in ("corrected", "reference"):
             raise ModelError(f"conventions: found {conventions!r}, expected 'corrected' or 'reference'")
         keep_freed_memory()
-        self.config = config
+        self.config = replace(config, conventions=conventions)
         self.conventions = conventions
         self.device = device
-        self.model: nn.Module = build_model(config)
+        self.model: nn.Module = build_model(self.config)
         self.variables = variables
         self._program = jax.jit(partial(predict, self.model), static_argnames=("atomic", "grid"))
         self._resolver = Resolver(self.model, variables)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from dpjax.batching.batch import Batch, Layout
 from dpjax.config import ModelConfig
-from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type
+from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type, is_mixed
 from dpjax.descriptors.expansion import Expansion
 from dpjax.fittings import build_fitting, of_type
 from dpjax.geometry.displacements import displacements
@@ -122,6 +122,9 @@ def atom_rows(model: StandardModel, batch: Batch, take: slice) -> dict[str, jax.
     if not model.by_type:
         atype = jnp.asarray(batch.atype)
         rows |= {"types": atype[take], "kinds": atype[batch.index[take]]}
+    if is_mixed(model.config.descriptor) and model.config.conventions == "reference":
+        # DeePMD-kit gives empty places the vector of whatever type the frame's first atom has
+        rows["empty_kinds"] = jnp.asarray(batch.first)[batch.frame[take]]
     return rows
 
 
@@ -129,7 +132,7 @@ def neighborhood(
     model: StandardModel, section: int, disp: jax.Array, rows: dict[str, jax.Array], layout: Layout
 ) -> Neighborhood:
     """The view of a block of atoms of one section of a batch; ``rows`` as :func:`atom_rows` gives them."""
-    own = {name: rows[name] for name in ("count", "types", "kinds") if name in rows}
+    own = {name: rows[name] for name in ("count", "types", "kinds", "empty_kinds") if name in rows}
     return Neighborhood(disp, nbrs=layout.nbrs, centre=section if model.by_type else None, **own)
 
 

@@ -26,7 +26,9 @@ class Bench:
         self.case = case
         self.potential = potential(case.section)
         self.model, self.variables = self.potential.model, self.potential.variables
-        self.layout = Layout(atoms=(48, 80), nbrs=tuple(self.potential.config.descriptor.sel), frames=N_FRAME)
+        wide = (20, 28) if self.model.by_type else (48,)  # what the structures need, and what most cases keep
+        nbrs = tuple(keep or width for keep, width in zip(self.model.sel, wide, strict=True))
+        self.layout = Layout(atoms=(48, 80) if self.model.by_type else (128,), nbrs=nbrs, frames=N_FRAME)
 
     def structure(self, kind: str = "crystal", **options) -> Structure:
         """A random structure with the parameters the model takes."""

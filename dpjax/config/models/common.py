@@ -35,6 +35,8 @@ class CommonModelConfig:
     compress: dict[str, Any] | None = None
     spin: spin.SpinConfig | None = None
     finetune_head: str | None = None
+    # "reference": as DeePMD-kit computes where it is wrong; no option of the input
+    conventions: str = field(default="corrected", compare=False)
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # the normalised section
 
 
