@@ -3,7 +3,8 @@
 The table comes in sections by neighbour type where a model has networks per type, and in one section otherwise.  A descriptor
 with networks per type keeps at most ``sel[t]`` neighbours of type t, after the reference's
 two-step rule: of all neighbours the nearest ``sum(sel)`` stay, then of each type the nearest ``sel[t]`` of those.  Where the array
-widths show that nothing can be cut, no sorting code is compiled at all.
+widths show that nothing can be cut, no sorting code is compiled at all.  Widths may be symbols of ``jax.export``; where these leave
+open what is wider, the program decides when its sizes are known, and XLA then drops the side that is not taken.
 """
 
 from __future__ import annotations
@@ -14,6 +15,17 @@ from typing import NamedTuple
 import flax.struct
 import jax
 import jax.numpy as jnp
+
+
+class Listing(NamedTuple):
+    """What counts as a neighbour, before a descriptor takes its own cut: the nearest ``room`` of any type within ``rcut``.
+
+    The members of a hybrid share one list.  A neighbour beyond a member's own cut-off leaves no empty place there: its row of
+    the environment matrix is zero, but it has a type, it takes part in attention, and exclusions apply to it.
+    """
+
+    rcut: float  # angstrom
+    room: int
 
 
 @flax.struct.dataclass
@@ -31,6 +43,9 @@ class Neighborhood:
     empty_kinds: jax.Array | None = None  # (n_atom,) types whose vectors empty places get; None: the vector of padding
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
     centre: int | None = flax.struct.field(pytree_node=False, default=None)  # type of all centres
+    shared: Listing | None = flax.struct.field(
+        pytree_node=False, default=None
+    )  # of the hybrid that a descriptor is part of
 
     @property
     def n_atom(self) -> int:
@@ -54,6 +69,14 @@ class Neighborhood:
         """(n_atom, sum(nbrs)) bool: which slots hold a neighbour."""
         return jnp.concatenate([_listed(self.count, t, width) for t, width in enumerate(self.nbrs)], axis=1)
 
+    def listing(self, sel: Sequence[int], rcut: float) -> Listing:
+        """What counts as a neighbour of a descriptor with this ``sel`` and cut-off."""
+        return self.shared or Listing(rcut, sum(sel))
+
+    def sections(self, sel: Sequence[int], rcut: float) -> list[Section]:
+        """:func:`sections` of this table for a descriptor with networks per type."""
+        return sections(self.disp, self.count, self.nbrs, sel, *self.listing(sel, rcut))
+
 
 class Features(NamedTuple):
     """What a descriptor says about atoms."""
@@ -71,11 +94,20 @@ class Section(NamedTuple):
 
 
 def may_truncate(nbrs: Sequence[int], sel: Sequence[int]) -> bool:
-    """Whether arrays of widths ``nbrs`` could hold more neighbours than ``sel`` keeps."""
-    return any(have > keep for have, keep in zip(nbrs, sel, strict=True))
+    """Whether arrays of widths ``nbrs``, numbers or symbols, could hold more neighbours than ``sel`` keeps."""
+    return any(_may_exceed(have, keep) for have, keep in zip(nbrs, sel, strict=True))
 
 
-def sections(disp: jax.Array, count: jax.Array, nbrs: Sequence[int], sel: Sequence[int], rcut: float) -> list[Section]:
+def _may_exceed(have: int, keep: int) -> bool:
+    try:
+        return have > keep
+    except jax.errors.InconclusiveDimensionOperation:  # a symbol without a bound
+        return True
+
+
+def sections(
+    disp: jax.Array, count: jax.Array, nbrs: Sequence[int], sel: Sequence[int], rcut: float, room: int | None = None
+) -> list[Section]:
     """Cut a neighbour table into sections by neighbour type and truncate each to ``sel``.
 
     Args:
@@ -84,6 +116,7 @@ def sections(disp: jax.Array, count: jax.Array, nbrs: Sequence[int], sel: Sequen
         nbrs: width of each section.
         sel: neighbours of each type that the descriptor keeps.
         rcut: the descriptor's own cut-off, angstrom; slots beyond it (a larger table, a list with a skin) are left out.
+        room: neighbours of any type, the nearest, out of which ``sel`` chooses; None: ``sum(sel)``.
 
     Returns:
         One :class:`Section` for each type, at most ``sel[t]`` wide where truncation is possible.
@@ -96,7 +129,9 @@ def sections(disp: jax.Array, count: jax.Array, nbrs: Sequence[int], sel: Sequen
         parts.append((part, listed & near))
         start += width
     if may_truncate(nbrs, sel):
-        parts = _truncate(parts, sel)
+        known = all(isinstance(n, int) for n in nbrs)
+        room = sum(sel) if room is None else room
+        parts = _truncate(parts, sel, room) if known else _truncate_wider(parts, nbrs, sel, room)
     return [Section(part, mask, jnp.sum(mask, axis=1)) for part, mask in parts]
 
 
@@ -119,18 +154,32 @@ def nearest_distance(disp: jax.Array, count: jax.Array, nbrs: Sequence[int]) -> 
     return jnp.sqrt(jnp.min(squares, initial=jnp.inf))
 
 
-def _truncate(parts: list[tuple[jax.Array, jax.Array]], sel: Sequence[int]) -> list[tuple[jax.Array, jax.Array]]:
-    """Keep the nearest ``sum(sel)`` of all, then the nearest ``sel[t]`` of each section."""
+def _truncate(
+    parts: list[tuple[jax.Array, jax.Array]], sel: Sequence[int], room: int
+) -> list[tuple[jax.Array, jax.Array]]:
+    """Keep the nearest ``room`` of all, then the nearest ``sel[t]`` of each section."""
     squares = [jnp.where(mask, jax.lax.stop_gradient(jnp.sum(part * part, axis=-1)), jnp.inf) for part, mask in parts]
-    everything = jnp.sort(jnp.concatenate(squares, axis=1), axis=1)
-    total = sum(sel)
-    limit = everything[:, total - 1 : total] if everything.shape[1] >= total > 0 else jnp.inf
+    everything = jnp.concatenate(squares, axis=1)
+    crowded = room > 0 and _may_exceed(everything.shape[1], room)
+    limit = jnp.sort(everything, axis=1)[:, :room][:, -1:] if crowded else jnp.inf  # of fewer columns the last
     cut = []
     for (part, mask), sq, keep in zip(parts, squares, sel, strict=True):
         order = jnp.argsort(sq, axis=1)[:, : max(keep, 0)]
         near = jnp.take_along_axis(mask & (sq <= limit), order, axis=1)
         cut.append((jnp.take_along_axis(part, order[..., None], axis=1), near))
     return cut
+
+
+def _truncate_wider(
+    parts: list[tuple[jax.Array, jax.Array]], nbrs: Sequence[int], sel: Sequence[int], room: int
+) -> list[tuple[jax.Array, jax.Array]]:
+    """:func:`_truncate` for widths that are symbols; nothing is sorted in a program whose widths turn out to be within ``sel``."""
+
+    def as_they_are(parts):
+        return [(part[:, :keep], mask[:, :keep]) for (part, mask), keep in zip(parts, sel, strict=True)]
+
+    wider = jnp.any(jnp.array(tuple(nbrs)) > jnp.array(tuple(sel)))
+    return jax.lax.cond(wider, lambda parts: _truncate(parts, sel, room), as_they_are, parts)
 
 
 def ordered_pairs(pairs: Iterable[Sequence[int]]) -> frozenset[tuple[int, int]]:
