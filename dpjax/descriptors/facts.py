@@ -7,6 +7,7 @@ from typing import Any
 from dpjax.errors import ConfigError
 
 BY_TYPE = ("SeE2AConfig", "SeE2RConfig", "SeE3Config")  # networks per type: atoms and neighbours come in sections
+PAIRS = ("SeE3Config", "SeE3TebdConfig", "SeAttenConfig", "SeAttenV2Config")  # arrays over pairs of neighbours
 RADIAL = ("SeE2RConfig",)  # distances without directions
 
 
@@ -28,6 +29,11 @@ def is_by_type(config: Any) -> bool:
 def is_mixed(config: Any) -> bool:
     """Whether the fitting has one network for all types: some member describes types by vectors."""
     return not all(map(has_type_networks, members(config)))
+
+
+def works_on_pairs(config: Any) -> bool:
+    """Whether the memory for an atom grows with the square of the number of its neighbours: in angles, or attention."""
+    return any(type(m).__name__ in PAIRS and getattr(m, "attn_layer", 1) > 0 for m in members(config))
 
 
 def cutoff(config: Any) -> float:

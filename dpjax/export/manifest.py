@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 
 from dpjax import units
-from dpjax.config import ModelConfig
-from dpjax.descriptors import capacity, cutoff
+from dpjax.descriptors import members
+from dpjax.descriptors.facts import works_on_pairs
 from dpjax.export import runtime
 from dpjax.export.program import ENTRIES, Entry
+from dpjax.models import StandardModel
 
-PLACES = "places"  # the atoms axis: places of all type sections in a row
+PLACES = "places"  # the atoms axis: places of all sections in a row
 _OUTPUTS = {
     "energy": (["frames", 1], units.ENERGY),
     "atom_energy": ([PLACES], units.ENERGY),
@@ -30,22 +31,26 @@ _CONVENTIONS = {
 }
 
 
-def describe_model(config: ModelConfig, conventions: str, weights: dict[str, np.ndarray]) -> dict[str, Any]:
+def describe_model(model: StandardModel, weights: dict[str, np.ndarray]) -> dict[str, Any]:
     """The part of the manifest that follows from the model; JSON-serialisable."""
+    config = model.config
     fitting = config.fitting_net
+    precisions = [member.precision for member in members(config.descriptor)]
     return {
         "format": runtime.FORMAT,
-        "format_version": runtime.FORMAT_VERSION,
+        "format_version": _format_version(model),
         "made_with": {name: version(name) for name in ("dpjax", "jax", "jaxlib")},
         "type_map": list(config.type_map),
-        "rcut": cutoff(config.descriptor),
-        "sel": list(capacity(config.descriptor, len(config.type_map))),
+        "rcut": model.rcut,
+        "by_type": model.by_type,
+        "sel": list(model.sel),
+        "pairs": works_on_pairs(config.descriptor),
         "precision": {
-            "descriptor": config.descriptor.precision,
+            "descriptor": precisions[0] if len(precisions) == 1 else precisions,
             "fitting_net": fitting.precision,
             "coordinates_and_sums": "float64",
         },
-        "conventions": conventions,
+        "conventions": config.conventions,
         "units": {
             "length": units.LENGTH,
             "energy": units.ENERGY,
@@ -58,14 +63,19 @@ def describe_model(config: ModelConfig, conventions: str, weights: dict[str, np.
         "default_fparam": None if fitting.default_fparam is None else list(fitting.default_fparam),
         "atom_exclude_types": list(config.atom_exclude_types),
         "entries": {entry.name: _describe_entry(entry) for entry in ENTRIES},
-        "inputs": _describe_inputs(config),
-        "symbols": _describe_symbols(config),
+        "inputs": _describe_inputs(model),
+        "symbols": _describe_symbols(model),
         "weights": {
             "member": runtime.WEIGHTS,
             "arrays": {name: [array.dtype.name, list(array.shape)] for name, array in weights.items()},
         },
         "model": config.raw,
     }
+
+
+def _format_version(model: StandardModel) -> int:
+    """The oldest format that says it all: 1 knows atoms in sections by type and lists that are cut before the program."""
+    return 1 if model.by_type and not model.takes_first and None not in model.sel else 2
 
 
 def _describe_entry(entry: Entry) -> dict[str, Any]:
@@ -75,9 +85,9 @@ def _describe_entry(entry: Entry) -> dict[str, Any]:
     return {"member": runtime.program_member(entry.name), "outputs": outputs}
 
 
-def _describe_inputs(config: ModelConfig) -> dict[str, Any]:
+def _describe_inputs(model: StandardModel) -> dict[str, Any]:
     """Second argument of every program, after the weights."""
-    fitting, n_type = config.fitting_net, len(config.type_map)
+    fitting, n_section = model.config.fitting_net, model.n_section
     places = ["blocks_t", "block_t"]
     atoms = {
         "coord": ["float64", [*places, 3]],
@@ -85,27 +95,33 @@ def _describe_inputs(config: ModelConfig) -> dict[str, Any]:
         "frame": ["int32", places],
         "index": ["int32", [*places, "nbrs"]],
         "shift": ["int16", [*places, "nbrs", 3]],
-        "count": ["int32", [*places, n_type]],
+        "count": ["int32", [*places, n_section]],
     }
+    if not model.by_type:
+        atoms["type"] = ["int32", places]
     if fitting.numb_aparam:
         atoms["aparam"] = ["float64", [*places, fitting.numb_aparam]]
+    section = "type t" if model.by_type else "section t, of which there is one"
     inputs = {
-        "atoms (a list, one dictionary for each type t)": atoms,
-        "slots (a list, one array for each neighbour type t)": ["int8", ["nbrs_t"]],
+        f"atoms (a list, one dictionary for each {section})": atoms,
+        f"slots (a list, one array for each neighbour {section})": ["int8", ["nbrs_t"]],
         "cell": ["float64", ["frames", 3, 3]],
     }
+    if model.takes_first:
+        inputs["first"] = ["int32", ["frames"]]
     if fitting.numb_fparam:
         inputs["fparam"] = ["float64", ["frames", fitting.numb_fparam]]
     return inputs
 
 
-def _describe_symbols(config: ModelConfig) -> dict[str, str]:
-    sel = list(capacity(config.descriptor, len(config.type_map)))
+def _describe_symbols(model: StandardModel) -> dict[str, str]:
+    section = "type t" if model.by_type else "section t"
+    bounded = f"1 to sel[t] = {list(model.sel)}, 0 where sel[t] is 0"
     return {
         "frames": ">= 1",
-        "blocks_t": ">= 1, for each type t",
-        "block_t": ">= 1, for each type t: atoms worked on at once",
-        "nbrs_t": f"1 to sel[t] = {sel}, 0 where sel[t] is 0",
+        "blocks_t": f">= 1, for each {section}",
+        "block_t": f">= 1, for each {section}: atoms worked on at once",
+        "nbrs_t": ">= 1; the program cuts the list" if None in model.sel else bounded,
         "nbrs": "sum of nbrs_t",
         PLACES: "sum of blocks_t * block_t",
     }

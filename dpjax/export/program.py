@@ -1,8 +1,11 @@
 """The programs of an artifact: pure functions of weights and a padded structure, with every size a symbol.
 
-Atoms come in one section per type, each as ``blocks x block`` places, so that whoever runs the program decides how many atoms are
-worked on at once: few on a CPU, where a block stays in the cache, all of them on an accelerator.  The neighbour axis comes in one
-section per neighbour type, never wider than ``sel``: the list is cut before it gets here, so no sorting is compiled.
+Atoms come in sections, each as ``blocks x block`` places, so that whoever runs the program decides how many atoms are worked on
+at once: few on a CPU, where a block stays in the cache, all of them on an accelerator.  Models with networks per type have one
+section of atoms and one of neighbours for each type; others have one of each, and every atom says its type.
+
+A section of neighbours is never wider than ``sel``: the list is cut before it gets here, so no sorting is compiled.  In a hybrid
+each member keeps another number of neighbours; then widths have no bound and members cut the list in the program.
 """
 
 from __future__ import annotations
@@ -16,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from dpjax.descriptors import Neighborhood
 from dpjax.models import StandardModel
+from dpjax.models.standard import neighborhood, table_rows
 
 Arrays = dict[str, Any]
 
@@ -49,17 +52,18 @@ class Symbols:
     """Sizes of a structure, as symbols of ``jax.export``; a section of ``sel`` 0 has no slots and no symbol."""
 
     frames: Any
-    blocks: tuple[Any, ...]  # per type
-    block: tuple[Any, ...]  # per type: atoms of each block
-    nbrs: tuple[Any, ...]  # per neighbour type
+    blocks: tuple[Any, ...]  # per section
+    block: tuple[Any, ...]  # per section: atoms of each block
+    nbrs: tuple[Any, ...]  # per section
 
     @classmethod
-    def create(cls, sel: Sequence[int]) -> Symbols:
-        """One scope for all; neighbours at most ``sel``, which is what keeps truncation out of the program."""
-        wide = [t for t, keep in enumerate(sel) if keep > 0]
+    def create(cls, sel: Sequence[int | None]) -> Symbols:
+        """One scope for all.  Neighbours of a section are at most ``sel``, which keeps truncation out of the program, or any
+        number where that is None."""
+        wide = [t for t, keep in enumerate(sel) if keep is None or keep > 0]
         n = range(len(sel))
         names = ["frames", *(f"blocks_{t}" for t in n), *(f"block_{t}" for t in n), *(f"nbrs_{t}" for t in wide)]
-        limits = [f"nbrs_{t} <= {sel[t]}" for t in wide]
+        limits = [f"nbrs_{t} <= {sel[t]}" for t in wide if sel[t] is not None]
         by_name = dict(zip(names, export.symbolic_shape(", ".join(names), constraints=limits), strict=True))
         return cls(
             by_name["frames"],
@@ -86,6 +90,8 @@ def structure_shapes(model: StandardModel, sizes: Symbols) -> dict[str, Any]:
             "shift": of(jnp.int16, blocks, block, width, 3),
             "count": of(jnp.int32, blocks, block, n_section),
         }
+        if not model.by_type:
+            arrays["type"] = of(jnp.int32, blocks, block)
         if fitting.numb_aparam:
             arrays["aparam"] = of(jnp.float64, blocks, block, fitting.numb_aparam)
         return arrays
@@ -95,6 +101,8 @@ def structure_shapes(model: StandardModel, sizes: Symbols) -> dict[str, Any]:
         "slots": [of(jnp.int8, size) for size in sizes.nbrs],  # contents unused: they tell the widths of the sections
         "cell": of(jnp.float64, sizes.frames, 3, 3),
     }
+    if model.takes_first:
+        shapes["first"] = of(jnp.int32, sizes.frames)
     if fitting.numb_fparam:
         shapes["fparam"] = of(jnp.float64, sizes.frames, fitting.numb_fparam)
     return shapes
@@ -127,23 +135,23 @@ def evaluate(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
         ``atom_virial`` (n_atom, 9) eV, with ``n_atom`` the places of all sections in a row.
     """
     sections = structure["atoms"]
-    coord = jnp.concatenate([_joined(atoms["coord"]) for atoms in sections])
-    frame = jnp.concatenate([_joined(atoms["frame"]) for atoms in sections])
-    moved = _zero_sums(coord.shape[0], entry)
+    names = ("coord", "frame") if model.by_type else ("coord", "frame", "type")
+    every = {name: jnp.concatenate([_joined(atoms[name]) for atoms in sections]) for name in names}
+    moved = _zero_sums(every["coord"].shape[0], entry)
     rows = []
-    for centre, atoms in enumerate(sections):
-        run = _block_program(model, variables, structure, coord, centre, entry)
+    for section, atoms in enumerate(sections):
+        run = _block_program(model, variables, structure, every, section, entry)
         moved, out = jax.lax.scan(run, moved, atoms)
         rows.append(jax.tree.map(_joined, out))
     per_atom = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
     n_frame = structure["cell"].shape[0]
     result = {
-        "energy": jax.ops.segment_sum(per_atom["energy"], frame, n_frame)[:, None],
+        "energy": jax.ops.segment_sum(per_atom["energy"], every["frame"], n_frame)[:, None],
         "atom_energy": per_atom["energy"],
     }
     if entry.force:
         result["force"] = per_atom["pull"] + moved["force"]
-        result["virial"] = jax.ops.segment_sum(per_atom["virial"], frame, n_frame)
+        result["virial"] = jax.ops.segment_sum(per_atom["virial"], every["frame"], n_frame)
     if entry.atom_virial:
         result["atom_virial"] = moved["atom_virial"]
     return result
@@ -161,20 +169,24 @@ def _zero_sums(n_atom: Any, entry: Entry) -> Arrays:
     return {name: jnp.zeros((n_atom, size), jnp.float64) for name, size in sums.items()}
 
 
-def _block_program(model, variables, structure, coord, centre, entry):
+def _block_program(model, variables, structure, every, section, entry):
     """One step of a scan over the blocks of a section: its rows, and its share of what neighbours receive.
 
-    The share is added up while the block is at hand, so that nothing of the size of the neighbour list is kept.
+    The share is added up while the block is at hand, so that nothing of the size of the neighbour list is kept.  ``every`` holds
+    arrays of all sections in a row, which ``index`` refers to.
     """
+    coord = every["coord"]
     nbrs = tuple(slots.shape[0] for slots in structure["slots"])
 
     def run(moved, atoms):
         image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(coord.dtype), structure["cell"][atoms["frame"]])
         disp = coord[atoms["index"]] + image - atoms["coord"][:, None, :]
         fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
+        own = {**atoms, "atype": atoms.get("type")}
+        rows = table_rows(model, own, every.get("type"), structure.get("first"))
 
         def energies(disp):
-            view = Neighborhood(disp, atoms["count"], nbrs=nbrs, centre=centre)
+            view = neighborhood(model, section, disp, rows, nbrs)
             energy = model.apply(variables, view, fparam, atoms.get("aparam"), method=StandardModel.atom_energy)
             energy = jnp.where(atoms["real"], energy, 0.0)
             return jnp.sum(energy), energy

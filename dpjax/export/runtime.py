@@ -31,7 +31,7 @@ from jax import export
 
 SUFFIX = ".dpx"
 FORMAT = "dpjax-artifact"
-FORMAT_VERSION = 1  # a reader takes this one and all before
+FORMAT_VERSION = 2  # a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.npz"
 
@@ -40,6 +40,7 @@ MOST_POINTS = 50_000_000  # atoms and images of one frame; above this the cell o
 PAIRS_AT_ONCE = 2_000_000  # candidate pairs of the neighbour search held in memory
 SLOTS_PER_CALL = 1_000_000  # neighbour slots of one call when many small frames are given
 SLOTS_PER_BLOCK = 1_000_000  # on accelerators, of one block
+PAIRS_PER_SLOT = 16  # pairs of neighbours that take the memory of one neighbour, in models that work on pairs
 CPU_BLOCK = 32  # atoms whose activations stay in a processor's cache
 
 log = logging.getLogger("dpx")
@@ -219,18 +220,18 @@ class Artifact:
             edges = search(frame.coord, frame.cell, self.rcut)
         except ArtifactError as error:
             raise ArtifactError(f"frame {i}: {error}") from None
-        sel = np.asarray(self.manifest["sel"])
-        edges, most = edges.ordered(frame.atype, len(sel))
+        sel = np.asarray([np.inf if keep is None else keep for keep in self.manifest["sel"]])
+        edges, most = edges.ordered(frame.section, len(sel))
         if np.any(most > sel):
             self._warn_truncation(most, sel)
-            edges = edges.truncated(frame.atype, sel)
+            edges = edges.truncated(frame.section, sel)
         frame.edges = edges
 
     def _warn_truncation(self, most: np.ndarray, sel: np.ndarray) -> None:
         for t in np.flatnonzero(most > sel) if not self._warned else ():
             log.warning(
-                "an atom has %d neighbours of type %s within %g angstrom, but sel keeps %d: the farthest are left out",
-                most[t], self.type_map[t], self.rcut, sel[t],
+                "an atom has %d neighbours%s within %g angstrom, but sel keeps %d: the farthest are left out",
+                most[t], f" of type {self.type_map[t]}" if _by_type(self.manifest) else "", self.rcut, sel[t],
             )  # fmt: skip
             self._warned = True
 
@@ -240,14 +241,14 @@ class Artifact:
         nbrs = _neighbor_sizes(frames, sel)
         per_call = max(1, SLOTS_PER_CALL // max(1, len(frames[0].real) * sum(nbrs)))
         groups = [frames[i : i + per_call] for i in range(0, len(frames), per_call)]
-        sizes = Sizes.choose(groups, nbrs, self._platform)
+        sizes = Sizes.choose(groups, nbrs, self._platform, pairs=self.manifest.get("pairs", False))
         self._signatures.add((entry, sizes))
         if entry not in self._calls:
             self._calls[entry] = jax.jit(export.deserialize(bytearray(self._container.program(entry))).call)
         rows = []
         with jax.enable_x64(True):
             for group in groups:
-                structure, places = pack(group, sizes)
+                structure, places = pack(group, sizes, by_type=_by_type(self.manifest))
                 out = self._calls[entry](self._weights, jax.device_put(structure, self._device))
                 rows += self._unpack(jax.device_get(out), group, places, atomic=entry == "atomic")
         return rows
@@ -287,6 +288,11 @@ def _check_convention(path: Path, manifest: dict) -> None:
         )
 
 
+def _by_type(manifest: dict) -> bool:
+    """Whether atoms and neighbours come in sections by type; else in one section."""
+    return manifest.get("by_type", True)  # format 1 did not have to say it
+
+
 def _platform(device: jax.Device) -> str:
     """Name under which ``jax.export`` knows the platform of a device."""
     if device.platform != "gpu":
@@ -303,10 +309,12 @@ class Frame:
 
     coord: np.ndarray  # (n, 3) angstrom
     atype: np.ndarray  # (n,)
+    section: np.ndarray  # (n,) its type, or 0 where there is one section for all
     cell: np.ndarray | None  # (3, 3)
     fparam: np.ndarray | None  # (numb_fparam,)
     aparam: np.ndarray | None  # (n, numb_aparam)
     all_types: np.ndarray  # (n_given,) with placeholders
+    first: int | None = None  # type of the first atom as given, for models that take it
     edges: Edges | None = None
 
     @property
@@ -338,13 +346,20 @@ def _frames(manifest: dict, coord, atype, cell, fparam, aparam) -> list[Frame]:
             Frame(
                 coord[i][real],
                 types[i][real],
+                types[i][real] if _by_type(manifest) else np.zeros(real.sum(), np.int64),
                 None if cell is None else cell[i],
                 None if fparam is None else fparam[i],
                 None if aparam is None else aparam[i][real],
                 types[i],
+                _first(types[i]) if "first" in manifest["inputs"] else None,
             )
         )
     return out
+
+
+def _first(types: np.ndarray) -> int:
+    """Type of a frame's first atom, -1 for a placeholder; 0 for frames without atoms."""
+    return int(types[0]) if len(types) else 0
 
 
 def _numbers(value, name: str) -> np.ndarray:
@@ -406,28 +421,29 @@ class Edges:
         """The edges of ``order``, indices or mask."""
         return Edges(self.coord, self.centre[order], self.index[order], self.shift[order], self.square[order])
 
-    def group(self, atype: np.ndarray, n_type: int) -> np.ndarray:
-        """(n_edge,) one number for each pair of a centre and a neighbour type."""
-        return self.centre * n_type + atype[self.index]
+    def group(self, section: np.ndarray, n_section: int) -> np.ndarray:
+        """(n_edge,) one number for each pair of a centre and a section of its neighbours; ``section`` (n_atom,) as in Frame."""
+        return self.centre * n_section + section[self.index]
 
-    def count(self, atype: np.ndarray, n_type: int) -> np.ndarray:
-        """(n_atom, n_type) neighbours of each atom and type."""
-        return np.bincount(self.group(atype, n_type), minlength=len(self.coord) * n_type).reshape(-1, n_type)
+    def count(self, section: np.ndarray, n_section: int) -> np.ndarray:
+        """(n_atom, n_section) neighbours of each atom and section."""
+        group = self.group(section, n_section)
+        return np.bincount(group, minlength=len(self.coord) * n_section).reshape(-1, n_section)
 
-    def ordered(self, atype: np.ndarray, n_type: int) -> tuple[Edges, np.ndarray]:
-        """Sorted by centre, neighbour type and distance; and the most neighbours of each type that an atom has."""
-        edges = self.take(np.lexsort((self.square, self.group(atype, n_type))))
-        return edges, edges.count(atype, n_type).max(axis=0, initial=0)
+    def ordered(self, section: np.ndarray, n_section: int) -> tuple[Edges, np.ndarray]:
+        """Sorted by centre, section and distance; and the most neighbours of each section that an atom has."""
+        edges = self.take(np.lexsort((self.square, self.group(section, n_section))))
+        return edges, edges.count(section, n_section).max(axis=0, initial=0)
 
-    def truncated(self, atype: np.ndarray, sel: np.ndarray) -> Edges:
-        """The two-step rule on ordered edges: the nearest ``sum(sel)`` of an atom, then of each type the nearest ``sel[t]``."""
+    def truncated(self, section: np.ndarray, sel: np.ndarray) -> Edges:
+        """The two-step rule on ordered edges: the nearest ``sum(sel)`` of an atom, then of each section the nearest ``sel[t]``."""
         by_distance = np.lexsort((self.square, self.centre))
         start = np.searchsorted(self.centre, np.arange(len(self.coord) + 1))  # ordered edges are sorted by centre
         limit = np.full(len(self.coord), np.inf)
         crowded = np.flatnonzero(np.diff(start) > sel.sum())
         limit[crowded] = self.square[by_distance[start[crowded] + sel.sum() - 1]]
         near = self.take(self.square <= limit[self.centre])
-        return near.take(_rank(near.group(atype, len(sel))) < sel[atype[near.index]])
+        return near.take(_rank(near.group(section, len(sel))) < sel[section[near.index]])
 
 
 def _rank(group: np.ndarray) -> np.ndarray:
@@ -540,10 +556,11 @@ def ladder(n: int, unit: int = 1) -> int:
     return -(-n // step) * step * unit
 
 
-def _neighbor_sizes(frames: list[Frame], sel: list[int]) -> tuple[int, ...]:
+def _neighbor_sizes(frames: list[Frame], sel: list[int | None]) -> tuple[int, ...]:
     """Width of each neighbour section: from the ladder, at most ``sel``."""
-    most = np.max([f.edges.count(f.atype, len(sel)).max(axis=0, initial=0) for f in frames], axis=0)
-    return tuple(min(ladder(int(n), 8), keep) for n, keep in zip(most, sel))
+    most = np.max([f.edges.count(f.section, len(sel)).max(axis=0, initial=0) for f in frames], axis=0)
+    widths = [ladder(int(n), 8) for n in most]
+    return tuple(width if keep is None else min(width, keep) for width, keep in zip(widths, sel))
 
 
 @dataclass(frozen=True)
@@ -551,38 +568,36 @@ class Sizes:
     """Padded sizes; one compiled program of each entry point serves all structures of equal sizes."""
 
     frames: int
-    blocks: tuple[int, ...]  # for each type
+    blocks: tuple[int, ...]  # for each section
     block: tuple[int, ...]  # atoms of each block
     nbrs: tuple[int, ...]
 
     @classmethod
-    def choose(cls, groups: list[list[Frame]], nbrs: tuple[int, ...], platform: str) -> Sizes:
-        """Ladder sizes that hold every group of frames."""
-        n_type = len(nbrs)
-        most = np.max([sum(np.bincount(f.atype, minlength=n_type) for f in group) for group in groups], axis=0)
-        pairs = [_blocks(int(n), sum(nbrs), platform) for n in most]
-        return cls(ladder(len(groups[0])), tuple(p[0] for p in pairs), tuple(p[1] for p in pairs), nbrs)
+    def choose(cls, groups: list[list[Frame]], nbrs: tuple[int, ...], platform: str, pairs: bool = False) -> Sizes:
+        """Ladder sizes that hold every group of frames; ``pairs``: the model works on pairs of neighbours, too."""
+        most = np.max([sum(np.bincount(f.section, minlength=len(nbrs)) for f in group) for group in groups], axis=0)
+        slots = sum(nbrs) * (1 + sum(nbrs) // PAIRS_PER_SLOT) if pairs else sum(nbrs)
+        chosen = [_blocks(int(n), slots, platform) for n in most]
+        return cls(ladder(len(groups[0])), tuple(c[0] for c in chosen), tuple(c[1] for c in chosen), nbrs)
 
     @property
     def places(self) -> np.ndarray:
-        """(n_type,) places for atoms of each type."""
+        """(n_section,) places for atoms of each section."""
         return np.multiply(self.blocks, self.block)
 
 
-def _blocks(n_atom: int, width: int, platform: str) -> tuple[int, int]:
-    """Number and size of the blocks that hold ``n_atom`` atoms with ``width`` neighbours: small on a CPU, else as large as fits."""
+def _blocks(n_atom: int, slots: int, platform: str) -> tuple[int, int]:
+    """Number and size of the blocks that hold ``n_atom`` atoms of ``slots`` slots: small on a CPU, else as large as fits."""
     if platform == "cpu":
         size = CPU_BLOCK if n_atom > 16 else 16
     else:
-        size = min(ladder(n_atom, 16), max(16, SLOTS_PER_BLOCK // max(1, width) // 16 * 16))
+        size = min(ladder(n_atom, 16), max(16, SLOTS_PER_BLOCK // max(1, slots) // 16 * 16))
     return ladder(-(-n_atom // size)), size
 
 
-def pack(frames: list[Frame], sizes: Sizes) -> tuple[dict, np.ndarray]:
+def pack(frames: list[Frame], sizes: Sizes, *, by_type: bool) -> tuple[dict, np.ndarray]:
     """Frames as the structure that programs take, and the place of every atom, frame after frame, on its atom axis."""
-    n_type = len(sizes.nbrs)
-    atype = np.concatenate([f.atype for f in frames])
-    places = _places(atype, sizes)
+    places = _places(np.concatenate([f.section for f in frames]), sizes)
     width, n_place = sum(sizes.nbrs), int(sizes.places.sum())
     rows = {
         "coord": np.zeros((n_place, 3)),
@@ -590,10 +605,13 @@ def pack(frames: list[Frame], sizes: Sizes) -> tuple[dict, np.ndarray]:
         "frame": np.zeros(n_place, np.int32),
         "index": np.zeros((n_place, width), np.int32),
         "shift": np.zeros((n_place, width, 3), np.int16),
-        "count": np.zeros((n_place, n_type), np.int32),
+        "count": np.zeros((n_place, len(sizes.nbrs)), np.int32),
     }
     cell = np.zeros((sizes.frames, 3, 3))
     rows["real"][places] = True
+    if not by_type:
+        rows["type"] = np.full(n_place, -1, np.int32)
+        rows["type"][places] = np.concatenate([f.atype for f in frames])
     if frames[0].aparam is not None:
         rows["aparam"] = np.zeros((n_place, frames[0].aparam.shape[1]))
         rows["aparam"][places] = np.concatenate([f.aparam for f in frames])
@@ -610,32 +628,35 @@ def pack(frames: list[Frame], sizes: Sizes) -> tuple[dict, np.ndarray]:
         "slots": [np.zeros(size, np.int8) for size in sizes.nbrs],
         "cell": cell,
     }
+    if frames[0].first is not None:
+        structure["first"] = np.zeros(sizes.frames, np.int32)
+        structure["first"][: len(frames)] = [f.first for f in frames]
     if frames[0].fparam is not None:
         structure["fparam"] = np.zeros((sizes.frames, len(frames[0].fparam)))
         structure["fparam"][: len(frames)] = [f.fparam for f in frames]
     return structure, places
 
 
-def _places(atype: np.ndarray, sizes: Sizes) -> np.ndarray:
-    """Place of each atom: sections by type, within a section in the given order."""
-    order = np.argsort(atype, kind="stable")
+def _places(section: np.ndarray, sizes: Sizes) -> np.ndarray:
+    """Place of each atom: section after section, within a section in the given order."""
+    order = np.argsort(section, kind="stable")
     start = np.cumsum(sizes.places) - sizes.places
-    places = np.empty(len(atype), np.int64)
-    places[order] = start[atype[order]] + _rank(atype[order])
+    places = np.empty(len(section), np.int64)
+    places[order] = start[section[order]] + _rank(section[order])
     return places
 
 
 def _fill_neighbors(rows: dict, frame: Frame, own: np.ndarray, sizes: Sizes) -> None:
-    edges, n_type = frame.edges, len(sizes.nbrs)
+    edges, n_section = frame.edges, len(sizes.nbrs)
     start = np.cumsum(sizes.nbrs) - sizes.nbrs
-    slot = start[frame.atype[edges.index]] + _rank(edges.group(frame.atype, n_type))
+    slot = start[frame.section[edges.index]] + _rank(edges.group(frame.section, n_section))
     rows["index"][own[edges.centre], slot] = own[edges.index]
     rows["shift"][own[edges.centre], slot] = edges.shift
-    rows["count"][own] = edges.count(frame.atype, n_type)
+    rows["count"][own] = edges.count(frame.section, n_section)
 
 
 def _cut(rows: dict, sizes: Sizes) -> list[dict]:
-    """Rows of all places as one dictionary for each type, arrays (blocks, block, ...)."""
+    """Rows of all places as one dictionary for each section, arrays (blocks, block, ...)."""
     out, start = [], 0
     for blocks, block in zip(sizes.blocks, sizes.block):
         take = slice(start, start + blocks * block)

@@ -34,7 +34,6 @@ class Exportable(Protocol):
     config: ModelConfig
     model: nn.Module
     variables: dict[str, Any]
-    conventions: str
 
 
 def save(potential: Exportable, path: str | os.PathLike, platforms: Sequence[str] = ("cpu", "cuda", "tpu")) -> Path:
@@ -61,7 +60,7 @@ def save(potential: Exportable, path: str | os.PathLike, platforms: Sequence[str
     weights = _checked_weights(potential)
     programs, convention = _programs(potential, platforms)
     members = programs | {runtime.WEIGHTS: _npz(weights), "runtime.py": Path(runtime.__file__).read_bytes()}
-    manifest = describe_model(potential.config, potential.conventions, weights) | {
+    manifest = describe_model(potential.model, weights) | {
         "platforms": list(platforms),
         "calling_convention_version": convention,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items())},

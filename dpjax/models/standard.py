@@ -6,11 +6,14 @@ fitting have networks per type; ``models.derivatives`` runs it over the sections
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dpjax.batching.batch import Batch, Layout
+from dpjax.batching.batch import Array, Batch, Layout
 from dpjax.config import ModelConfig
 from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type, is_mixed
 from dpjax.descriptors.expansion import Expansion
@@ -19,6 +22,8 @@ from dpjax.geometry.displacements import displacements
 from dpjax.models.geometry import Geometry
 from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import require_x64
+
+Rows = dict[str, jax.Array]  # per atom
 
 
 class StandardModel(nn.Module):
@@ -62,6 +67,11 @@ class StandardModel(nn.Module):
     def n_section(self) -> int:
         """Sections of the atom and neighbour axes: one for each type where networks are per type, else one."""
         return self.n_type if self.by_type else 1
+
+    @property
+    def takes_first(self) -> bool:
+        """Whether empty places get the vector of the type of their frame's first atom, as DeePMD-kit has it."""
+        return is_mixed(self.config.descriptor) and self.config.conventions == "reference"
 
     def atom_energy(
         self,
@@ -111,29 +121,40 @@ class StandardModel(nn.Module):
         for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):
             if size:
                 take = slice(start, start + size)
-                view = neighborhood(self, t, geometry.disp[take], atom_rows(self, batch, take), layout)
+                view = neighborhood(self, t, geometry.disp[take], atom_rows(self, batch, take), layout.nbrs)
                 parts.append(self.atom_energy(view, *extra_rows(batch, take)))
         return {"atom_energy": jnp.where(batch.atype >= 0, jnp.concatenate(parts), 0.0)}
 
 
-def atom_rows(model: StandardModel, batch: Batch, take: slice) -> dict[str, jax.Array]:
-    """What a slice of the atom axis needs beside displacements: neighbour counts, and types where sections do not say them."""
-    rows = {"count": batch.count[take]}
+def atom_rows(model: StandardModel, batch: Batch, take: slice) -> Rows:
+    """What a slice of the atom axis needs beside displacements: :func:`table_rows` of a batch."""
+    own = {name: getattr(batch, name)[take] for name in ("atype", "frame", "index", "count")}
+    return table_rows(model, own, batch.atype, batch.first)
+
+
+def table_rows(model: StandardModel, own: Mapping[str, Array], atype: Array | None, first: Array | None) -> Rows:
+    """What atoms need beside displacements: neighbour counts, and types where sections do not say them.
+
+    Args:
+        model: the model.
+        own: of these atoms ``frame`` and ``count`` (n, ...), and ``atype`` and ``index`` where sections do not say the types.
+        atype: (n_atom,) of all atoms, which ``index`` counts; None where sections say the types.
+        first: (n_frame,) type of each frame's first atom; None for models that do not take it.
+    """
+    rows = {"count": own["count"]}
     if not model.by_type:
-        atype = jnp.asarray(batch.atype)
-        rows |= {"types": atype[take], "kinds": atype[batch.index[take]]}
-    if is_mixed(model.config.descriptor) and model.config.conventions == "reference":
-        # DeePMD-kit gives empty places the vector of whatever type the frame's first atom has
-        rows["empty_kinds"] = jnp.asarray(batch.first)[batch.frame[take]]
+        rows |= {"types": jnp.asarray(own["atype"]), "kinds": jnp.asarray(atype)[own["index"]]}
+    if model.takes_first:
+        rows["empty_kinds"] = jnp.asarray(first)[own["frame"]]
     return rows
 
 
 def neighborhood(
-    model: StandardModel, section: int, disp: jax.Array, rows: dict[str, jax.Array], layout: Layout
+    model: StandardModel, section: int, disp: jax.Array, rows: Mapping[str, Any], nbrs: Sequence[int]
 ) -> Neighborhood:
-    """The view of a block of atoms of one section of a batch; ``rows`` as :func:`atom_rows` gives them."""
+    """The view of atoms of one section; ``rows`` as :func:`table_rows` gives them, and others that are not for the view."""
     own = {name: rows[name] for name in ("count", "types", "kinds", "empty_kinds") if name in rows}
-    return Neighborhood(disp, nbrs=layout.nbrs, centre=section if model.by_type else None, **own)
+    return Neighborhood(disp, nbrs=tuple(nbrs), centre=section if model.by_type else None, **own)
 
 
 def extra_rows(batch: Batch, take: slice) -> tuple[jax.Array | None, jax.Array | None]:
