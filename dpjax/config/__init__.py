@@ -8,7 +8,7 @@ file and a line in the registry table of its kind (``DESCRIPTORS`` in ``descript
 from __future__ import annotations
 
 from dpjax.config.data import DataConfig
-from dpjax.config.descriptors import SeE2AConfig
+from dpjax.config.descriptors import HybridConfig, SeE2AConfig
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.config.fittings import EnerFittingConfig
 from dpjax.config.learning_rate import CosineConfig, ExpConfig, LearningRateConfig, WsdConfig
@@ -39,6 +39,7 @@ __all__ = [
     "EnerFittingConfig",
     "EnerLossConfig",
     "ExpConfig",
+    "HybridConfig",
     "LearningRateConfig",
     "ModelConfig",
     "SeE2AConfig",

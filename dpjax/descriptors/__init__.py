@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import flax.linen as nn
 
-from dpjax.config import ModelConfig
+from dpjax.config import HybridConfig, ModelConfig
 from dpjax.descriptors.facts import RADIAL, capacity, cutoff, has_type_networks, is_by_type, is_mixed, kept, members
+from dpjax.descriptors.hybrid import Hybrid
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
 from dpjax.descriptors.se_e2_a import SeE2A
 
@@ -13,6 +14,7 @@ __all__ = [
     "DESCRIPTORS",
     "RADIAL",
     "Features",
+    "Hybrid",
     "Neighborhood",
     "SeE2A",
     "build_descriptor",
@@ -35,7 +37,13 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
     Raises:
         ConfigError: ``sel`` is still ``auto`` (it is resolved from data before a model is built).
     """
-    section = config.descriptor
+    section, excluded = config.descriptor, ordered_pairs(config.pair_exclude_types)
     for member in members(section):
         kept(member)
-    return DESCRIPTORS[type(section).__name__](section, len(config.type_map), ordered_pairs(config.pair_exclude_types))
+
+    def make(member, **options) -> nn.Module:
+        return DESCRIPTORS[type(member).__name__](member, len(config.type_map), excluded, **options)
+
+    if isinstance(section, HybridConfig):
+        return Hybrid(section, tuple(make(member, parent=None) for member in section.list))
+    return make(section)

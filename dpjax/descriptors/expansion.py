@@ -46,6 +46,8 @@ class Expansion:
     resolved: jax.Array
     grid: Grid = flax.struct.field(pytree_node=False)
 
+    complete = True  # no embedding is left that is evaluated for every neighbour
+
 
 def embedding_expansion(
     networks: Mapping[tuple[int, int], DenseStack], intervals: Sequence[Interval], dtype: jnp.dtype, grid: Grid

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 
 from dpjax.config import SeE2AConfig
 from dpjax.descriptors.expansion import Expansion, embedding_expansion, paying_grids
-from dpjax.descriptors.neighborhood import Features, Neighborhood, Section, ordered_pairs, sections
+from dpjax.descriptors.neighborhood import Features, Neighborhood, Section, ordered_pairs
 from dpjax.geometry.environment import env_components, switch_weight
 from dpjax.nn.chebyshev import BASIS_SUMS, Grid, Interval, Series, weighted_sums
 from dpjax.nn.dense import DenseStack
@@ -111,7 +111,7 @@ class SeE2A(nn.Module):
         """
         cfg = self.config
         sums = self._network_sums if expansion is None else partial(self._series_sums, expansion)
-        moments, kept = sums(view.centre, view.disp, view.count, view.nbrs)
+        moments, kept = sums(view)
         moments = (moments + self._empty_sums(view.centre, kept)) / sum(cfg.sel)
         values = jnp.einsum("ndm,nda->nma", moments, moments[..., : cfg.axis_neuron])
         return Features(values.reshape(values.shape[0], -1), jnp.swapaxes(moments[:, 1:], 1, 2))
@@ -141,13 +141,11 @@ class SeE2A(nn.Module):
         }
         return embedding_expansion(networks, intervals, self.dtype, grid)
 
-    def _network_sums(
-        self, centre: int, disp: jax.Array, count: jax.Array, nbrs: Sequence[int]
-    ) -> tuple[jax.Array, jax.Array]:
+    def _network_sums(self, view: Neighborhood) -> tuple[jax.Array, jax.Array]:
         """Sums of rows times embeddings over the neighbours, (n_atom, 4, neuron[-1]), and how many there are of each type."""
-        cfg = self.config
-        moments, kept = jnp.zeros((disp.shape[0], 4, cfg.neuron[-1]), self.dtype), []
-        for t, section in enumerate(sections(disp, count, nbrs, cfg.sel, cfg.rcut)):
+        cfg, centre = self.config, view.centre
+        moments, kept = jnp.zeros((view.n_atom, 4, cfg.neuron[-1]), self.dtype), []
+        for t, section in enumerate(view.sections(cfg.sel, cfg.rcut)):
             kept.append(section.kept)
             if self._silent(centre, t) or not section.mask.shape[1]:
                 continue
@@ -156,20 +154,19 @@ class SeE2A(nn.Module):
             moments = moments + jnp.einsum("ndk,nkm->ndm", rows, embedded)
         return moments, jnp.stack(kept, axis=1)
 
-    def _series_sums(
-        self, expansion: Expansion, centre: int, disp: jax.Array, count: jax.Array, nbrs: Sequence[int]
-    ) -> tuple[jax.Array, jax.Array]:
+    def _series_sums(self, expansion: Expansion, view: Neighborhood) -> tuple[jax.Array, jax.Array]:
         """:meth:`_network_sums` from series.
 
         The basis functions at the neighbours are computed again in backward passes, as they are larger than what they come from.
         """
-        cfg, side = self.config, 0 if self.config.type_one_side else centre
-        heard = [t for t, width in enumerate(nbrs) if width and not self._silent(centre, t)]
+        cfg, centre = self.config, view.centre
+        side = 0 if cfg.type_one_side else centre
+        heard = [t for t, width in enumerate(view.nbrs) if width and not self._silent(centre, t)]
         if not heard:
-            return self._network_sums(centre, disp, count, nbrs)
+            return self._network_sums(view)
 
-        def sums(disp, count, interval: Interval, functions: Series) -> tuple[jax.Array, jax.Array]:
-            cut = sections(disp, count, nbrs, cfg.sel, cfg.rcut)
+        def sums(view: Neighborhood, interval: Interval, functions: Series) -> tuple[jax.Array, jax.Array]:
+            cut = view.sections(cfg.sel, cfg.rcut)
             parts = [self._rows(centre, cut[t]) for t in heard]
             radial = jnp.concatenate([radial[..., 0] for radial, _ in parts], axis=1)
             rows = jnp.concatenate([rows for _, rows in parts], axis=2)
@@ -179,7 +176,7 @@ class SeE2A(nn.Module):
 
         functions = jax.tree.map(lambda *c: jnp.concatenate(c), *(expansion.functions[side, t] for t in heard))
         keep = jax.checkpoint_policies.save_only_these_names(BASIS_SUMS)
-        return jax.checkpoint(sums, prevent_cse=False, policy=keep)(disp, count, expansion.intervals[side], functions)
+        return jax.checkpoint(sums, prevent_cse=False, policy=keep)(view, expansion.intervals[side], functions)
 
     def _rows(self, centre: int, section: Section) -> tuple[jax.Array, jax.Array]:
         """:func:`normalized_rows` of a section in the descriptor's precision."""

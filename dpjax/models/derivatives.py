@@ -77,7 +77,8 @@ def _over_sections(model, variables, geometry, batch, block, expansion, *, with_
     of all neighbours from memory again.  With series little is kept for each atom, so only very large batches do it.
     """
     layout = batch.layout
-    recompute = expansion is None or layout.n_atom > KEPT_ATOMS
+    with_series = expansion is not None and expansion.complete
+    recompute = not with_series or layout.n_atom > KEPT_ATOMS
     results = []
     for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):
         if not size:
@@ -87,7 +88,7 @@ def _over_sections(model, variables, geometry, batch, block, expansion, *, with_
         rows = atom_rows(model, batch, take)
         rows |= {"real": batch.atype[take] >= 0, "fparam": fparam, "aparam": aparam}
         run = _block_runner(model, variables, t, layout, with_gradient, expansion)
-        largest = CPU_BLOCK if expansion is None else CPU_SERIES_BLOCK
+        largest = CPU_SERIES_BLOCK if with_series else CPU_BLOCK
         size_of_block = block_size(size, block, largest)
         run = jax.checkpoint(run) if recompute else run
         results.append(map_blocks(run, (geometry.disp[take], rows), size, size_of_block))
@@ -98,7 +99,7 @@ def _block_runner(model, variables, section, layout, with_gradient, expansion):
     """A function of one block's displacements and rows: energies, or energies and their gradient."""
 
     def energies(disp, rows):
-        view = neighborhood(model, section, disp, rows, layout.nbrs)
+        view = neighborhood(model, section, disp, rows, layout)
         inputs = rows["fparam"], rows["aparam"], expansion
         energy = model.apply(variables, view, *inputs, method=StandardModel.atom_energy)
         energy = jnp.where(rows["real"], energy, 0.0)

@@ -27,7 +27,6 @@ def hybrid(components: tuple[Component, ...]) -> Component:
         lambda: _options(parts),
         _check,
         doc="Several descriptors, whose outputs are joined to one.",
-        built=False,
         sections=lambda section, path, context: {"list": _parse(parts, section, path, context)},
     )
 
