@@ -99,7 +99,7 @@ def _block_runner(model, variables, section, layout, with_gradient, expansion):
     """A function of one block's displacements and rows: energies, or energies and their gradient."""
 
     def energies(disp, rows):
-        view = neighborhood(model, section, disp, rows, layout)
+        view = neighborhood(model, section, disp, rows, layout.nbrs)
         inputs = rows["fparam"], rows["aparam"], expansion
         energy = model.apply(variables, view, *inputs, method=StandardModel.atom_energy)
         energy = jnp.where(rows["real"], energy, 0.0)
