@@ -58,7 +58,10 @@ def kept(config: Any) -> tuple[int, ...]:
 
 
 def capacity(config: Any, n_type: int) -> tuple[int | None, ...]:
-    """Neighbours of each section of the table that count, as far as one number says it; None where members differ."""
-    n_section = n_type if is_by_type(config) else 1
-    own = members(config)
-    return kept(own[0]) if len(own) == 1 else (None,) * n_section
+    """Neighbours of each section of the table that count: as many as any member keeps.
+
+    None where some members keep so many of each type and others so many of all, which no number for each section says.
+    """
+    if is_by_type(config) and is_mixed(config):
+        return (None,) * n_type
+    return tuple(map(max, zip(*map(kept, members(config)), strict=True)))

@@ -14,12 +14,13 @@ import numpy as np
 
 from dpjax.batching import Batch, Frame, Layout, choose_layout, pack, unpack_atoms
 from dpjax.config import ModelConfig
+from dpjax.descriptors.crowding import cuts
 from dpjax.errors import CapacityError, DataError, ModelError
 from dpjax.interfaces.inputs import Structures, read_structures
 from dpjax.memory import keep_freed_memory
 from dpjax.models import RESOLVED, build_model, predict
 from dpjax.models.resolution import Resolver
-from dpjax.neighbors import search
+from dpjax.neighbors import NeighborTable, search
 from dpjax.nn.chebyshev import Grid
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ class Potential:
         self._resolver = Resolver(self.model, variables)
         self._device_variables = None
         self._warned = False
+        self._cuts = cuts(self.config)
 
     @property
     def type_map(self) -> list[str]:
@@ -116,22 +118,15 @@ class Potential:
             table = search(coord, atype, len(self.type_map), self.rcut, cell)
         except DataError as error:
             raise DataError(f"frame {i}: {error}") from None
-        self._warn_truncation(table.count)
+        self._warn_truncation(table, coord, cell)
         return Frame(coord, atype, table, cell, structures.fparam[i], structures.aparam[i])
 
-    def _warn_truncation(self, count: np.ndarray) -> None:
+    def _warn_truncation(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> None:
         """Say once that ``sel`` leaves neighbours out, with type and numbers."""
-        if self._warned or not len(count):
-            return
-        by_type = self.model.by_type
-        sel = np.asarray([np.inf if k is None else k for k in self.model.sel])
-        most = (count if by_type else count.sum(axis=1, keepdims=True)).max(axis=0)
-        for t in np.flatnonzero(most > sel):
-            self._warned = True
-            log.warning(
-                "an atom has %d neighbours%s within %g angstrom, but sel keeps %d: the farthest are left out",
-                most[t], f" of type {self.type_map[t]}" if by_type else "", self.rcut, sel[t],
-            )  # fmt: skip
+        for cut in () if self._warned else self._cuts:
+            for _, sentence in cut.shortage(cut.most(table, coord, cell)):
+                self._warned = True
+                log.warning("an atom %s", sentence)
 
     def _evaluate_frames(self, frames: Sequence[Frame], atomic: bool) -> list[Output]:
         rows: list[Output] = []

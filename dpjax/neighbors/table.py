@@ -41,6 +41,13 @@ class NeighborTable:
         disp = coord[self.index] - coord[self.centre()]
         return disp if cell is None else disp + self.shift @ np.asarray(cell, float)
 
+    def count_within(self, rcut: float, coord: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
+        """(n_atom, n_type) neighbours of each type that are nearer than ``rcut``, angstrom; arguments as for displacements."""
+        disp, (n_atom, n_type) = self.displacements(coord, cell), self.count.shape
+        group = np.repeat(np.arange(n_atom * n_type), self.count.reshape(-1))
+        near = np.einsum("ed,ed->e", disp, disp) < rcut * rcut
+        return np.bincount(group[near], minlength=n_atom * n_type).reshape(n_atom, n_type)
+
 
 def smallest_int(values: np.ndarray) -> np.dtype:
     """The narrowest of int8, int16, int32 that holds every entry of an integer array."""

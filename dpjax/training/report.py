@@ -9,7 +9,8 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.data import Sampler, System
-from dpjax.descriptors import capacity, cutoff, is_by_type, kept, members
+from dpjax.descriptors import kept, members
+from dpjax.descriptors.crowding import by_cut, cuts
 from dpjax.memory import peak_memory
 from dpjax.training.forecast import Forecast, Memory, Shapes
 from dpjax.training.loop import rows_of
@@ -72,14 +73,15 @@ def labels_text(systems: Sequence[System]) -> str:
 
 
 def neighbors_text(model: ModelConfig, found: Sequence[Survey]) -> str:
-    """The largest numbers of neighbours against ``sel``."""
-    most, sel = np.max([part.most for part in found], axis=0), capacity(model.descriptor, len(model.type_map))
-    names = model.type_map if is_by_type(model.descriptor) else ["of any type"]
-    rows = list(zip(names, most, sel, strict=True))
-    counts = ", ".join(f"{number} {name}" + ("" if keep is None else f" (sel {keep})") for name, number, keep in rows)
-    short = [name for name, number, keep in rows if keep is not None and number > keep]
-    verdict = f"; sel is too small for {', '.join(short)}, the farthest are left out" if short else "; none is left out"
-    return f"at most {counts} within {cutoff(model.descriptor):g} angstrom" + ("" if None in sel else verdict)
+    """The largest numbers of neighbours against ``sel``, of each descriptor."""
+    counts, short = [], []
+    for cut, most in by_cut(cuts(model), np.max([part.within for part in found], axis=0)):
+        names = cut.names or ("of any type",)
+        numbers = [f"{n} {name} (sel {keep})" for name, n, keep in zip(names, most, cut.sel, strict=True)]
+        counts.append(f"{', '.join(numbers)} within {cut.rcut:g} angstrom" + (f" for {cut.part}" if cut.part else ""))
+        short += [f"{names[t]} in {cut.part}" if cut.part else names[t] for t, _ in cut.shortage(most)]
+    verdict = f"sel is too small for {', '.join(short)}, the farthest are left out" if short else "none is left out"
+    return f"at most {'; '.join(counts)}; {verdict}"
 
 
 def steps_text(setup: TrainingSetup) -> str:

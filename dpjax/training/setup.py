@@ -19,6 +19,7 @@ from dpjax import losses, optimizers, schedules
 from dpjax.config import Config, DataConfig, ModelConfig
 from dpjax.data import Sampler, System, energy_requirements, load_systems
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members
+from dpjax.descriptors.crowding import cuts
 from dpjax.errors import ConfigError
 from dpjax.fittings.ener import layer_owners, trainable_layers
 from dpjax.models import build_model, init_variables
@@ -153,6 +154,7 @@ def model_needs(model: ModelConfig) -> ModelNeeds:
         n_section=len(sel),
         rcut=cutoff(model.descriptor),
         sel=sel,
+        cuts=cuts(model),
         fparam=fitting.numb_fparam > 0,
         aparam=fitting.numb_aparam > 0,
     )

@@ -12,6 +12,7 @@ import numpy as np
 from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pack_atoms
 from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
+from dpjax.descriptors.crowding import Cut, by_cut, most_neighbors_of
 from dpjax.neighbors import NeighborCache
 from dpjax.training.devices import Part, deal, stack
 from dpjax.training.step import LabelledBatch
@@ -28,16 +29,18 @@ class ModelNeeds:
     n_type: int
     n_section: int
     rcut: float  # angstrom
-    sel: tuple[int, ...]  # per section
+    sel: tuple[int | None, ...]  # per section
+    cuts: tuple[Cut, ...]  # what each descriptor keeps
     fparam: bool = False
     aparam: bool = False
 
 
 class Extent(NamedTuple):
-    """What one frame needs room for; arrays (n_section,)."""
+    """What one frame needs room for; arrays (n_section,) unless they say otherwise."""
 
     atoms: np.ndarray  # without placeholders
     most: np.ndarray  # neighbours that one of them has at most
+    within: np.ndarray  # (n_number,) the same within the cut-off of each descriptor, for each number of its ``sel``
 
 
 @dataclass
@@ -55,7 +58,7 @@ class BatchSource:
     places: dict[str, np.ndarray] = field(
         init=False, default_factory=dict
     )  # atoms, for batches of so many mixed frames
-    _warned: set[int] = field(init=False, default_factory=set)
+    _warned: set[tuple[str, int]] = field(init=False, default_factory=set)
 
     def __post_init__(self):
         self.capacity = np.zeros(self.needs.n_section, dtype=int)
@@ -68,9 +71,9 @@ class BatchSource:
         for system in _spread(systems, n_frame):
             source = self.systems[system]
             for i in _spread(range(source.n_frame), max(1, n_frame // len(systems))):
-                most = self.extent(system, i).most
-                self._warn_truncation(source.name, most)
-                self.reserve([neighbor_capacity(int(m), k) for m, k in zip(most, self.needs.sel, strict=True)])
+                extent = self.extent(system, i)
+                self._warn_truncation(source.name, extent.within)
+                self.reserve([neighbor_capacity(int(m), k) for m, k in zip(extent.most, self.needs.sel, strict=True)])
 
     def reserve(self, capacity: Sequence[int]) -> None:
         """Neighbour capacities (n_section,) that every batch from now on has at least."""
@@ -80,7 +83,9 @@ class BatchSource:
         """What a frame needs room for; its neighbours are searched, its labels are not read."""
         source = self.systems[system]
         types, table = source.frame_types(frame), self.neighbors.table(system, frame)
-        return self._extent(Frame(np.zeros((source.n_atom, 3)), types, table))
+        inner = any(cut.inner for cut in self.needs.cuts)
+        coord = source.coord(frame) if inner else np.zeros((source.n_atom, 3))
+        return self._extent(Frame(coord, types, table, source.cell(frame) if inner else None))
 
     def frames(self, system: int, indices: Sequence[int]) -> list[Frame]:
         """Frames of one system with their neighbours and parameters."""
@@ -149,7 +154,8 @@ class BatchSource:
     def _extent(self, frame: Frame) -> Extent:
         real, n_section = frame.atype[frame.atype >= 0], self.needs.n_section
         atoms = np.array([len(real)]) if n_section == 1 else np.bincount(real, minlength=n_section)
-        return Extent(atoms, most_neighbors([frame], n_section))
+        within = most_neighbors_of(self.needs.cuts, frame.table, frame.coord, frame.cell)
+        return Extent(atoms, most_neighbors([frame], n_section), within)
 
     def _layout(self, shards: Sequence[tuple], n_frame: int, n_device: int) -> Layout:
         """Sizes that hold the shards (parts, extents of their frames) of all devices."""
@@ -164,22 +170,23 @@ class BatchSource:
         else:  # compositions vary: grow to the largest met, so that a run settles on few programs
             atoms = self.places[str(n_frame)] = np.maximum(self.places.get(str(n_frame), 0), atoms)
         most = np.max([e.most for e in extents], axis=0)
-        self._warn_truncation(self.systems[parts[0][0]].name, most)
+        self._warn_truncation(self.systems[parts[0][0]].name, np.max([e.within for e in extents], axis=0))
         layout = make_layout(atoms, most, n_frame, self.needs.sel, self.capacity)
         self.reserve(layout.nbrs)
         return layout
 
-    def _warn_truncation(self, system: str, most: np.ndarray) -> None:
-        """Say once for each section that ``sel`` leaves neighbours out."""
-        sel = [np.inf if k is None else k for k in self.needs.sel]
-        for t in np.flatnonzero(most > np.asarray(sel)):
-            if t not in self._warned:
-                self._warned.add(int(t))
-                log.warning(
-                    "model/descriptor/sel: an atom in %s has %d neighbours in section %d, but sel keeps %d: the farthest are left "
-                    "out. `dpjax neighbor-stat` suggests larger values.",
-                    system, most[t], t, self.needs.sel[t],
-                )  # fmt: skip
+    def _warn_truncation(self, system: str, within: np.ndarray) -> None:
+        """Say once for each number that ``sel`` leaves neighbours out."""
+        for cut, most in by_cut(self.needs.cuts, within):
+            for t, sentence in cut.shortage(most):
+                if (cut.path, t) not in self._warned:
+                    self._warned.add((cut.path, t))
+                    log.warning(
+                        "%s: an atom in %s %s. `dpjax neighbor-stat` suggests larger values.",
+                        cut.path,
+                        system,
+                        sentence,
+                    )
 
     def _labels(self, parts: Sequence[Part], places: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
         rows = [self.systems[system].arrays(indices, self.labels) for system, indices in parts]

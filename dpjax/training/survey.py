@@ -39,10 +39,14 @@ class Survey:
         """(n_section,) neighbours that an atom of any frame has at most."""
         return np.max([extent.most.max(axis=0) for extent in self.extents.values()], axis=0)
 
+    @property
+    def within(self) -> np.ndarray:
+        """(n_number,) the same within the cut-off of each descriptor."""
+        return np.max([extent.within.max(axis=0) for extent in self.extents.values()], axis=0)
+
     def extent(self, system: int, frame: int) -> Extent:
         """What one frame needs room for."""
-        atoms, most = self.extents[system]
-        return Extent(atoms[frame], most[frame])
+        return Extent(*(array[frame] for array in self.extents[system]))
 
 
 def survey(side: DataSide) -> Survey:
@@ -67,7 +71,5 @@ def _read(system: System) -> None:
 
 def _extents(side: DataSide, system: int) -> Extent:
     frames = range(side.systems[system].n_frame)
-    atoms, most = np.zeros((2, len(frames), side.source.needs.n_section), np.int32)
-    for frame, extent in enumerate(in_threads(partial(side.source.extent, system), frames, default_workers())):
-        atoms[frame], most[frame] = extent
-    return Extent(atoms, most)
+    found = in_threads(partial(side.source.extent, system), frames, default_workers())
+    return Extent(*(np.array(arrays, np.int32) for arrays in zip(*found, strict=True)))

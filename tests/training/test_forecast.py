@@ -125,7 +125,7 @@ def test_systems_that_are_left_out_are_not_looked_at(tmp_path):
 def test_neighbours_beyond_sel_are_reported(system, caplog):
     with caplog.at_level("WARNING", "dpjax"):
         found = report(tiny.config([system], {"model/descriptor/sel": [12, 1]}))
-    assert "section 1, but sel keeps 1" in caplog.text
+    assert "neighbours of type H within 3 angstrom, but sel keeps 1" in caplog.text
     assert "H (sel 1)" in found["neighbours"]
     assert found["neighbours"].endswith("sel is too small for H, the farthest are left out")
 

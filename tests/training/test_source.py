@@ -146,4 +146,4 @@ def test_neighbours_beyond_sel_warn_once(system, caplog):
             packer.batch([(0, [i])])
     [record] = caplog.records
     assert f"model/descriptor/sel: an atom in {system} has" in record.message
-    assert "section 1, but sel keeps 1" in record.message
+    assert "neighbours of type H within 3 angstrom, but sel keeps 1" in record.message

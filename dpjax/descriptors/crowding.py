@@ -1,0 +1,87 @@
+"""Where ``sel`` is too small: how many neighbours descriptors have on the host's tables, and how many they keep."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dpjax.config import ModelConfig
+from dpjax.descriptors.facts import cutoff, has_type_networks, kept, members
+from dpjax.neighbors import NeighborTable
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What one descriptor of a model keeps of its neighbours.
+
+    Attributes:
+        part: where it stands in a hybrid, as in ``list/0``; empty for the only descriptor of a model.
+        rcut: its cut-off, angstrom.
+        inner: whether the model's table reaches farther.
+        sel: how many it keeps, of each type or of all.
+        names: of the types that ``sel`` counts; empty where it counts all together.
+    """
+
+    part: str
+    rcut: float
+    inner: bool
+    sel: tuple[int, ...]
+    names: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """Of ``sel`` in the input."""
+        return "/".join(word for word in ("model/descriptor", self.part, "sel") if word)
+
+    def most(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
+        """(len(sel),) neighbours within the cut-off that an atom has at most.
+
+        Args:
+            table: the neighbours of one structure.
+            coord: (n_atom, 3) angstrom; without meaning where the table reaches no farther than the cut-off.
+            cell: (3, 3) angstrom or None.
+        """
+        count = table.count_within(self.rcut, coord, cell) if self.inner else table.count
+        return (count if self.names else count.sum(axis=1, keepdims=True)).max(axis=0, initial=0)
+
+    def shortage(self, most: np.ndarray) -> Iterator[tuple[int, str]]:
+        """Positions in ``sel`` that keep fewer than ``most`` (len(sel),), each with a sentence about it."""
+        for t in np.flatnonzero(most > np.asarray(self.sel)):
+            kind = f" of type {self.names[t]}" if self.names else ""
+            whose = f"sel of {self.part}" if self.part else "sel"
+            yield (
+                int(t),
+                f"has {most[t]} neighbours{kind} within {self.rcut:g} angstrom, but {whose} keeps {self.sel[t]}: the farthest "
+                "are left out",
+            )
+
+
+def cuts(config: ModelConfig) -> tuple[Cut, ...]:
+    """Of the descriptors of a model, those of a hybrid in their order."""
+    own, rcut = members(config.descriptor), cutoff(config.descriptor)
+    single = config.descriptor is own[0]
+    return tuple(
+        Cut(
+            part="" if single else f"list/{i}",
+            rcut=member.rcut,
+            inner=member.rcut < rcut,
+            sel=kept(member),
+            names=tuple(config.type_map) if has_type_networks(member) else (),
+        )
+        for i, member in enumerate(own)
+    )
+
+
+def most_neighbors_of(
+    cuts: Sequence[Cut], table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None
+) -> np.ndarray:
+    """(sum of len(sel),) :meth:`Cut.most` of all descriptors in a row."""
+    return np.concatenate([cut.most(table, coord, cell) for cut in cuts])
+
+
+def by_cut(cuts: Sequence[Cut], most: np.ndarray) -> list[tuple[Cut, np.ndarray]]:
+    """Each descriptor with its own part of :func:`most_neighbors_of`."""
+    ends = np.cumsum([len(cut.sel) for cut in cuts])
+    return list(zip(cuts, np.split(most, ends[:-1]), strict=True))
