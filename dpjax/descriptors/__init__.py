@@ -9,6 +9,8 @@ from dpjax.descriptors.facts import RADIAL, capacity, cutoff, has_type_networks,
 from dpjax.descriptors.hybrid import Hybrid
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
 from dpjax.descriptors.se_e2_a import SeE2A
+from dpjax.descriptors.se_e2_r import SeE2R
+from dpjax.descriptors.se_e3 import SeE3
 
 __all__ = [
     "DESCRIPTORS",
@@ -17,6 +19,8 @@ __all__ = [
     "Hybrid",
     "Neighborhood",
     "SeE2A",
+    "SeE2R",
+    "SeE3",
     "build_descriptor",
     "capacity",
     "cutoff",
@@ -28,7 +32,7 @@ __all__ = [
     "ordered_pairs",
 ]
 
-DESCRIPTORS: dict[str, type[nn.Module]] = {"SeE2AConfig": SeE2A}
+DESCRIPTORS: dict[str, type[nn.Module]] = {"SeE2AConfig": SeE2A, "SeE2RConfig": SeE2R, "SeE3Config": SeE3}
 
 
 def build_descriptor(config: ModelConfig) -> nn.Module:

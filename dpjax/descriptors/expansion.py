@@ -9,6 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from dpjax.geometry.environment import switch_weight
 from dpjax.nn.activations import is_analytic
 from dpjax.nn.chebyshev import Grid, Interval, Series, series
 from dpjax.nn.dense import DenseStack, in_double
@@ -49,6 +50,25 @@ class Expansion:
     complete = True  # no embedding is left that is evaluated for every neighbour
 
 
+def radial_intervals(
+    config: Any, nearest: jax.Array, davg: jax.Array, dstd: jax.Array, dtype: jnp.dtype
+) -> tuple[Interval, ...]:
+    """Between which values the normalised radial column lies: by type of the centre, or one for networks that serve all centres.
+
+    Args:
+        config: hyper-parameters with ``rcut``, ``rcut_smth``, ``env_protection`` and ``type_one_side``.
+        nearest: () smallest distance of two atoms, angstrom.
+        davg, dstd: (n_type,) statistics of the radial column.
+        dtype: of the networks' input.
+    """
+    nearest = jnp.minimum(nearest, config.rcut / 2.0)  # an interval has a length even where no atom has a neighbour
+    most = switch_weight(nearest, config.rcut_smth, config.rcut) / (nearest + config.env_protection)
+    lower, upper = -davg / dstd, (most.astype(dtype) - davg) / dstd
+    if config.type_one_side:
+        return (Interval(jnp.min(lower), jnp.max(upper)),)
+    return tuple(Interval(lower[c], upper[c]) for c in range(lower.shape[0]))
+
+
 def embedding_expansion(
     networks: Mapping[tuple[int, int], DenseStack], intervals: Sequence[Interval], dtype: jnp.dtype, grid: Grid
 ) -> Expansion:
@@ -70,7 +90,9 @@ def embedding_expansion(
     return Expansion(tuple(intervals), functions, ~unresolved, grid)
 
 
-def paying_grids(config: Any, dtype: jnp.dtype, n_atom: int, nbrs: Sequence[int], n_network: int) -> tuple[Grid, ...]:
+def paying_grids(
+    config: Any, dtype: jnp.dtype, n_atom: int, nbrs: Sequence[int], n_network: int, n_column: int = 4
+) -> tuple[Grid, ...]:
     """The grids, coarse to fine, on which series take less time than networks.
 
     Args:
@@ -79,6 +101,7 @@ def paying_grids(config: Any, dtype: jnp.dtype, n_atom: int, nbrs: Sequence[int]
         n_atom: centres.
         nbrs: widths of the sections by neighbour type.
         n_network: networks to expand.
+        n_column: columns of the environment matrix that are multiplied with the embedding.
     """
     if jnp.dtype(dtype) not in PRECISIONS or not is_analytic(config.activation_function):
         return ()
@@ -87,7 +110,7 @@ def paying_grids(config: Any, dtype: jnp.dtype, n_atom: int, nbrs: Sequence[int]
     slots = n_atom * sum(nbrs)
 
     def cost(grid: Grid) -> float:
-        sums = 2 * 4 * grid.size  # of one neighbour, or of one atom and column
+        sums = 2 * n_column * grid.size  # of one neighbour, or of one atom and column
         return slots * sums + n_atom * len(nbrs) * sums * config.neuron[-1] + n_network * grid.size * network
 
     return tuple(grid for grid in PRECISIONS[jnp.dtype(dtype)].grids if slots * network > SERIES_COST * cost(grid))

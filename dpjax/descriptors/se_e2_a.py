@@ -19,9 +19,9 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config import SeE2AConfig
-from dpjax.descriptors.expansion import Expansion, embedding_expansion, paying_grids
+from dpjax.descriptors.expansion import Expansion, embedding_expansion, paying_grids, radial_intervals
 from dpjax.descriptors.neighborhood import Features, Neighborhood, Section, ordered_pairs
-from dpjax.geometry.environment import env_components, switch_weight
+from dpjax.geometry.environment import env_components
 from dpjax.nn.chebyshev import BASIS_SUMS, Grid, Interval, Series, weighted_sums
 from dpjax.nn.dense import DenseStack
 from dpjax.nn.precision import dtype_of
@@ -128,14 +128,8 @@ class SeE2A(nn.Module):
             grid: resolution.
         """
         cfg = self.config
-        nearest = jnp.minimum(nearest, cfg.rcut / 2.0)  # an interval has a length even where no atom has a neighbour
-        most = switch_weight(nearest, cfg.rcut_smth, cfg.rcut) / (nearest + cfg.env_protection)
-        shift, scale = self.davg.value[:, 0], self.dstd.value[:, 0]
-        lower, upper = -shift / scale, (most.astype(self.dtype) - shift) / scale
-        if cfg.type_one_side:  # the networks serve the centres of all types
-            intervals = [Interval(jnp.min(lower), jnp.max(upper))]
-        else:
-            intervals = [Interval(lower[c], upper[c]) for c in range(self.n_type)]
+        davg, dstd = self.davg.value[:, 0], self.dstd.value[:, 0]
+        intervals = radial_intervals(cfg, nearest, davg, dstd, self.dtype)
         networks = {
             (c, t): self.embedding[self.network_key(c, t)] for c in range(len(intervals)) for t in range(self.n_type)
         }

@@ -27,8 +27,20 @@ def env_components(
         ``w/(r+p), w x/(r+p)^2, w y/(r+p)^2, w z/(r+p)^2``; exactly zero, with zero derivatives, where ``mask`` is False.
     """
     disp = jnp.where(mask[..., None, :], disp, 0.0)
+    radial, inverse = _radial(disp, mask, r_on, r_off, protection)
+    return jnp.concatenate([radial[..., None, :], (radial * inverse)[..., None, :] * disp], axis=-2)
+
+
+def env_radial(disp: jax.Array, mask: jax.Array, *, r_on: float, r_off: float, protection: float = 0.0) -> jax.Array:
+    """The radial column alone, (..., n_nbr); arguments as for :func:`env_components`."""
+    return _radial(jnp.where(mask[..., None, :], disp, 0.0), mask, r_on, r_off, protection)[0]
+
+
+def _radial(
+    disp: jax.Array, mask: jax.Array, r_on: float, r_off: float, protection: float
+) -> tuple[jax.Array, jax.Array]:
+    """``w/(r+p)``, zero where ``mask`` is False, and ``1/(r+p)``; both (..., n_nbr)."""
     sq = jnp.sum(disp * disp, axis=-2)
     dist = jnp.sqrt(jnp.where(mask, sq, 1.0))  # mask before the root: keeps NaN out of the derivatives
     inverse = 1.0 / (dist + protection)
-    radial = jnp.where(mask, switch_weight(dist, r_on, r_off), 0.0) * inverse
-    return jnp.concatenate([radial[..., None, :], (radial * inverse)[..., None, :] * disp], axis=-2)
+    return jnp.where(mask, switch_weight(dist, r_on, r_off), 0.0) * inverse, inverse

@@ -31,11 +31,20 @@ def read_section(tree: Tree) -> Tree:
     Raises:
         ModelError: the stored descriptor uses something this version does not have.
     """
+    refuse_unknown(tree, "se_e2_a")
+    return {"type": "se_e2_a", **{key: tree[key] for key in _KEYS}}
+
+
+def refuse_unknown(tree: Tree, name: str) -> None:
+    """Refuse a stored descriptor with networks per type that uses something this version does not have.
+
+    Raises:
+        ModelError: it does.
+    """
     if tree.get("spin") is not None or tree.get("compress") is not None:
         raise ModelError("descriptor: spin descriptors and compressed embeddings are not built yet")
     if tree.get("env_mat", {}).get("use_exp_switch"):
-        raise ModelError("descriptor/env_mat: use_exp_switch is true, which se_e2_a does not have")
-    return {"type": "se_e2_a", **{key: tree[key] for key in _KEYS}}
+        raise ModelError(f"descriptor/env_mat: use_exp_switch is true, which {name} does not have")
 
 
 def network_order(one_side: bool, n_type: int) -> list[str]:
@@ -47,8 +56,12 @@ def network_order(one_side: bool, n_type: int) -> list[str]:
 
 def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     """Collections ``params`` and ``stats`` of the stored descriptor."""
-    n_type = len(tree["sel"])
-    names = network_order(tree["type_one_side"], n_type)
+    return read_common(tree, one_side=tree["type_one_side"])
+
+
+def read_common(tree: Tree, *, one_side: bool) -> tuple[Tree, Tree]:
+    """Collections of a descriptor with networks per type (``one_side``) or per pair of types."""
+    names = network_order(one_side, len(tree["sel"]))
     networks = networks_of(tree["embeddings"], len(names), "descriptor/embeddings")
     params = {f"embedding_{name}": read_stack(network) for name, network in zip(names, networks, strict=True)}
     stats = {key: shared_row(tree["@variables"][key], f"descriptor/{key}") for key in ("davg", "dstd")}
@@ -56,7 +69,7 @@ def read_variables(tree: Tree) -> tuple[Tree, Tree]:
 
 
 def shared_row(array: np.ndarray, where: str) -> np.ndarray:
-    """(n_type, n_slot, 4) statistics as (n_type, 4).
+    """(n_type, n_slot, n_column) statistics as (n_type, n_column).
 
     Raises:
         ModelError: the slots of a type differ; the design carries one row for all slots of a type.
@@ -72,15 +85,23 @@ def shared_row(array: np.ndarray, where: str) -> np.ndarray:
 
 def write_tree(config: SeE2AConfig, type_map: tuple[str, ...], params: Tree, stats: Tree) -> Tree:
     """The ``Descriptor`` tree of our descriptor."""
-    n_type, precision = len(type_map), common_precision(config.precision)
-    names = network_order(config.type_one_side, n_type)
-    common = {"activation_function": config.activation_function, "precision": precision}
+    return {
+        "type": "se_e2_a",
+        **write_common(config, type_map, params, stats, one_side=config.type_one_side),
+        "axis_neuron": config.axis_neuron,
+        "type_one_side": config.type_one_side,
+        "spin": None,
+    }
+
+
+def write_common(config: Any, type_map: tuple[str, ...], params: Tree, stats: Tree, *, one_side: bool) -> Tree:
+    """What the trees of all descriptors with networks per type have; ``one_side``: a network per type, not per pair."""
+    common = {"activation_function": config.activation_function, "precision": common_precision(config.precision)}
 
     def network(weights: Tree) -> Tree:
-        n_layer = len(config.neuron)
         layers = [
             write_layer(weights[f"layers_{i}"], resnet=True, trainable=config.trainable, **common)
-            for i in range(n_layer)
+            for i in range(len(config.neuron))
         ]
         return {
             "@class": "EmbeddingNetwork",
@@ -93,21 +114,19 @@ def write_tree(config: SeE2AConfig, type_map: tuple[str, ...], params: Tree, sta
             "layers": layers,
         }
 
-    networks = [network(params[f"embedding_{name}"]) for name in names]
-    slots = sum(config.sel)
+    n_type, slots = len(type_map), sum(config.sel)
+    networks = [network(params[f"embedding_{name}"]) for name in network_order(one_side, n_type)]
     return {
         "@class": "Descriptor",
-        "type": "se_e2_a",
         "@version": 2,
         "rcut": config.rcut,
         "rcut_smth": config.rcut_smth,
         "sel": list(config.sel),
         "neuron": list(config.neuron),
-        "axis_neuron": config.axis_neuron,
         "resnet_dt": config.resnet_dt,
         "set_davg_zero": config.set_davg_zero,
         **common,
-        "embeddings": collection("embedding_network", networks, 1 if config.type_one_side else 2, n_type),
+        "embeddings": collection("embedding_network", networks, 1 if one_side else 2, n_type),
         "env_mat": {
             "rcut": config.rcut,
             "rcut_smth": config.rcut_smth,
@@ -119,6 +138,4 @@ def write_tree(config: SeE2AConfig, type_map: tuple[str, ...], params: Tree, sta
         "@variables": {key: np.repeat(np.asarray(stats[key])[:, None], slots, axis=1) for key in ("davg", "dstd")},
         "type_map": list(type_map),
         "trainable": config.trainable,
-        "type_one_side": config.type_one_side,
-        "spin": None,
     }

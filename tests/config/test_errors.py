@@ -74,7 +74,7 @@ def test_wrong_types(edits, start):
         ({F: REMOVE}, f"{F}: missing"),
         (
             {f"{D}/type": REMOVE},
-            f"{D}/type: missing; it is required. Choose one of: se_e2_a. Not built yet: loc_frame,",
+            f"{D}/type: missing; it is required. Choose one of: ",
         ),
         ({"training": REMOVE}, "training: missing"),
         ({f"{T}/training_data": REMOVE}, f"{T}/training_data: missing"),

@@ -21,17 +21,29 @@ class Case:
 
     ``touching`` are two types whose pair no option excludes: an excluded pair keeps a place in ``sel`` while it is near, so with
     non-zero ``davg`` the energy may jump where such a pair parts, in the reference as here.
+
+    ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model.
     """
 
     name: str
     section: dict[str, Any]
     touching: tuple[int, int] = (0, 1)
     grid: Grid | None = None
+    in_pytorch: bool = True
 
 
 def se_e2_a(**options) -> dict[str, Any]:
     base = {"type": "se_e2_a", "rcut": 3.0, "rcut_smth": 0.6, "sel": [20, 28], "neuron": [4, 8], "axis_neuron": 2}
     return base | {"type_one_side": True, "seed": 1} | options
+
+
+def se_e2_r(**options) -> dict[str, Any]:
+    base = {"type": "se_e2_r", "rcut": 3.0, "rcut_smth": 0.6, "sel": [20, 28], "neuron": [4, 8]}
+    return base | {"type_one_side": True, "seed": 1} | options
+
+
+def se_e3(**options) -> dict[str, Any]:
+    return {"type": "se_e3", "rcut": 3.0, "rcut_smth": 0.6, "sel": [20, 28], "neuron": [2, 4], "seed": 1} | options
 
 
 def model(descriptor: dict, *, fitting: dict | None = None, **options) -> dict[str, Any]:
@@ -56,6 +68,14 @@ CASES = [
         ),
     ),
     Case("se_e2_a-series", model(se_e2_a()), grid=Grid(6, 4, 8)),
+    Case("se_e2_r", model(se_e2_r(resnet_dt=True, exclude_types=[[0, 0]]))),
+    Case(
+        "se_e2_r-two-side-series",
+        model(se_e2_r(type_one_side=False, env_protection=0.1), pair_exclude_types=[[1, 1]]),
+        grid=Grid(6, 4, 8),
+        in_pytorch=False,
+    ),
+    Case("se_e3", model(se_e3(resnet_dt=True, activation_function="silu"), pair_exclude_types=[[1, 1]])),
 ]
 
 
@@ -73,7 +93,7 @@ def _random(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarra
         return np.concatenate([rng.uniform(0.05, 0.2, (*value.shape[:-1], 1)), np.zeros_like(value[..., 1:])], axis=-1)
     if name == "dstd":
         radial, angular = rng.uniform(0.2, 0.5, (2, *value.shape[:-1], 1))
-        return np.concatenate([radial, angular, angular, angular], axis=-1)
+        return np.concatenate([radial, angular, angular, angular], axis=-1)[..., : value.shape[-1]]
     if name.endswith(("std", "inv_std")):
         return rng.uniform(0.5, 2.0, value.shape)
     return rng.normal(size=value.shape)

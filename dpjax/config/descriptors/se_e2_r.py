@@ -52,5 +52,4 @@ SE_E2_R = Component(
     check_per_type_nets,
     alias=("se_r",),
     doc="Two-body embedding of distances only (smooth edition).",
-    built=False,
 )

@@ -50,5 +50,4 @@ SE_E3 = Component(
     check_per_type_nets,
     alias=("se_at", "se_a_3be", "se_t"),
     doc="Three-body embedding of the angles between pairs of neighbours (smooth edition).",
-    built=False,
 )
