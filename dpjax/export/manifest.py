@@ -9,6 +9,7 @@ import numpy as np
 
 from dpjax import units
 from dpjax.descriptors import members
+from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import works_on_pairs
 from dpjax.export import runtime
 from dpjax.export.program import ENTRIES, Entry
@@ -44,6 +45,10 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray]) -> dict
         "rcut": model.rcut,
         "by_type": model.by_type,
         "sel": list(model.sel),
+        "cuts": [
+            {"part": cut.part, "rcut": cut.rcut, "by_type": bool(cut.names), "sel": list(cut.sel)}
+            for cut in cuts(config)
+        ],
         "pairs": works_on_pairs(config.descriptor),
         "precision": {
             "descriptor": precisions[0] if len(precisions) == 1 else precisions,

@@ -4,8 +4,9 @@ Atoms come in sections, each as ``blocks x block`` places, so that whoever runs 
 at once: few on a CPU, where a block stays in the cache, all of them on an accelerator.  Models with networks per type have one
 section of atoms and one of neighbours for each type; others have one of each, and every atom says its type.
 
-A section of neighbours is never wider than ``sel``: the list is cut before it gets here, so no sorting is compiled.  In a hybrid
-each member keeps another number of neighbours; then widths have no bound and members cut the list in the program.
+A section of neighbours is never wider than ``sel``: the list is cut before it gets here, so no sorting is compiled.  Only the
+members of a hybrid, which may keep different numbers of neighbours, cut the list in the program; where some count types apart and
+others do not, no ``sel`` bounds it.
 """
 
 from __future__ import annotations

@@ -222,18 +222,22 @@ class Artifact:
             raise ArtifactError(f"frame {i}: {error}") from None
         sel = np.asarray([np.inf if keep is None else keep for keep in self.manifest["sel"]])
         edges, most = edges.ordered(frame.section, len(sel))
-        if np.any(most > sel):
-            self._warn_truncation(most, sel)
-            edges = edges.truncated(frame.section, sel)
-        frame.edges = edges
+        self._warn_truncation(edges, frame)
+        frame.edges = edges.truncated(frame.section, sel) if np.any(most > sel) else edges
 
-    def _warn_truncation(self, most: np.ndarray, sel: np.ndarray) -> None:
-        for t in np.flatnonzero(most > sel) if not self._warned else ():
-            log.warning(
-                "an atom has %d neighbours%s within %g angstrom, but sel keeps %d: the farthest are left out",
-                most[t], f" of type {self.type_map[t]}" if _by_type(self.manifest) else "", self.rcut, sel[t],
-            )  # fmt: skip
-            self._warned = True
+    def _warn_truncation(self, edges: Edges, frame: Frame) -> None:
+        """Say once where descriptors leave neighbours out."""
+        for cut in () if self._warned else _cuts(self.manifest):
+            kind, sel = frame.atype if cut["by_type"] else np.zeros_like(frame.atype), np.asarray(cut["sel"])
+            near = edges if cut["rcut"] >= self.rcut else edges.take(edges.square < cut["rcut"] ** 2)
+            most = near.count(kind, len(sel)).max(axis=0, initial=0)
+            for t in np.flatnonzero(most > sel):
+                log.warning(
+                    "an atom has %d neighbours%s within %g angstrom, but sel%s keeps %d: the farthest are left out",
+                    most[t], f" of type {self.type_map[t]}" if cut["by_type"] else "", cut["rcut"],
+                    f" of {cut['part']}" if cut["part"] else "", sel[t],
+                )  # fmt: skip
+                self._warned = True
 
     def _run(self, entry: str, frames: list[Frame]) -> list[dict[str, np.ndarray]]:
         """All frames in groups of one size, so that the last, shorter group compiles nothing new."""
@@ -291,6 +295,12 @@ def _check_convention(path: Path, manifest: dict) -> None:
 def _by_type(manifest: dict) -> bool:
     """Whether atoms and neighbours come in sections by type; else in one section."""
     return manifest.get("by_type", True)  # format 1 did not have to say it
+
+
+def _cuts(manifest: dict) -> list[dict]:
+    """What each descriptor of the model keeps; ``part`` says where it stands in a hybrid."""
+    alone = {"part": "", "rcut": manifest["rcut"], "by_type": True, "sel": manifest["sel"]}
+    return manifest.get("cuts", [alone])  # format 1 did not have to say it
 
 
 def _platform(device: jax.Device) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+import dpjax
+from dpjax.neighbors import search
+
 SHEAR = np.array([[1.0, 0.0, 0.0], [0.12, 0.95, 0.0], [-0.1, 0.08, 1.05]])
 THIN = np.array([[1.7, 0.0, 0.0], [0.5, 9.0, 0.0], [1.0, -2.0, 8.0]])  # far thinner than a cut-off of 3
 SPACING = 2.2  # angstrom
@@ -41,6 +44,29 @@ def together(frames: list[dict]) -> dict:
     if "aparam" in frames[0]:
         joined["aparam"] = [f["aparam"][0] for f in frames]
     return joined
+
+
+def expected(pot: dpjax.Potential, frames: list[dict]) -> list[dict]:
+    """What dpjax itself says about each frame, arrays with one frame."""
+    out = pot.evaluate(**together(frames), atomic=True)
+    return [{name: rows[i][None] for name, rows in out.items()} for i in range(len(frames))]
+
+
+def padded_sizes(pot: dpjax.Potential, given: dict) -> tuple:
+    """Places and neighbour slots of each section for a frame, from the rule in docs/artifact.md and dpjax's own search."""
+    real = given["atype"] >= 0
+    atype, n_type = given["atype"][real], len(pot.type_map)
+    cell = None if given["cell"] is None else given["cell"][0]
+    count = search(given["coord"][0][real], atype, n_type, pot.rcut, cell).count
+    number = np.bincount(atype, minlength=n_type)
+    if not pot.model.by_type:
+        count, number = count.sum(axis=1, keepdims=True), number.sum(keepdims=True)
+    atoms = [next(size for size in (16, 32, 64, 96, 128, 160, 192) if size >= n) for n in number]
+    slots = [
+        next(size for size in range(8, 800, 8) if size >= n) for n in count.max(axis=0)
+    ]  # no step is skipped to 64
+    widths = [size if keep is None else min(size, keep) for size, keep in zip(slots, pot.model.sel, strict=True)]
+    return tuple(atoms), tuple(widths)
 
 
 def assert_close(got: dict, want: dict, tolerance: float = 1e-12, where: str = "") -> None:

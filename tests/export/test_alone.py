@@ -14,8 +14,7 @@ import pytest
 
 import dpjax
 from dpjax.export import runtime, save
-from dpjax.neighbors import search
-from tests.export.frames import assert_close, frame, thin_frame, together
+from tests.export.frames import assert_close, expected, frame, padded_sizes, thin_frame
 from tests.models.reference import Reference
 from tests.shared import golden
 
@@ -59,12 +58,6 @@ def evaluate_alone(folder: Path, jobs: list[tuple[Path, list[dict]]]) -> list[tu
     return pickle.loads(found.read_bytes())
 
 
-def expected(pot: dpjax.Potential, frames: list[dict]) -> list[dict]:
-    """What dpjax itself says about each frame, arrays with one frame."""
-    out = pot.evaluate(**together(frames), atomic=True)
-    return [{name: rows[i][None] for name, rows in out.items()} for i in range(len(frames))]
-
-
 PARAMETERS = {"plain": {}, "everything": {"fparam": 2, "aparam": 1}}
 
 
@@ -75,16 +68,6 @@ def frames_of(name: str) -> list[dict]:
     for given in frames[:-1] if name == "everything" else ():
         given["atype"][1] = 2  # a type without places among neighbours and without energy
     return frames
-
-
-def padded_sizes(pot: dpjax.Potential, given: dict) -> tuple:
-    """Places and neighbour slots of each type for a frame, from the rule in docs/artifact.md and dpjax's own search."""
-    atype, n_type = given["atype"], len(pot.type_map)
-    cell = None if given["cell"] is None else given["cell"][0]
-    most = search(given["coord"][0], atype, n_type, pot.rcut, cell).count.max(axis=0)
-    atoms = [next(size for size in (16, 32, 64, 96, 128) if size >= np.sum(atype == t)) for t in range(n_type)]
-    slots = [next(size for size in range(8, 800, 8) if size >= n) for n in most]  # no ladder step is skipped below 64
-    return tuple(atoms), tuple(np.minimum(slots, pot.config.descriptor.sel))
 
 
 @pytest.mark.parametrize("name", ["plain", "everything"])

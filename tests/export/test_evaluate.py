@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
@@ -12,7 +13,10 @@ from dpjax.export import Artifact, ArtifactError, runtime, save, writer
 from dpjax.export.program import ENTRIES
 from dpjax.interfaces.files import in_precision
 from dpjax.interfaces.potential import Potential
+from tests.contracts.cases import model as case_model
+from tests.contracts.cases import potential, se_e2_a
 from tests.export.frames import assert_close, frame
+from tests.export.test_container import rewritten
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +115,32 @@ def test_truncation_is_said_once(artifacts, caplog):
     assert len(texts) == len(set(texts)) == 2
     assert all("the farthest are left out" in text for text in texts)
     assert "neighbours of type O within 3 angstrom, but sel keeps 3" in texts[0]
+
+
+def test_truncation_in_a_member_of_a_hybrid_is_said(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(writer, "ENTRIES", ENTRIES[:1])  # the one that is used, which saves time
+    pot = potential(case_model({"type": "hybrid", "list": [se_e2_a(), se_e2_a(rcut=2.5, sel=[20, 2])]}))
+    model = Artifact(save(pot, tmp_path / "model.dpx", platforms=["cpu"]))
+    with caplog.at_level(logging.WARNING):
+        pot.evaluate(**frame(24))
+        model.evaluate(**frame(24), force=False)
+    of_dpjax, of_runtime = (record.getMessage() for record in caplog.records)
+    assert of_dpjax == of_runtime
+    assert "neighbours of type H within 2.5 angstrom, but sel of list/1 keeps 2" in of_runtime
+
+
+def test_format_1_that_does_not_say_what_came_later(plain, tmp_path):
+    """Entries that the first runtimes did not write are those of models they knew."""
+    old = tmp_path / "model.dpx"
+    later = ("by_type", "cuts", "pairs")
+
+    def without(data: bytes) -> bytes:
+        manifest = json.loads(data)
+        assert manifest["format_version"] == 1
+        return json.dumps({key: value for key, value in manifest.items() if key not in later}).encode()
+
+    model, given = Artifact(rewritten(plain, old, {runtime.MANIFEST: without})), frame(24)
+    assert_close(model.evaluate(**given, force=False), Artifact(plain).evaluate(**given, force=False))
 
 
 WRONG = {
