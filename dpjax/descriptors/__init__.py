@@ -11,6 +11,7 @@ from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
 from dpjax.descriptors.se_e2_a import SeE2A
 from dpjax.descriptors.se_e2_r import SeE2R
 from dpjax.descriptors.se_e3 import SeE3
+from dpjax.descriptors.se_e3_tebd import SeE3Tebd
 
 __all__ = [
     "DESCRIPTORS",
@@ -21,6 +22,7 @@ __all__ = [
     "SeE2A",
     "SeE2R",
     "SeE3",
+    "SeE3Tebd",
     "build_descriptor",
     "capacity",
     "cutoff",
@@ -32,7 +34,12 @@ __all__ = [
     "ordered_pairs",
 ]
 
-DESCRIPTORS: dict[str, type[nn.Module]] = {"SeE2AConfig": SeE2A, "SeE2RConfig": SeE2R, "SeE3Config": SeE3}
+DESCRIPTORS: dict[str, type[nn.Module]] = {
+    "SeE2AConfig": SeE2A,
+    "SeE2RConfig": SeE2R,
+    "SeE3Config": SeE3,
+    "SeE3TebdConfig": SeE3Tebd,
+}
 
 
 def build_descriptor(config: ModelConfig) -> nn.Module:
@@ -46,7 +53,10 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
         kept(member)
 
     def make(member, **options) -> nn.Module:
-        return DESCRIPTORS[type(member).__name__](member, len(config.type_map), excluded, **options)
+        kind = DESCRIPTORS[type(member).__name__]
+        if not kind.by_type:  # type vectors may come from the elements
+            options["type_map"] = config.type_map
+        return kind(member, len(config.type_map), excluded, **options)
 
     if isinstance(section, HybridConfig):
         return Hybrid(section, tuple(make(member, parent=None) for member in section.list))

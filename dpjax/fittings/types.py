@@ -17,4 +17,4 @@ def of_type(values: jax.Array, view: Neighborhood) -> jax.Array:
     """The entry of ``values`` (n_type, ...) that belongs to each centre: (n_atom, ...), or () + (...) where all are alike."""
     if view.centre is not None:
         return values[view.centre]
-    return values[jnp.maximum(view.types, 0)]  # padding has type -1; any value does there
+    return jnp.asarray(values)[jnp.maximum(view.types, 0)]  # padding has type -1; any value does there

@@ -47,6 +47,31 @@ def _array(value) -> np.ndarray | None:
     return None if value is None else np.asarray(value)
 
 
+def write_embedding(config: Any, params: Tree, n_in: int) -> Tree:
+    """The ``EmbeddingNetwork`` tree of a network with a descriptor's ``neuron``, activation function, precision and time steps.
+
+    Args:
+        config: the descriptor's hyper-parameters.
+        params: of the network.
+        n_in: length of its input.
+    """
+    common = {"activation_function": config.activation_function, "precision": common_precision(config.precision)}
+    layers = [
+        write_layer(params[f"layers_{i}"], resnet=True, trainable=config.trainable, **common)
+        for i in range(len(config.neuron))
+    ]
+    return {
+        "@class": "EmbeddingNetwork",
+        "@version": 2,
+        "in_dim": n_in,
+        "neuron": list(config.neuron),
+        "resnet_dt": config.resnet_dt,
+        "bias": True,
+        **common,
+        "layers": layers,
+    }
+
+
 def collection(network_type: str, networks: Sequence[Tree], ndim: int, n_type: int) -> Tree:
     """A ``NetworkCollection`` tree: one network for each tuple of ``ndim`` types, first type fastest."""
     return {

@@ -46,6 +46,11 @@ def se_e3(**options) -> dict[str, Any]:
     return {"type": "se_e3", "rcut": 3.0, "rcut_smth": 0.6, "sel": [20, 28], "neuron": [2, 4], "seed": 1} | options
 
 
+def se_e3_tebd(**options) -> dict[str, Any]:
+    base = {"type": "se_e3_tebd", "rcut": 3.0, "rcut_smth": 2.0, "sel": 48, "neuron": [3, 6], "tebd_dim": 2}
+    return base | {"set_davg_zero": False, "seed": 3} | options
+
+
 def model(descriptor: dict, *, fitting: dict | None = None, **options) -> dict[str, Any]:
     net = {"neuron": [6, 6], "seed": 2} | (fitting or {})
     return {"type_map": ["O", "H"], "descriptor": descriptor, "fitting_net": net} | options
@@ -76,6 +81,14 @@ CASES = [
         in_pytorch=False,
     ),
     Case("se_e3", model(se_e3(resnet_dt=True, activation_function="silu"), pair_exclude_types=[[1, 1]])),
+    Case(
+        "se_e3_tebd",
+        model(se_e3_tebd(resnet_dt=True, activation_function="silu"), pair_exclude_types=[[1, 1]]),
+    ),
+    Case(
+        "se_e3_tebd-strip",
+        model(se_e3_tebd(tebd_input_mode="strip", exclude_types=[[0, 0]], use_econf_tebd=True, sel=[20, 28])),
+    ),
 ]
 
 

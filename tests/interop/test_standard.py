@@ -12,6 +12,7 @@ import pytest
 
 import dpjax
 from dpjax.config import parse_model
+from dpjax.descriptors import members
 from dpjax.errors import ModelError
 from dpjax.formats import read_model_tree, write_model_tree
 from dpjax.interop import flatten, read_model, write_model
@@ -62,13 +63,18 @@ def test_a_stored_model_and_its_input_section_describe_the_same(case):
     """The configuration read from weights equals the one parsed from ``model.json``, seeds and spellings apart."""
     given = parse_model(json.loads(golden("models", case, "model.json").read_text()))
     read, _ = read_model(tree_of(case))
-    for part in ("descriptor", "fitting_net"):
-        ours, theirs = getattr(read, part), getattr(given, part)
+    pairs = [
+        *zip(members(read.descriptor), members(given.descriptor), strict=True),
+        (read.fitting_net, given.fitting_net),
+    ]
+    for ours, theirs in pairs:
         spelt = {"precision": theirs.precision, "seed": theirs.seed}
         if type(ours).__name__ == "SeE2RConfig":
             assert ours.type_one_side  # in PyTorch, whatever the input says
             spelt["type_one_side"] = theirs.type_one_side
-        if part == "fitting_net":
+        if type(ours).__name__ == "SeE3TebdConfig":
+            spelt["use_tebd_bias"] = theirs.use_tebd_bias  # these models were built without an input's defaults
+        if ours is read.fitting_net:
             spelt["trainable"] = theirs.trainable  # a list per layer in files
             assert set(np.atleast_1d(ours.trainable)) == {True}
         assert dataclasses.replace(ours, **spelt) == theirs

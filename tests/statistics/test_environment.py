@@ -126,6 +126,9 @@ CASES = (
     "se_e2_a_env_protection",
     "se_e2_r",
     "se_e3",
+    "se_e3_tebd",
+    "se_atten",
+    "se_atten_davg",
 )
 
 

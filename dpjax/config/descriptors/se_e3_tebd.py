@@ -93,5 +93,4 @@ SE_E3_TEBD = Component(
     _options,
     _check,
     doc="Three-body embedding of the angles between pairs of neighbours, with a trained vector per atom type.",
-    built=False,
 )

@@ -1,0 +1,238 @@
+"""Three-body descriptor with a vector per atom type (``se_e3_tebd``).
+
+For neighbours j and k of a centre, ``c_jk`` is the product of the directional parts of their rows of the environment matrix, the
+cosine of the angle between them times both weights.  With a network N,
+
+    D = sum_jk c_jk N(c_jk, v_j, v_k) / sel^2,
+
+over ordered pairs, j = k included, with type vectors v (``concat``); or N(c_jk) (1 + T(v_j, v_k)) with a second network T in its
+place (``strip``).  Lengths in angstrom.
+
+All empty places are alike, so they enter as one more slot that counts as often as there are of them.  What types contribute
+is computed once for each pair of types, not of neighbours.  In ``strip`` mode both orders of a pair differ in T only, so N is
+computed for one of them and meets the mean of both T.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from dpjax.config.descriptors import SeE3TebdConfig
+from dpjax.descriptors.facts import kept
+from dpjax.descriptors.nearest import Neighbors, nearest_neighbors, paired
+from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
+from dpjax.geometry.environment import env_components, switch_weight
+from dpjax.nn.activations import activation
+from dpjax.nn.dense import DenseStack, add_residual, has_timestep
+from dpjax.nn.precision import dtype_of
+from dpjax.nn.type_embedding import type_embedding
+
+Pair = tuple[int, int]
+ONE_HOT = 16  # rows of a table up to which a product is faster than a gather
+
+
+class Slots(NamedTuple):
+    """Places of a block of centres that enter the pair sum: those of the neighbours, and one for all empty ones."""
+
+    rows: jax.Array  # (n_atom, 3, n_slot) directional parts of the normalised environment; zero where nothing enters
+    number: jax.Array  # (n_atom, n_slot) how often a place counts
+    switch: jax.Array  # (n_atom, n_slot) 1 near the centre, 0 at the cut-off and in empty places
+    types: jax.Array  # (n_atom, n_slot); n_type: the vector of padding
+
+
+def band(square: jax.Array) -> jax.Array:
+    """Each unordered pair of a symmetric matrix once: column d of row j is entry (j, j + d modulo n).
+
+    By slices and reshapes alone, as their derivatives are, too; gathering the upper triangle costs a scatter in each of them.
+
+    Args:
+        square: (n_atom, n, n); returned as it is where n is a symbol of ``jax.export``, whose halves are hard to slice.
+
+    Returns:
+        (n_atom, n, n // 2 + 1); for even n the last column has each of its pairs twice.
+    """
+    n_atom, n, _ = square.shape
+    if not isinstance(n, int):
+        return square
+    flat = jnp.concatenate([square, square], axis=2).reshape(n_atom, 2 * n * n)
+    skew = jnp.pad(flat, ((0, 0), (0, n))).reshape(n_atom, n, 2 * n + 1)  # row j begins at its diagonal
+    return skew[:, :, : n // 2 + 1]
+
+
+def band_number(n: int) -> np.ndarray:
+    """Ordered pairs that an entry of :func:`band` stands for, (1, 1, n // 2 + 1) or (1, 1, 1) where all are alike."""
+    if not isinstance(n, int):
+        return np.ones((1, 1, 1))
+    number = np.full((1, 1, n // 2 + 1), 2.0)
+    number[..., 0] = 1.0
+    if n % 2 == 0:
+        number[..., -1] = 1.0
+    return number
+
+
+def products(rows: jax.Array) -> jax.Array:
+    """Products of the rows (n_atom, 3, n_slot) of every two slots, (n_atom, n_slot, n_slot)."""
+    return jnp.einsum("naj,nak->njk", rows, rows)
+
+
+def rows_of(table: jax.Array, index: jax.Array) -> jax.Array:
+    """Rows (..., m) of a ``table`` (n, m) by ``index`` (...).
+
+    Those of small tables by a matrix product: the derivative of a gather is a scatter into few rows, which is slow.
+    """
+    if table.shape[0] > ONE_HOT:
+        return table[index]
+    return jax.nn.one_hot(index, table.shape[0], dtype=table.dtype) @ table
+
+
+class SeE3Tebd(nn.Module):
+    """Descriptor of dimension ``neuron[-1]``, and ``tebd_dim`` more with ``concat_output_tebd``, for centres of any type.
+
+    Attributes:
+        config: hyper-parameters; ``sel`` is resolved.
+        n_type: number of types.
+        pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list.
+        type_map: names of the types; elements where type vectors come from electron configurations.
+    """
+
+    by_type = False  # vectors tell types apart
+
+    config: SeE3TebdConfig
+    n_type: int
+    pair_exclude: frozenset[Pair] = frozenset()
+    type_map: tuple[str, ...] = ()
+
+    def setup(self):
+        cfg = self.config
+        stack = DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, dtype=self.dtype, parent=None)
+        self.embedding = stack
+        if self.strip:
+            self.type_pair_embedding = stack.clone(parent=None)
+        self.type_embedding = type_embedding(cfg, self.n_type, self.type_map, self.dtype)
+        self.davg = self.variable("stats", "davg", jnp.zeros, (self.n_type, 4), self.dtype)
+        self.dstd = self.variable("stats", "dstd", jnp.ones, (self.n_type, 4), self.dtype)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return dtype_of(self.config.precision)
+
+    @property
+    def strip(self) -> bool:
+        return self.config.tebd_input_mode == "strip"
+
+    @property
+    def dim_out(self) -> int:
+        return self.config.neuron[-1] + (self.config.tebd_dim if self.config.concat_output_tebd else 0)
+
+    @property
+    def dim_frame(self) -> int:
+        return 0
+
+    def init_parameters(self) -> None:
+        """Touch every network and statistic once, so that ``init`` creates all of them."""
+        pair = 2 * self.config.tebd_dim
+        self.type_embedding.init_parameters()
+        self.embedding.init_parameters(1 if self.strip else 1 + pair)
+        if self.strip:
+            self.type_pair_embedding.init_parameters(pair)
+
+    def grids(self, n_atom: int, nbrs: tuple[int, ...]) -> tuple[()]:
+        """No series for the networks."""
+        return ()
+
+    def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
+        """Descriptor of centres of any type; values (n_atom, dim_out) in the descriptor's precision."""
+        vectors = self.type_embedding()
+        slots = self.slots(view)
+        sums = self._strip_sums(slots, vectors) if self.strip else self._concat_sums(slots, vectors)
+        values = sums / float(kept(self.config)[0]) ** 2
+        if self.config.concat_output_tebd:
+            values = jnp.concatenate(
+                [values, vectors[view.centre_types]], axis=1
+            )  # padding has type -1, the last vector
+        return Features(values)
+
+    def slots(self, view: Neighborhood) -> Slots:
+        """The places that enter the pair sum."""
+        cfg, sel = self.config, kept(self.config)[0]
+        near = nearest_neighbors(view, sel, cfg.rcut)
+        held = near.mask & ~paired(
+            self.pair_exclude, self.n_type, view, near.types
+        )  # the places of the others are empty
+        heard = held & ~paired(ordered_pairs(cfg.exclude_types), self.n_type, view, near.types)
+        rows, switch, empty = self._environment(near._replace(mask=heard), view.centre_types)
+        kinds = jnp.full(view.n_atom, self.n_type) if view.empty_kinds is None else view.empty_kinds
+        types = jnp.where(heard, near.types, self.n_type)
+        n_empty = (sel - jnp.sum(held, axis=1)).astype(self.dtype)
+
+        def and_empty(values: jax.Array, last: jax.Array) -> jax.Array:
+            return jnp.concatenate([values, last[..., None]], axis=-1)
+
+        return Slots(
+            rows=and_empty(rows, empty),
+            number=and_empty(jnp.ones_like(switch), n_empty),
+            switch=and_empty(switch, jnp.zeros_like(n_empty)),
+            types=and_empty(types, jnp.asarray(kinds, types.dtype)),
+        )
+
+    def _environment(self, near: Neighbors, centre_types: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Directional rows (n_atom, 3, k) and switch (n_atom, k), zero where the mask is, and the row of an empty place."""
+        cfg = self.config
+        disp = jnp.swapaxes(near.disp.astype(self.dtype), 1, 2)
+        raw = env_components(disp, near.mask, r_on=cfg.rcut_smth, r_off=cfg.rcut, protection=cfg.env_protection)
+        mean, spread = (jnp.asarray(stat.value)[centre_types, 1:, None] for stat in (self.davg, self.dstd))
+        rows = jnp.where(near.mask[:, None, :], (raw[:, 1:] - mean) / spread, 0.0)
+        dist = jnp.sqrt(jnp.where(near.mask, jnp.sum(disp * disp, axis=1), 1.0))
+        switch = jnp.where(near.mask, switch_weight(dist, cfg.rcut_smth, cfg.rcut), 0.0)
+        return rows, switch, (-mean / spread)[..., 0]
+
+    def _concat_sums(self, slots: Slots, vectors: jax.Array) -> jax.Array:
+        """(n_atom, neuron[-1]) sums over ordered pairs; the network takes the product of rows and both type vectors."""
+        x = self._first_layer(products(slots.rows), vectors, slots.types)
+        for i in range(1, len(self.config.neuron)):
+            x = self.embedding.layers[str(i)](x)
+        return jnp.einsum("njk,njkm->nm", products(slots.rows * slots.number[:, None]), x)
+
+    def _first_layer(self, product: jax.Array, vectors: jax.Array, types: jax.Array) -> jax.Array:
+        """First layer of the network in ``concat`` mode, (n_atom, n_slot, n_slot, neuron[0]).
+
+        The input of a pair is one number that is its own and two vectors out of few, so the products of these with their
+        parts of the matrix are formed once for each type.
+        """
+        dim, layer = self.config.tebd_dim, self.embedding.layers["0"]
+        matrix, bias, idt = layer.parameters(1 + 2 * dim)
+        row = (1, 1, 1, -1)
+        first = rows_of(vectors @ matrix[1 : 1 + dim], types)[:, :, None]
+        second = rows_of(vectors @ matrix[1 + dim :], types)[:, None]
+        y = product[..., None] * matrix[0].reshape(row) + first + second + bias.reshape(row)
+        y = activation(self.config.activation_function)(y)
+        y = y if idt is None else y * idt.reshape(row)
+        if not layer.residual or not has_timestep(1 + 2 * dim, layer.width):
+            return y
+        own = rows_of(vectors, types)
+        wide = (*product.shape, dim)
+        pair = jnp.broadcast_to(own[:, :, None], wide), jnp.broadcast_to(own[:, None], wide)
+        return add_residual(jnp.concatenate([product[..., None], *pair], axis=-1), y)
+
+    def _strip_sums(self, slots: Slots, vectors: jax.Array) -> jax.Array:
+        """(n_atom, neuron[-1]) sums over pairs; one network takes the product of rows, another both type vectors."""
+        n_vector, dim = vectors.shape
+        pair_of = jnp.broadcast_to(vectors[:, None], (n_vector, n_vector, dim))
+        of_types = self.type_pair_embedding(jnp.concatenate([pair_of, jnp.swapaxes(pair_of, 0, 1)], axis=-1))
+        of_types = (of_types + jnp.swapaxes(of_types, 0, 1)) / 2.0
+        n_slot = slots.types.shape[1]
+        number = jnp.asarray(band_number(n_slot), self.dtype)
+        weight = band(products(slots.rows * slots.number[:, None])) * number
+        factor = rows_of(
+            of_types.reshape(n_vector * n_vector, -1),
+            band(n_vector * slots.types[:, :, None] + slots.types[:, None]),
+        )
+        if self.config.smooth:
+            factor = factor * band(slots.switch[:, :, None] * slots.switch[:, None])[..., None]
+        embedded = self.embedding(band(products(slots.rows))[..., None])
+        return jnp.einsum("njd,njdm->nm", weight, embedded * (1.0 + factor))
