@@ -8,6 +8,7 @@ from dpjax.config import HybridConfig, ModelConfig
 from dpjax.descriptors.facts import RADIAL, capacity, cutoff, has_type_networks, is_by_type, is_mixed, kept, members
 from dpjax.descriptors.hybrid import Hybrid
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
+from dpjax.descriptors.se_atten import SeAtten
 from dpjax.descriptors.se_e2_a import SeE2A
 from dpjax.descriptors.se_e2_r import SeE2R
 from dpjax.descriptors.se_e3 import SeE3
@@ -19,6 +20,7 @@ __all__ = [
     "Features",
     "Hybrid",
     "Neighborhood",
+    "SeAtten",
     "SeE2A",
     "SeE2R",
     "SeE3",
@@ -39,6 +41,8 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "SeE2RConfig": SeE2R,
     "SeE3Config": SeE3,
     "SeE3TebdConfig": SeE3Tebd,
+    "SeAttenConfig": SeAtten,
+    "SeAttenV2Config": SeAtten,
 }
 
 

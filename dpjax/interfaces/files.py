@@ -17,7 +17,7 @@ from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import read_model_tree, write_model_tree
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
 from dpjax.interfaces.potential import Potential
-from dpjax.interop import read_model, write_model
+from dpjax.interop import check_conventions, read_model, write_model
 from dpjax.models import build_model, init_variables
 from dpjax.nn.precision import dtype_of
 
@@ -141,8 +141,9 @@ def save(potential: Potential, path: str | os.PathLike) -> None:
     """Write a model file that DeePMD-kit reads (``.dp`` or ``.yaml``).
 
     Raises:
-        ModelError: the name ends in something else.
+        ModelError: the name ends in something else, or DeePMD-kit would give other numbers for this model.
         OutputError: the file cannot be written.
     """
+    check_conventions(potential.config, potential.variables["stats"]["descriptor"])
     tree = write_model(potential.config, jax.device_get(potential.variables))
     write_model_tree(path, tree)

@@ -10,12 +10,13 @@ import numpy as np
 from dpjax.config import ModelConfig, parse_model
 from dpjax.descriptors import build_descriptor, is_mixed
 from dpjax.errors import ModelError
-from dpjax.interop import ener, se_e2_a, se_e2_r, se_e3, se_e3_tebd
+from dpjax.interop import ener, se_atten, se_e2_a, se_e2_r, se_e3, se_e3_tebd
 from dpjax.interop.hybrid import HybridMap
 
 Tree = dict[str, Any]
 DESCRIPTORS = {"se_e2_a": se_e2_a, "se_e2_r": se_e2_r, "se_r": se_e2_r, "se_e3": se_e3, "se_e3_tebd": se_e3_tebd}
 FITTINGS = {"ener": ener}
+DESCRIPTORS |= {name: se_atten for name in ("se_atten", "dpa1", "se_atten_v2")}
 DESCRIPTORS["hybrid"] = HybridMap(lambda name: _find(DESCRIPTORS, name, "descriptor"))
 
 

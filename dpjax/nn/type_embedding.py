@@ -16,6 +16,8 @@ import numpy as np
 from dpjax.nn.dense import Dense
 from dpjax.nn.electrons import DIMENSION, configuration_vectors
 
+ONE_HOT = 16  # rows of a table up to which a product is faster than a gather
+
 
 class TypeEmbedding(nn.Module):
     """The table of type vectors.
@@ -61,5 +63,11 @@ def type_embedding(config: Any, n_type: int, type_map: tuple[str, ...], dtype: j
 
 
 def rows_of(table: jax.Array, types: jax.Array) -> jax.Array:
-    """Rows of a table whose last one is for padding, (n_type + 1, ...), for types of which -1 is padding: types.shape + (...)."""
-    return table[jnp.where(types < 0, table.shape[0] - 1, types)]
+    """Rows of a table whose last one is for padding, (n_type + 1, ...), for types of which -1 is padding: types.shape + (...).
+
+    Rows of small tables come from a matrix product: the derivative of a gather is a scatter into few rows, which is slow.
+    """
+    index = jnp.where(types < 0, table.shape[0] - 1, types)
+    if table.shape[0] > ONE_HOT:
+        return table[index]
+    return jax.nn.one_hot(index, table.shape[0], dtype=table.dtype) @ table

@@ -345,5 +345,8 @@ def trainable_labels(config: ModelConfig, params: dict) -> dict:
 def _descriptor_labels(config: Any, params: dict) -> dict:
     own = members(config)
     if config is own[0]:
-        return jax.tree.map(lambda _: config.trainable, params)
+        fixed = set() if getattr(config, "trainable_ln", True) else {"norm"}  # layers that are left as they are
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: config.trainable and fixed.isdisjoint(key.key for key in path), params
+        )
     return {name: _descriptor_labels(own[int(name.rpartition("_")[2])], part) for name, part in params.items()}

@@ -51,6 +51,14 @@ def se_e3_tebd(**options) -> dict[str, Any]:
     return base | {"set_davg_zero": False, "seed": 3} | options
 
 
+def se_atten(**options) -> dict[str, Any]:
+    base = {"type": "se_atten", "rcut": 3.0, "rcut_smth": 2.0, "sel": 48, "neuron": [3, 6], "axis_neuron": 2}
+    base |= {"tebd_dim": 2, "attn": 4, "attn_layer": 1, "ln_eps": 1e-4, "seed": 4}
+    if options.get("type") != "se_atten_v2":
+        base["smooth_type_embedding"] = True
+    return base | options
+
+
 def model(descriptor: dict, *, fitting: dict | None = None, **options) -> dict[str, Any]:
     net = {"neuron": [6, 6], "seed": 2} | (fitting or {})
     return {"type_map": ["O", "H"], "descriptor": descriptor, "fitting_net": net} | options
@@ -89,14 +97,29 @@ CASES = [
         "se_e3_tebd-strip",
         model(se_e3_tebd(tebd_input_mode="strip", exclude_types=[[0, 0]], use_econf_tebd=True, sel=[20, 28])),
     ),
+    Case("se_atten", model(se_atten(attn_layer=2, resnet_dt=True, activation_function="silu"))),
+    Case(
+        "se_atten_v2",
+        model(
+            se_atten(type="se_atten_v2", attn_dotr=False, exclude_types=[[0, 0]], sel=[20, 28]),
+            pair_exclude_types=[[1, 1]],
+            fitting={"atom_ener": [-3.0, None]},
+        ),
+    ),
 ]
 
 
 def potential(section: dict[str, Any], seed: int = 0) -> dpjax.Potential:
-    """A potential with random parameters and random statistics: nothing is zero, one or equal that need not be."""
+    """A potential with random parameters and random statistics: nothing is zero, one or equal that need not be.
+
+    ``davg`` is zero where the descriptor has ``set_davg_zero``: with type vectors energies may jump at the cut-off otherwise.
+    """
     pot = dpjax.build(copy.deepcopy(section), seed=seed)
     rng = np.random.default_rng(seed)
-    stats = jax.tree_util.tree_map_with_path(lambda path, x: _random(path[-1].key, x, rng), pot.variables["stats"])
+    kept = {"davg"} if getattr(pot.config.descriptor, "set_davg_zero", False) else set()
+    stats = jax.tree_util.tree_map_with_path(
+        lambda path, x: x if path[-1].key in kept else _random(path[-1].key, x, rng), pot.variables["stats"]
+    )
     pot.variables = {"params": pot.variables["params"], "stats": stats}
     return pot
 

@@ -74,6 +74,12 @@ def test_a_stored_model_and_its_input_section_describe_the_same(case):
             spelt["type_one_side"] = theirs.type_one_side
         if type(ours).__name__ == "SeE3TebdConfig":
             spelt["use_tebd_bias"] = theirs.use_tebd_bias  # these models were built without an input's defaults
+        if type(ours).__name__ in ("SeAttenConfig", "SeAttenV2Config"):
+            assert ours.ln_eps == 1e-5  # which null means
+            spelt["ln_eps"] = theirs.ln_eps
+        if type(ours).__name__ == "SeAttenConfig" and "not_smooth" not in case:
+            assert ours.smooth_type_embedding  # again a default that inputs do not have
+            spelt["smooth_type_embedding"] = theirs.smooth_type_embedding
         if ours is read.fitting_net:
             spelt["trainable"] = theirs.trainable  # a list per layer in files
             assert set(np.atleast_1d(ours.trainable)) == {True}

@@ -117,7 +117,13 @@ def _attention_options() -> list[Option]:
             "Multiply the attention weight of two neighbours by the cosine of the angle between them.",
             True,
         ),
-        Option("attn_mask", bool, "Keep a neighbour from attending to itself.", False),
+        Option(
+            "attn_mask",
+            bool,
+            "Keep a neighbour from attending to itself.",
+            False,
+            not_built="attention without the neighbour itself, which DeePMD-kit's PyTorch backend does not have either",
+        ),
     ]
 
 
@@ -229,7 +235,6 @@ SE_ATTEN = Component(
     _check_se_atten,
     alias=("dpa1",),
     doc="Two-body embedding with a trained vector per atom type and attention between neighbours (DPA-1).",
-    built=False,
 )
 SE_ATTEN_V2 = Component(
     "se_atten_v2",
@@ -237,5 +242,4 @@ SE_ATTEN_V2 = Component(
     _se_atten_v2_options,
     _check_attention,
     doc="se_atten with a separate net for the type vectors, smooth at the cut-off.",
-    built=False,
 )

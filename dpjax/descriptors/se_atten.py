@@ -1,0 +1,174 @@
+"""Two-body descriptor with a vector per atom type and attention between neighbours (``se_atten``, DPA-1, and ``se_atten_v2``).
+
+As in ``se_e2_a``, each centre's environment matrix R (one row per neighbour) meets the embeddings G of its neighbours:
+``X = R^T G / sel``, ``D = X^T X_<`` with ``X_<`` the first ``axis_neuron`` columns.  One network makes G for all pairs of types,
+which it tells apart by type vectors (:mod:`dpjax.nn.pair_embedding`), and attention between the neighbours of an atom refines it
+(:mod:`dpjax.nn.attention`).  Zhang et al., arXiv:2208.08236.  ``se_atten_v2`` is the form with separate, smooth type networks.
+Lengths in angstrom.
+
+All empty places (fewer neighbours than ``sel``) are alike, so they enter as one of them times their number.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dpjax.config.descriptors import SeAttenConfig, SeAttenV2Config
+from dpjax.descriptors.facts import kept
+from dpjax.descriptors.nearest import nearest_neighbors, paired
+from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
+from dpjax.geometry.environment import env_components, switch_weight
+from dpjax.nn.attention import NeighborAttention, Scoring, Slots, unit
+from dpjax.nn.pair_embedding import PairEmbedding
+from dpjax.nn.precision import dtype_of
+from dpjax.nn.type_embedding import rows_of, type_embedding
+
+Pair = tuple[int, int]
+AttentionConfig = SeAttenConfig | SeAttenV2Config
+
+
+def is_stripped(config: AttentionConfig) -> bool:
+    """Whether a network of its own takes the type vectors."""
+    if isinstance(config, SeAttenV2Config):
+        return True
+    given = config.stripped_type_embedding
+    return config.tebd_input_mode == "strip" if given is None else given
+
+
+def is_smooth(config: AttentionConfig) -> bool:
+    """Whether attention and, if they have their own network, types lose their effect smoothly at the cut-off."""
+    return isinstance(config, SeAttenV2Config) or config.smooth_type_embedding
+
+
+def empty_types_matter(config: AttentionConfig) -> bool:
+    """Whether the type vector that is given to empty places has an effect, where their rows are not zero (``davg``)."""
+    return not (is_stripped(config) and is_smooth(config))
+
+
+def scoring(config: AttentionConfig) -> Scoring:
+    """How attention scores are formed."""
+    given = config.temperature
+    scale = (config.attn * config.scaling_factor) ** -0.5 if given is None and config.attn_layer else given or 0.0
+    return Scoring(scale, config.normalize, is_smooth(config), config.attn_dotr)
+
+
+class Surroundings(NamedTuple):
+    """The neighbours of a block of centres, and the row of an empty place."""
+
+    rows: jax.Array  # (n_atom, 4, k) normalised environment; zero where there is no neighbour
+    near: Slots
+    types: jax.Array  # (n_atom, k)
+    empty_row: jax.Array  # (n_atom, 4)
+    n_empty: jax.Array  # (n_atom,)
+
+
+class SeAtten(nn.Module):
+    """Descriptor of dimension ``neuron[-1] * axis_neuron``, ``tebd_dim`` more with ``concat_output_tebd``, for any centres.
+
+    Attributes:
+        config: hyper-parameters; ``sel`` is resolved.
+        n_type: number of types.
+        pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list.
+        type_map: names of the types; elements where type vectors come from electron configurations.
+    """
+
+    by_type = False  # vectors tell types apart
+
+    config: AttentionConfig
+    n_type: int
+    pair_exclude: frozenset[Pair] = frozenset()
+    type_map: tuple[str, ...] = ()
+
+    def setup(self):
+        cfg = self.config
+        self.type_embedding = type_embedding(cfg, self.n_type, self.type_map, self.dtype)
+        self.embedding = PairEmbedding(
+            cfg.neuron,
+            cfg.tebd_dim,
+            cfg.activation_function,
+            cfg.resnet_dt,
+            is_stripped(cfg),
+            cfg.type_one_side,
+            self.dtype,
+        )
+        eps = 1e-5 if cfg.ln_eps is None else cfg.ln_eps
+        self.attention = NeighborAttention(cfg.attn_layer, cfg.neuron[-1], cfg.attn, scoring(cfg), eps, self.dtype)
+        self.davg = self.variable("stats", "davg", jnp.zeros, (self.n_type, 4), self.dtype)
+        self.dstd = self.variable("stats", "dstd", jnp.ones, (self.n_type, 4), self.dtype)
+
+    @property
+    def dtype(self) -> jnp.dtype:
+        return dtype_of(self.config.precision)
+
+    @property
+    def dim_out(self) -> int:
+        cfg = self.config
+        return cfg.neuron[-1] * cfg.axis_neuron + (cfg.tebd_dim if cfg.concat_output_tebd else 0)
+
+    @property
+    def dim_frame(self) -> int:
+        return self.config.neuron[-1]
+
+    def init_parameters(self) -> None:
+        """Touch every network and statistic once, so that ``init`` creates all of them."""
+        self.type_embedding.init_parameters()
+        self.embedding.init_parameters()
+        self.attention.init_parameters()
+
+    def grids(self, n_atom: int, nbrs: tuple[int, ...]) -> tuple[()]:
+        """No series for the networks."""
+        return ()
+
+    def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
+        """Descriptor of centres of any type.
+
+        Returns:
+            Values (n_atom, dim_out) and frame (n_atom, neuron[-1], 3) in the descriptor's precision.
+        """
+        cfg, vectors = self.config, self.type_embedding()
+        around = self.surroundings(view)
+        moments = self._sums(view, around, vectors) + self._empty_sums(view, around, vectors)
+        moments = moments / float(kept(cfg)[0])
+        values = jnp.einsum("ncm,nca->nma", moments, moments[..., : cfg.axis_neuron]).reshape(view.n_atom, -1)
+        if cfg.concat_output_tebd:
+            values = jnp.concatenate([values, rows_of(vectors, view.centre_types)], axis=1)
+        return Features(values, jnp.swapaxes(moments[:, 1:], 1, 2))
+
+    def surroundings(self, view: Neighborhood) -> Surroundings:
+        """Normalised environment of each centre."""
+        cfg, sel = self.config, kept(self.config)[0]
+        near = nearest_neighbors(view, sel, cfg.rcut)
+        held = near.mask & ~paired(self.pair_exclude, self.n_type, view, near.types)  # places of the others are empty
+        heard = held & ~paired(ordered_pairs(cfg.exclude_types), self.n_type, view, near.types)
+        disp = jnp.swapaxes(near.disp.astype(self.dtype), 1, 2)
+        raw = env_components(disp, heard, r_on=cfg.rcut_smth, r_off=cfg.rcut, protection=cfg.env_protection)
+        mean, spread = (jnp.asarray(stat.value)[view.centre_types, :, None] for stat in (self.davg, self.dstd))
+        rows = jnp.where(heard[:, None], (raw - mean) / spread, 0.0)
+        dist = jnp.sqrt(jnp.where(heard, jnp.sum(disp * disp, axis=1), 1.0))
+        switch = jnp.where(heard, switch_weight(dist, cfg.rcut_smth, cfg.rcut), 0.0)
+        return Surroundings(
+            rows=rows,
+            near=Slots(heard, switch, unit(rows[:, 1:], axis=1), sel),
+            types=near.types,
+            empty_row=(-mean / spread)[..., 0],
+            n_empty=(sel - jnp.sum(held, axis=1)).astype(self.dtype),
+        )
+
+    def _sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:
+        """(n_atom, 4, neuron[-1]) what the neighbours add."""
+        switch = around.near.switch if is_smooth(self.config) else None
+        embedded = self.embedding(around.rows[:, 0], vectors, view.centre_types, around.types, switch)
+        return jnp.einsum("nck,nkm->ncm", around.rows, self.attention(embedded, around.near))
+
+    def _empty_sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:
+        """(n_atom, 4, neuron[-1]) what the empty places add: nothing where ``davg`` is zero."""
+        radial = around.empty_row[:, :1]
+        types = jnp.full(view.n_atom, -1) if view.empty_kinds is None else view.empty_kinds
+        switch = jnp.zeros_like(radial) if is_smooth(self.config) else None
+        embedded = self.embedding(radial, vectors, view.centre_types, types[:, None], switch)
+        weighted = around.empty_row * around.n_empty[:, None]
+        return weighted[:, :, None] * self.attention.lonely(embedded)

@@ -1,0 +1,132 @@
+"""Weight map of ``se_atten`` (stored as ``dpa1``) and ``se_atten_v2``: DeePMD-kit's ``Descriptor`` tree, version 2, both ways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from dpjax.config.descriptors import SeAttenConfig, SeAttenV2Config
+from dpjax.descriptors.facts import kept
+from dpjax.descriptors.se_atten import is_smooth, is_stripped
+from dpjax.errors import ModelError
+from dpjax.interop.attention import read_attention, write_attention
+from dpjax.interop.networks import collection, common_precision, networks_of, read_stack, write_embedding
+from dpjax.interop.se_e2_a import shared_row
+from dpjax.interop.type_embedding import read_type_embedding, write_type_embedding
+
+Tree = dict[str, Any]
+_SAME = (  # options that are stored under their names
+    "rcut",
+    "rcut_smth",
+    "neuron",
+    "axis_neuron",
+    "tebd_dim",
+    "set_davg_zero",
+    "attn",
+    "attn_layer",
+    "attn_dotr",
+    "activation_function",
+    "resnet_dt",
+    "scaling_factor",
+    "normalize",
+    "temperature",
+    "trainable_ln",
+    "ln_eps",
+    "type_one_side",
+    "concat_output_tebd",
+    "use_econf_tebd",
+    "exclude_types",
+    "env_protection",
+    "trainable",
+)
+_FORM = ("tebd_input_mode", "smooth_type_embedding")  # what se_atten_v2 has no choice of
+_NETWORKS = {"network": "embeddings", "type_network": "embeddings_strip"}  # our names and theirs
+
+
+def read_section(tree: Tree) -> Tree:
+    """The input section that describes the stored descriptor.
+
+    Raises:
+        ModelError: the stored descriptor uses something this version does not have.
+    """
+    refused = {
+        "compress": (None, "compressed embeddings are not built yet"),
+        "lmax": (1, "the expansion in angular degrees above 1 is not built yet"),
+        "attn_mask": (False, "DeePMD-kit's PyTorch backend ignores it, too"),
+        "spin": (None, "spin descriptors are not built yet"),
+    }
+    for key, (neutral, why) in refused.items():
+        if tree.get(key, neutral) != neutral:
+            raise ModelError(f"descriptor/{key}: {why}")
+    if tree.get("env_mat", {}).get("use_exp_switch"):
+        raise ModelError("descriptor/env_mat: use_exp_switch is true, which se_atten does not have")
+    section = {key: tree[key] for key in (*_SAME, "precision", "sel")}
+    if len(section["sel"]) == 1:  # files hold lists only
+        section["sel"] = section["sel"][0]
+    bias = tree.get("use_tebd_bias", True)  # which version 1 always had
+    if tree["type"] == "se_atten_v2":
+        return {"type": "se_atten_v2", **section, "use_tebd_bias": bias}
+    return {"type": "se_atten", **section, "use_tebd_bias": bias, **{key: tree[key] for key in _FORM}}
+
+
+def read_variables(tree: Tree) -> tuple[Tree, Tree]:
+    """Collections ``params`` and ``stats`` of the stored descriptor."""
+    networks = {
+        ours: read_stack(networks_of(tree[theirs], 1, f"descriptor/{theirs}")[0])
+        for ours, theirs in _NETWORKS.items()
+        if tree.get(theirs) is not None
+    }
+    params = {"embedding": networks, "type_embedding": read_type_embedding(tree["type_embedding"])}
+    attention = read_attention(tree["attention_layers"])
+    if attention:
+        params["attention"] = attention
+    stats = {key: shared_row(tree["@variables"][key], f"descriptor/{key}") for key in ("davg", "dstd")}
+    return params, stats
+
+
+def write_tree(config: SeAttenConfig | SeAttenV2Config, type_map: tuple[str, ...], params: Tree, stats: Tree) -> Tree:
+    """The ``Descriptor`` tree of our descriptor."""
+    n_type, n_place, strip = len(type_map), kept(config)[0], is_stripped(config)
+    n_vector = config.tebd_dim * (1 if config.type_one_side else 2)
+    widths = {"network": 1, "type_network": n_vector} if strip else {"network": 1 + n_vector}
+    networks = {
+        _NETWORKS[name]: collection(
+            "embedding_network", [write_embedding(config, params["embedding"][name], n_in)], 0, n_type
+        )
+        for name, n_in in widths.items()
+    }
+    form = {"tebd_input_mode": "strip" if strip else "concat", "smooth_type_embedding": is_smooth(config)}
+    newer = isinstance(config, SeAttenV2Config)
+    return {
+        "@class": "Descriptor",
+        "type": "se_atten_v2" if newer else "dpa1",
+        "@version": 2,
+        **{key: _plain(getattr(config, key)) for key in _SAME},
+        **({} if newer else form),
+        "ln_eps": 1e-5 if config.ln_eps is None else config.ln_eps,
+        "sel": [config.sel] if isinstance(config.sel, int) else list(config.sel),
+        "ntypes": n_type,
+        "attn_mask": False,
+        "use_tebd_bias": config.use_tebd_bias,
+        "type_map": list(type_map),
+        "precision": common_precision(config.precision),
+        **networks,
+        "attention_layers": write_attention(
+            config, params.get("attention", {}), n_place=n_place, smooth=is_smooth(config)
+        ),
+        "env_mat": {
+            "rcut": config.rcut,
+            "rcut_smth": config.rcut_smth,
+            "protection": config.env_protection,
+            "use_exp_switch": False,
+        },
+        "type_embedding": write_type_embedding(config, type_map, params["type_embedding"]),
+        "@variables": {key: np.repeat(np.asarray(stats[key])[:, None], n_place, axis=1) for key in ("davg", "dstd")},
+        "spin": None,
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists."""
+    return [_plain(v) for v in value] if isinstance(value, tuple) else value

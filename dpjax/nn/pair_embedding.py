@@ -1,0 +1,113 @@
+"""Embedding networks of a distance and two types, which are told apart by type vectors.
+
+``concat``: one network N(s, v_neighbour, v_centre).  ``strip``: N(s) (1 + T(v_neighbour, v_centre)) with a second network T; in
+the smooth form T has a factor that falls to 0 at the cut-off.  One-sided networks do not take the centre's vector.
+Zhang et al., arXiv:2208.08236.
+
+There are few types, so what they contribute is computed once for each type or pair of types, not for each neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dpjax.nn.activations import activation
+from dpjax.nn.dense import DenseStack, add_residual, has_timestep
+from dpjax.nn.type_embedding import rows_of
+
+
+class PairEmbedding(nn.Module):
+    """The networks.
+
+    Attributes:
+        neuron, activation_function, resnet_dt: of both networks.
+        dim_type: length of a type vector.
+        strip: form of the networks.
+        one_side: leave out the centre's type.
+    """
+
+    neuron: Sequence[int]
+    dim_type: int
+    activation_function: str = "tanh"
+    resnet_dt: bool = False
+    strip: bool = False
+    one_side: bool = False
+    dtype: jnp.dtype = jnp.float64
+
+    def setup(self):
+        self.network = DenseStack(self.neuron, self.activation_function, self.resnet_dt, dtype=self.dtype, parent=None)
+        if self.strip:
+            self.type_network = self.network.clone(parent=None)
+
+    @property
+    def dim_types(self) -> int:
+        """Length of the type vectors that a network takes."""
+        return self.dim_type if self.one_side else 2 * self.dim_type
+
+    def init_parameters(self) -> None:
+        """Create all parameters."""
+        self.network.init_parameters(1 if self.strip else 1 + self.dim_types)
+        if self.strip:
+            self.type_network.init_parameters(self.dim_types)
+
+    def __call__(
+        self,
+        radial: jax.Array,
+        vectors: jax.Array,
+        centres: jax.Array,
+        neighbors: jax.Array,
+        switch: jax.Array | None = None,
+    ) -> jax.Array:
+        """Embeddings of neighbours, (n_atom, k, neuron[-1]).
+
+        Args:
+            radial: (n_atom, k) s.
+            vectors: (n_type + 1, dim_type), the last one of padding.
+            centres: (n_atom,) types, -1 for padding.
+            neighbors: (n_atom, k) types, -1 for padding.
+            switch: (n_atom, k) of the smooth form of ``strip``; None: the other form.
+        """
+        if not self.strip:
+            x = self._first_layer(radial, vectors, centres, neighbors)
+            for i in range(1, len(self.neuron)):
+                x = self.network.layers[str(i)](x)
+            return x
+        x = self.network(radial[..., None])
+        factor = self._factors(vectors, centres, neighbors)
+        return x + x * (factor if switch is None else factor * switch[..., None])
+
+    def _first_layer(
+        self, radial: jax.Array, vectors: jax.Array, centres: jax.Array, neighbors: jax.Array
+    ) -> jax.Array:
+        """First layer of ``concat``, (n_atom, k, neuron[0])."""
+        dim, layer = self.dim_type, self.network.layers["0"]
+        n_in, row = 1 + self.dim_types, (1, 1, -1)
+        matrix, bias, idt = layer.parameters(n_in)
+        y = radial[..., None] * matrix[0].reshape(row) + rows_of(vectors @ matrix[1 : 1 + dim], neighbors)
+        of_centre = bias.reshape(row)
+        if not self.one_side:
+            of_centre = of_centre + rows_of(vectors @ matrix[1 + dim :], centres)[:, None]
+        y = activation(self.activation_function)(y + of_centre)
+        y = y if idt is None else y * idt.reshape(row)
+        if not has_timestep(n_in, layer.width):  # then there is no skip connection either
+            return y
+        parts = [radial[..., None], rows_of(vectors, neighbors)]
+        if not self.one_side:
+            parts.append(jnp.broadcast_to(rows_of(vectors, centres)[:, None], parts[1].shape))
+        return add_residual(jnp.concatenate(parts, axis=-1), y)
+
+    def _factors(self, vectors: jax.Array, centres: jax.Array, neighbors: jax.Array) -> jax.Array:
+        """T for each neighbour, (n_atom, k, neuron[-1])."""
+        if self.one_side:
+            return rows_of(self.type_network(vectors), neighbors)
+        n_vector = vectors.shape[0]
+        wide = (n_vector, n_vector, self.dim_type)
+        pair = jnp.broadcast_to(vectors[None], wide), jnp.broadcast_to(vectors[:, None], wide)
+        of_pairs = self.type_network(jnp.concatenate(pair, axis=-1))
+        index = jnp.where(centres < 0, n_vector - 1, centres)[:, None] * n_vector
+        index = index + jnp.where(neighbors < 0, n_vector - 1, neighbors)
+        return rows_of(of_pairs.reshape(n_vector * n_vector, -1), index)

@@ -1,0 +1,209 @@
+"""se_atten against its definition written out place by place: all ``sel`` places attend to each other, empty ones included."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import dpjax
+from dpjax.config import parse_model
+from dpjax.descriptors import Neighborhood, build_descriptor
+from dpjax.descriptors.se_atten import is_smooth, is_stripped
+from dpjax.errors import ConfigError, ModelError
+from dpjax.interop import read_model, write_model
+from dpjax.training.setup import trainable_labels
+from tests.contracts.cases import model, potential, se_atten
+from tests.descriptors.test_se_e3_tebd import COUNT, SEL, TYPES, WIDTH, embed, slots, switch
+
+
+def unit(x):
+    return x / np.maximum(np.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+
+
+def attention(cfg, params, x, real, weight, direction):
+    """Layers of attention among all places; ``real`` says which hold a neighbour."""
+    for i in range(cfg.attn_layer):
+        layer = params["attention"][f"layers_{i}"]
+        q, k, v = np.split(x @ layer["in_proj"]["matrix"] + layer["in_proj"]["bias"], 3, axis=1)
+        q, k, v = map(unit, (q, k, v)) if cfg.normalize else (q, k, v)
+        given = cfg.temperature
+        score = q @ k.T * ((cfg.attn * cfg.scaling_factor) ** -0.5 if given is None else given)
+        if is_smooth(cfg):
+            score = (score + 20.0) * np.outer(weight, weight) - 20.0
+        else:
+            score = np.where(real[None], score, -np.inf) if real.any() else np.zeros_like(score)
+        p = np.exp(score - score.max(axis=1, keepdims=True))
+        p = p / p.sum(axis=1, keepdims=True) * real[:, None]
+        p = p * np.outer(weight, weight) if is_smooth(cfg) else p
+        p = p * (direction @ direction.T) if cfg.attn_dotr else p
+        x = x + p @ v @ layer["out_proj"]["matrix"] + layer["out_proj"]["bias"]
+        x = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + (cfg.ln_eps or 1e-5))
+        x = x * layer["norm"]["matrix"] + layer["norm"]["bias"]
+    return x
+
+
+def written_out(cfg, variables, vectors, centre, disp, kinds, pair_exclude, empty_kind):
+    """The definition: a row, a type and a weight for each of ``sel`` places."""
+    variables = jax.tree.map(np.asarray, variables)
+    params, stats = variables["params"], variables["stats"]
+    sel = cfg.sel if isinstance(cfg.sel, int) else sum(cfg.sel)
+    dist = np.linalg.norm(disp, axis=1)
+    order = [k for k in np.argsort(dist) if dist[k] < cfg.rcut][:sel]
+    order = [k for k in order if {centre, kinds[k]} not in [set(p) for p in pair_exclude]]
+    rows = np.repeat(-stats["davg"][[centre]] / stats["dstd"][[centre]], sel, axis=0)
+    types, weight, real = np.full(sel, empty_kind), np.zeros(sel), np.zeros(sel, bool)
+    for place, k in enumerate(order):
+        if {centre, kinds[k]} in [set(p) for p in cfg.exclude_types]:
+            rows[place] = 0.0
+            continue
+        r, w = dist[k] + cfg.env_protection, switch(dist[k], cfg.rcut_smth, cfg.rcut)
+        rows[place] = (w / r * np.array([1.0, *(disp[k] / r)]) - stats["davg"][centre]) / stats["dstd"][centre]
+        types[place], weight[place], real[place] = kinds[k], w, True
+    pair = vectors[types]
+    if not cfg.type_one_side:
+        pair = np.concatenate([pair, np.tile(vectors[centre], (sel, 1))], axis=1)
+    networks = params["embedding"]
+    if is_stripped(cfg):
+        factor = embed(networks["type_network"], pair) * (weight[:, None] if is_smooth(cfg) else 1.0)
+        g = embed(networks["network"], rows[:, :1]) * (1.0 + factor)
+    else:
+        g = embed(networks["network"], np.concatenate([rows[:, :1], pair], axis=1))
+    g = attention(cfg, params, g, real, weight, unit(rows[:, 1:]))
+    moments = rows.T @ g / sel
+    out = (moments.T @ moments[:, : cfg.axis_neuron]).reshape(-1)
+    return np.concatenate([out, vectors[centre]]) if cfg.concat_output_tebd else out
+
+
+VARIANTS = {
+    "concat": ({}, {}),
+    "no attention": ({"attn_layer": 0}, {}),
+    "skip from the input": ({"neuron": [14, 14], "tebd_dim": 3, "resnet_dt": True}, {}),
+    "one side": ({"type_one_side": True, "neuron": [6, 12], "tebd_dim": 2}, {}),
+    "truncated": ({"sel": [3, 2]}, {}),
+    "protected": ({"env_protection": 0.2, "concat_output_tebd": False, "ln_eps": 1e-2}, {}),
+    "not smooth": ({"smooth_type_embedding": False, "exclude_types": [[0, 1]]}, {}),
+    "without angles": ({"attn_dotr": False, "scaling_factor": 3.0}, {}),
+    "lengths count": ({"normalize": False, "temperature": 0.7}, {}),
+    "great scores": ({"temperature": 900.0}, {}),
+    "strip": ({"tebd_input_mode": "strip", "use_tebd_bias": True}, {}),
+    "strip, one side": ({"stripped_type_embedding": True, "type_one_side": True, "attn_layer": 0}, {}),
+    "strip, not smooth": ({"tebd_input_mode": "strip", "smooth_type_embedding": False, "attn_layer": 0}, {}),
+    "version 2": ({"type": "se_atten_v2", "exclude_types": [[0, 1]]}, {}),
+    "excluded by the descriptor": ({"exclude_types": [[0, 1]]}, {}),
+    "excluded by the model": ({}, {"pair_exclude_types": [[0, 1]]}),
+}
+
+
+@pytest.mark.parametrize("empty_kind", [None, 1], ids=["corrected", "reference"])
+@pytest.mark.parametrize("name", VARIANTS)
+def test_the_definition_is_met(name, empty_kind):
+    options, whole = VARIANTS[name]
+    config = parse_model(model(se_atten(**({"sel": SEL} | options)), **whole))
+    descriptor = build_descriptor(config)
+    variables = descriptor.init(jax.random.key(0), method="init_parameters")
+    rng = np.random.default_rng(1)
+    stats = {"davg": rng.normal(size=(2, 4)) / 5, "dstd": rng.uniform(0.3, 1.0, (2, 4))}
+    variables = {"params": variables["params"], "stats": variables["stats"] | stats}
+    vectors = np.asarray(descriptor.apply(variables, method=lambda m: m.type_embedding()))
+    disp, kinds = slots()
+    empty = None if empty_kind is None else jnp.full(5, empty_kind)
+
+    def compute(disp):
+        view = Neighborhood(disp, COUNT[:, None], jnp.asarray(TYPES), jnp.asarray(kinds), empty, nbrs=(WIDTH,))
+        return descriptor.apply(variables, view)
+
+    got = jax.jit(compute)(jnp.asarray(disp))
+    assert got.values.shape == (5, descriptor.dim_out) and got.frame.shape == (5, descriptor.dim_frame, 3)
+    for i in range(5):
+        near = disp[i, : COUNT[i]], kinds[i, : COUNT[i]]
+        kind = 2 if empty_kind is None else empty_kind
+        want = written_out(config.descriptor, variables, vectors, TYPES[i], *near, config.pair_exclude_types, kind)
+        np.testing.assert_allclose(got.values[i], want, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"smooth_type_embedding": False}], ids=["smooth", "not smooth"])
+def test_unused_slots_have_no_effect_and_finite_derivatives(options):
+    config = parse_model(model(se_atten(sel=SEL, **options)))
+    descriptor = build_descriptor(config)
+    variables = descriptor.init(jax.random.key(0), method="init_parameters")
+    disp, kinds = slots()
+
+    def total(disp):
+        view = Neighborhood(disp, COUNT[:, None], jnp.asarray(TYPES), jnp.asarray(kinds), nbrs=(WIDTH,))
+        return jnp.sum(jnp.sin(descriptor.apply(variables, view).values))
+
+    both = jax.jit(jax.value_and_grad(lambda d: jnp.sum(jax.grad(total)(d) ** 2) + total(d)))
+    unused = np.arange(WIDTH)[None] >= COUNT[:, None]
+    value, slope = both(jnp.asarray(disp))
+    assert np.all(np.isfinite(slope)) and not np.any(np.asarray(slope)[unused])
+    for rubbish in (0.0, 1e3):
+        other, _ = both(jnp.asarray(np.where(unused[..., None], rubbish, disp)))
+        np.testing.assert_allclose(other, value, rtol=1e-12)
+
+
+# --- models ------------------------------------------------------------------------------------------------------------------
+
+
+def with_mean(**options):
+    """A potential whose davg is not zero."""
+    return potential(model(se_atten(set_davg_zero=False, **options)))
+
+
+def test_a_model_that_deepmd_kit_would_evaluate_differently_is_not_saved(tmp_path):
+    with pytest.raises(ModelError, match=r"model/descriptor: DeePMD-kit would give other energies.*set_davg_zero true"):
+        dpjax.save(with_mean(), tmp_path / "m.dp")
+    reference = with_mean()
+    dpjax.save(dpjax.Potential(reference.config, reference.variables, conventions="reference"), tmp_path / "r.dp")
+    for i, same in enumerate([with_mean(type="se_atten_v2"), potential(model(se_atten(set_davg_zero=True)))]):
+        dpjax.save(same, tmp_path / f"{i}.dp")
+
+
+@pytest.mark.parametrize("case", ["zero mean", "version 2", "mean"])
+def test_conventions_differ_only_where_saving_is_refused(case):
+    pot = {
+        "zero mean": lambda: potential(model(se_atten(set_davg_zero=True, attn_layer=2))),
+        "version 2": lambda: with_mean(type="se_atten_v2", attn_layer=2),
+        "mean": with_mean,
+    }[case]()
+    rng = np.random.default_rng(0)
+    coord, atype = rng.uniform(0, 3, (1, 6, 3)), np.array([1, 0, 1, 0, 0, 1])
+    ours, theirs = (
+        dpjax.Potential(pot.config, pot.variables, conventions=which).evaluate(coord, atype)["energy"]
+        for which in ("corrected", "reference")
+    )
+    assert (ours == theirs).all() == (case != "mean")
+
+
+def test_normalisation_layers_can_be_left_out_of_training():
+    pot = potential(model(se_atten(trainable_ln=False)))
+    labels = trainable_labels(pot.config, pot.variables["params"])["descriptor"]
+    assert set(labels["attention"]["layers_0"]["norm"].values()) == {False}
+    assert set(labels["attention"]["layers_0"]["in_proj"].values()) == {True}
+
+
+@pytest.mark.parametrize("options", [{"attn_mask": True}, {"lmax": 2}], ids=str)
+def test_what_is_not_built_is_refused(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        dpjax.build(model(se_atten(**options)))
+
+
+@pytest.mark.parametrize("key", ["lmax", "compress", "attn_mask"])
+def test_stored_models_with_what_is_not_built_are_refused(key):
+    pot = potential(model(se_atten()))
+    tree = write_model(pot.config, pot.variables)
+    tree["model"]["descriptor"][key] = {"lmax": 3, "compress": {}, "attn_mask": True}[key]
+    with pytest.raises(ModelError, match=f"descriptor/{key}"):
+        read_model(tree)
+
+
+@pytest.mark.parametrize("options", [{}, {"type": "se_atten_v2", "attn_layer": 0, "sel": [20, 28]}], ids=str)
+def test_settings_go_out_and_come_back(options):
+    pot = potential(model(se_atten(**options)))
+    config, variables = read_model(write_model(pot.config, pot.variables))
+    spelt = {"precision": "default", "seed": pot.config.descriptor.seed}
+    assert dataclasses.replace(config.descriptor, **spelt) == pot.config.descriptor
+    assert jax.tree.structure(variables["params"]) == jax.tree.structure(pot.variables["params"])
