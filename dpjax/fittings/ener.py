@@ -135,10 +135,14 @@ class EnerFitting(nn.Module):
         fixed = self.fixed_energies()
         if any(fixed) if view.centre is None else fixed[view.centre]:  # the given energy is that of the atom alone
             alone = network(jnp.concatenate([jnp.zeros_like(values), extra], axis=1))[:, 0]
-            energy = energy - alone * of_type(jnp.array(fixed, self.dtype), view)
+            energy = energy - (alone if all(fixed) else alone * of_type(jnp.array(fixed, self.dtype), view))
         return energy
 
     def fixed_energies(self) -> tuple[bool, ...]:
-        """For each type whether ``atom_ener`` fixes the energy of an isolated atom; the network's own is then removed."""
+        """For each type whether ``atom_ener`` fixes the energy of an isolated atom; the network's own is then removed.
+
+        Where one network serves all types it is removed for all of them as soon as one is fixed, as in the reference.
+        """
         given = self.config.atom_ener or (None,) * self.n_type
-        return tuple(energy is not None for energy in given)
+        fixed = tuple(energy is not None for energy in given)
+        return (any(fixed),) * self.n_type if self.mixed else fixed

@@ -14,7 +14,7 @@ from dpjax.descriptors import Features, Neighborhood
 from dpjax.errors import ConfigError
 from dpjax.fittings import build_fitting
 from dpjax.fittings.ener import layer_owners, trainable_layers
-from tests.contracts.cases import model, se_e2_a
+from tests.contracts.cases import model, se_atten, se_e2_a
 
 DIM = 5
 RNG = np.random.default_rng(0)
@@ -111,3 +111,14 @@ def test_trainable_is_a_flag_for_each_layer():
     assert trainable_layers(config(neuron=[6, 6])) == [True] * 3
     assert trainable_layers(config(neuron=[6, 6], trainable=False)) == [False] * 3
     assert trainable_layers(config(neuron=[6, 6], trainable=[True, False, True])) == [True, False, True]
+
+
+def test_one_network_for_all_types_loses_its_own_energy_of_an_atom_for_all_of_them():
+    """As in the reference, where one ``atom_ener`` counts for all types; with networks per type each counts for its own."""
+    section = model(se_atten(), fitting={"atom_ener": [-3.0, None]})
+    net = build_fitting(parse_model(section), SimpleNamespace(dim_out=DIM))
+    variables = net.init(jax.random.key(0), method="init_parameters")
+    view = Neighborhood(np.zeros((2, 1, 3)), np.zeros((2, 1)), types=jnp.array([0, 1]), nbrs=(1,))
+    alone = net.apply(variables, view, Features(jnp.zeros((2, DIM))))
+    np.testing.assert_array_equal(alone, np.zeros(2))
+    assert fitting(atom_ener=[-3.0, None])[0].fixed_energies() == (True, False)
