@@ -90,11 +90,12 @@ def _folder(text: str) -> str:
 
 def _refuse_auto_sel(path: str) -> None:
     from dpjax.config import load
+    from dpjax.descriptors import members
     from dpjax.errors import ConfigError
 
-    sel = getattr(load(path).model.descriptor, "sel", None)
-    if isinstance(sel, str):
-        raise ConfigError(
-            f'{path}: model/descriptor/sel is "{sel}", which needs the neighbour count that --skip-neighbor-stat leaves out. '
-            "Drop one of the two."
-        )
+    for descriptor in members(load(path).model.descriptor):
+        if isinstance(descriptor.sel, str):
+            raise ConfigError(
+                f'{path}: sel of the descriptor is "{descriptor.sel}", which needs the neighbour count that --skip-neighbor-stat '
+                "leaves out. Drop one of the two."
+            )

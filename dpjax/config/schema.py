@@ -123,6 +123,10 @@ class Registry:
     def __getitem__(self, name: str) -> Component:
         return {c.name: c for c in self.components}[name]
 
+    def name_of(self, config: Any) -> str:
+        """The type name of a section that became the dataclass ``config``."""
+        return next(c.name for c in self.components if c.config is type(config))
+
     @property
     def built(self) -> list[str]:
         """Names of the components this version has."""

@@ -6,12 +6,13 @@ import dataclasses
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
-from dpjax.config import ModelConfig, parse_model
+from dpjax.config import HybridConfig, ModelConfig, parse_model
 from dpjax.errors import ModelError
 from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import read_model_tree, write_model_tree
@@ -122,19 +123,31 @@ def newest_checkpoint(path: Path) -> tuple[dict, dict]:
 def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[ModelConfig, dict]:
     """The same model with all its networks in another precision; biases stay float64."""
     dtype = dtype_of(precision)
-    raw = {**config.raw}
-    for part in ("descriptor", "fitting_net"):
-        raw[part] = {**raw[part], "precision": precision}
     changed = dataclasses.replace(
         config,
-        descriptor=dataclasses.replace(config.descriptor, precision=precision),
-        fitting_net=dataclasses.replace(config.fitting_net, precision=precision),
-        raw=raw,
+        descriptor=_parts_in_precision(config.descriptor, precision),
+        fitting_net=_parts_in_precision(config.fitting_net, precision),
+        raw={
+            **config.raw,
+            **{part: _raw_in_precision(config.raw[part], precision) for part in ("descriptor", "fitting_net")},
+        },
     )
     params = jax.tree.map(lambda x: np.asarray(x).astype(dtype), variables["params"])
     stats = variables["stats"]
     descriptor = jax.tree.map(lambda x: np.asarray(x).astype(dtype), stats["descriptor"])
     return changed, {"params": params, "stats": {**stats, "descriptor": descriptor}}
+
+
+def _parts_in_precision(config: Any, precision: str) -> Any:
+    if isinstance(config, HybridConfig):
+        return HybridConfig(tuple(_parts_in_precision(member, precision) for member in config.list))
+    return dataclasses.replace(config, precision=precision)
+
+
+def _raw_in_precision(section: dict, precision: str) -> dict:
+    if "list" in section:
+        return {**section, "list": [_raw_in_precision(part, precision) for part in section["list"]]}
+    return {**section, "precision": precision}
 
 
 def save(potential: Potential, path: str | os.PathLike) -> None:

@@ -31,7 +31,7 @@ class HybridMap:
     def write_tree(self, config: HybridConfig, type_map: tuple[str, ...], params: Tree, stats: Tree) -> Tree:
         """The ``Descriptor`` tree of our descriptor."""
         parts = [
-            self.find(type_of(member)).write_tree(member, type_map, params[name], stats[name])
+            self.find(DESCRIPTORS.name_of(member)).write_tree(member, type_map, params[name], stats[name])
             for name, member in _named(config.list).items()
         ]
         return {"@class": "Descriptor", "type": "hybrid", "@version": 1, "list": parts}
@@ -39,8 +39,3 @@ class HybridMap:
 
 def _named(parts: tuple) -> Tree:
     return {f"members_{i}": part for i, part in enumerate(parts)}
-
-
-def type_of(config: Any) -> str:
-    """The ``type`` of the section that a descriptor was made from."""
-    return next(c.name for c in DESCRIPTORS.components if c.config is type(config))

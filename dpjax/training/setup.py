@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import jax
@@ -16,7 +16,10 @@ from flax import linen as nn
 from jax.sharding import Mesh
 
 from dpjax import losses, optimizers, schedules
-from dpjax.config import Config, DataConfig, ModelConfig
+from dpjax.config import Config, DataConfig, HybridConfig, ModelConfig
+from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.fittings import FITTINGS
+from dpjax.config.schema import Registry
 from dpjax.data import Sampler, System, energy_requirements, load_systems
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members
 from dpjax.descriptors.crowding import cuts
@@ -201,31 +204,45 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
     own = members(descriptor)
     if not any(isinstance(member.sel, str) for member in own):
         return config
-    theirs = own if initial is None else members(initial[0].descriptor)
+    theirs = () if initial is None else members(initial[0].descriptor)
+    alike = [type(member) for member in theirs] == [type(member) for member in own]
+    paths = dict(descriptor_parts(descriptor))
     sels = [
-        _counted_sel(member, systems, config.model.type_map) if initial is None else other.sel
-        for member, other in zip(own, theirs, strict=True)
+        _resolved_sel(member, theirs[i] if alike else None, path, systems, config.model.type_map)
+        for i, (path, member) in enumerate(paths.items())
     ]
     section = config.raw["model"]["descriptor"]
     listed = [sel if isinstance(sel, int) else list(sel) for sel in sels]
     if descriptor is own[0]:
         resolved, written = replace(descriptor, sel=sels[0]), {**section, "sel": listed[0]}
     else:
-        resolved = replace(descriptor, list=tuple(replace(m, sel=sel) for m, sel in zip(own, sels)))
-        written = {**section, "list": [{**m, "sel": sel} for m, sel in zip(section["list"], listed)]}
+        resolved = replace(descriptor, list=tuple(replace(m, sel=sel) for m, sel in zip(own, sels, strict=True)))
+        written = {**section, "list": [{**m, "sel": sel} for m, sel in zip(section["list"], listed, strict=True)]}
     raw = {**config.raw, "model": {**config.raw["model"], "descriptor": written}}
     return replace(config, model=replace(config.model, descriptor=resolved, raw=raw["model"]), raw=raw)
 
 
-def _counted_sel(descriptor: Any, systems: Sequence[System], type_map: Sequence[str]) -> tuple[int, ...] | int:
-    """``sel`` of one descriptor: as given, or counted."""
+def descriptor_parts(config: Any) -> list[tuple[str, Any]]:
+    """The descriptors of a model, those of a hybrid one by one, each with its path in the input."""
+    own = members(config)
+    if config is own[0]:
+        return [("model/descriptor", config)]
+    return [(f"model/descriptor/list/{i}", member) for i, member in enumerate(own)]
+
+
+def _resolved_sel(
+    descriptor: Any, other: Any, path: str, systems: Sequence[System], type_map: Sequence[str]
+) -> tuple[int, ...] | int:
+    """``sel`` of one descriptor: as given, as in the one of the model that is continued (``other``), or counted."""
     if not isinstance(descriptor.sel, str):
         return descriptor.sel
+    if other is not None:
+        return other.sel
     by_type = has_type_networks(descriptor)
     stat = neighbor_stat(systems, descriptor.rcut, type_map, mixed_type=not by_type)
-    suggested = suggest_sel(stat, descriptor.sel)
+    suggested = suggest_sel(stat, descriptor.sel, path=f"{path}/sel")
     sel = suggested if by_type else suggested[0]
-    log.info("sel: %s is %s for this data (rcut %g angstrom)", descriptor.sel, sel, descriptor.rcut)
+    log.info("%s/sel: %s is %s for this data (rcut %g angstrom)", path, descriptor.sel, sel, descriptor.rcut)
     return sel
 
 
@@ -260,7 +277,8 @@ def _placed(computed: dict[str, np.ndarray], like: dict[str, Any]) -> dict[str, 
 
     def leaf(path: tuple, value: np.ndarray) -> np.ndarray:
         name = ".".join(key.key for key in path)
-        return computed[name].astype(value.dtype) if name in computed else value
+        needed = path[-1].key in ("davg", "dstd")  # others may have no data to come from
+        return computed[name].astype(value.dtype) if needed or name in computed else value
 
     return jax.tree_util.tree_map_with_path(leaf, like)
 
@@ -300,15 +318,9 @@ def adopted_variables(
 
 def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
     """What the model of the input does otherwise than the one to start from, a sentence each."""
-    pairs = [
-        ("model/descriptor", config.descriptor, theirs.descriptor),
-        ("model/fitting_net", config.fitting_net, theirs.fitting_net),
-    ]
     values = [
-        (f"{path}/{f.name}", getattr(ours, f.name), getattr(other, f.name, None))
-        for path, ours, other in pairs
-        for f in fields(ours)
-        if f.name not in MAY_DIFFER
+        *_settings("model/descriptor", DESCRIPTORS, config.descriptor, theirs.descriptor),
+        *_settings("model/fitting_net", FITTINGS, config.fitting_net, theirs.fitting_net),
     ]
     values += [
         (f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in ("pair_exclude_types", "atom_exclude_types")
@@ -320,9 +332,26 @@ def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
     ]
 
 
+def _settings(path: str, registry: Registry, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Path and values of the settings of a section in two models; of its type only where that differs."""
+    kinds = [registry.name_of(section) for section in (ours, theirs)]
+    if kinds[0] != kinds[1]:
+        yield f"{path}/type", *kinds
+    elif isinstance(ours, HybridConfig):
+        names = [[registry.name_of(part) for part in section.list] for section in (ours, theirs)]
+        if len(names[0]) != len(names[1]):
+            yield f"{path}/list", *names
+        else:
+            for i, pair in enumerate(zip(ours.list, theirs.list, strict=True)):
+                yield from _settings(f"{path}/list/{i}", registry, *pair)
+    else:
+        settled = [f.name for f in fields(ours) if f.name not in MAY_DIFFER]
+        yield from ((f"{path}/{name}", getattr(ours, name), getattr(theirs, name)) for name in settled)
+
+
 def _as_written(value: Any) -> str:
     """As in the input, where tuples are lists."""
-    return json.dumps(value)
+    return json.dumps(value, default=asdict)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

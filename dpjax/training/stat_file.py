@@ -30,10 +30,12 @@ _VIEW = ("rcut", "rcut_smth", "sel", "env_protection", "set_davg_zero", "exclude
 def statistics_key(model: ModelConfig) -> str:
     """Name of the entry for this model's statistics: a digest of the settings they depend on."""
     descriptor, fitting = model.descriptor, model.fitting_net
+    own = members(descriptor)
+    names = [type(member).__name__ for member in (*([descriptor] if descriptor is not own[0] else []), *own)]
     settings = {
         "type_map": model.type_map,
-        "descriptor": [type(member).__name__ for member in members(descriptor)],
-        "view": [[getattr(member, name) for name in _VIEW] for member in members(descriptor)],
+        "descriptor": names,
+        "view": [[getattr(member, name) for name in _VIEW] for member in own],
         "exclusions": (model.pair_exclude_types, model.atom_exclude_types),
         "preset": (fitting.atom_ener, model.preset_out_bias, fitting.rcond),
         "parameters": (fitting.numb_fparam, fitting.numb_aparam, model.data_stat_protect),

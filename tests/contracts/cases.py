@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 import dpjax
+from dpjax.descriptors import members
 from dpjax.nn.chebyshev import Grid
 
 
@@ -59,6 +60,10 @@ def se_atten(**options) -> dict[str, Any]:
     return base | options
 
 
+def hybrid(*parts) -> dict[str, Any]:
+    return {"type": "hybrid", "list": list(parts)}
+
+
 def model(descriptor: dict, *, fitting: dict | None = None, **options) -> dict[str, Any]:
     net = {"neuron": [6, 6], "seed": 2} | (fitting or {})
     return {"type_map": ["O", "H"], "descriptor": descriptor, "fitting_net": net} | options
@@ -88,6 +93,18 @@ CASES = [
         grid=Grid(6, 4, 8),
         in_pytorch=False,
     ),
+    Case(
+        "hybrid",
+        model(hybrid(se_e2_a(rcut=2.4, exclude_types=[[0, 0]]), se_e2_r(neuron=[3])), pair_exclude_types=[[1, 1]]),
+    ),
+    Case(
+        "hybrid-mixed",
+        model(
+            hybrid(
+                se_atten(rcut=2.6, rcut_smth=1.0, exclude_types=[[1, 1]]), se_e2_a(type_one_side=False, neuron=[3, 6])
+            )
+        ),
+    ),
     Case("se_e3", model(se_e3(resnet_dt=True, activation_function="silu"), pair_exclude_types=[[1, 1]])),
     Case(
         "se_e3_tebd",
@@ -116,10 +133,15 @@ def potential(section: dict[str, Any], seed: int = 0) -> dpjax.Potential:
     """
     pot = dpjax.build(copy.deepcopy(section), seed=seed)
     rng = np.random.default_rng(seed)
-    kept = {"davg"} if getattr(pot.config.descriptor, "set_davg_zero", False) else set()
-    stats = jax.tree_util.tree_map_with_path(
-        lambda path, x: x if path[-1].key in kept else _random(path[-1].key, x, rng), pot.variables["stats"]
-    )
+    own = members(pot.config.descriptor)
+    names = ["descriptor"] if own[0] is pot.config.descriptor else [f"members_{i}" for i in range(len(own))]
+    kept = {(name, "davg") for name, part in zip(names, own, strict=True) if part.set_davg_zero}
+
+    def filled(path: tuple, value: np.ndarray) -> np.ndarray:
+        keys = tuple(key.key for key in path)
+        return value if keys[-2:] in kept else _random(keys[-1], value, rng)
+
+    stats = jax.tree_util.tree_map_with_path(filled, pot.variables["stats"])
     pot.variables = {"params": pot.variables["params"], "stats": stats}
     return pot
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import dpjax
+from dpjax.descriptors import members
 from dpjax.errors import ModelError
 from dpjax.models import RESOLVED, atom_energies, batch_geometry, predict
 
@@ -70,9 +71,10 @@ def test_files_keep_every_bit(bench, tmp_path, suffix):
     for a, b in zip(jax.tree.leaves(loaded.variables), jax.tree.leaves(bench.variables), strict=True):
         assert np.asarray(a).dtype == np.asarray(b).dtype
         np.testing.assert_array_equal(a, b)
-    for part in ("descriptor", "fitting_net"):
-        ours, theirs = (getattr(pot.config, part) for pot in (loaded, bench.potential))
-        kept = {"seed": None, "precision": "float64"} | ({"trainable": ours.trainable} if part == "fitting_net" else {})
+    sections = [[*members(pot.config.descriptor), pot.config.fitting_net] for pot in (loaded, bench.potential)]
+    for ours, theirs in zip(*sections, strict=True):
+        kept = {"seed": None, "precision": "float64"}
+        kept |= {"trainable": ours.trainable} if ours is loaded.config.fitting_net else {}
         assert ours == dataclasses.replace(theirs, **kept)
     batch, _ = bench.pack([bench.structure()])
     assert loaded.model.config.pair_exclude_types == bench.model.config.pair_exclude_types

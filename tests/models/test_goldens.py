@@ -35,8 +35,8 @@ def buildable() -> list[str]:
         section = json.loads(path.read_text())
         if section.get("type", "standard") != "standard" or section.keys() & {"spin", "use_srtab"}:
             continue
-        descriptor, fitting = section["descriptor"]["type"], section["fitting_net"].get("type", "ener")
-        if descriptor in DESCRIPTORS and fitting == "ener":
+        descriptors = {part["type"] for part in section["descriptor"].get("list", [section["descriptor"]])}
+        if descriptors <= DESCRIPTORS and section["fitting_net"].get("type", "ener") == "ener":
             found.append(path.parent.name)
     return found
 
