@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpjax.config.descriptors import SeE3Config
+from dpjax.descriptors.bands import band, band_number
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.neighborhood import Features, Neighborhood, Section, ordered_pairs
 from dpjax.geometry.environment import env_components
@@ -30,13 +31,15 @@ def pair_products(first: jax.Array, second: jax.Array) -> jax.Array:
     return jnp.einsum("ndk,ndl->nkl", first, second).reshape(first.shape[0], -1)
 
 
-def own_products(rows: jax.Array) -> tuple[jax.Array, np.ndarray | float]:
-    """Inner products within one section, each unordered pair once: (n, 3, k) -> (n, k (k+1) / 2), and how often each counts.
+def own_products(rows: jax.Array) -> tuple[jax.Array, jax.Array | np.ndarray]:
+    """Inner products within one section, each unordered pair once: (n, 3, k) -> (n, m), and how often each counts.
 
-    Where k is a symbol of ``jax.export``, which numbers no pairs, all ordered pairs.
+    Pairs are not numbered where k is a symbol of ``jax.export``; there some come twice and count half.
     """
     if not isinstance(rows.shape[2], int):
-        return pair_products(rows, rows), 1.0
+        products = band(jnp.einsum("ndk,ndl->nkl", rows, rows))
+        number = jnp.broadcast_to(band_number(rows.shape[2]), products.shape)
+        return products.reshape(rows.shape[0], -1), number.reshape(rows.shape[0], -1)
     j, k = np.triu_indices(rows.shape[2])
     return jnp.sum(rows[:, :, j] * rows[:, :, k], axis=1), np.where(j == k, 1.0, 2.0)[None]
 

@@ -20,9 +20,9 @@ from typing import NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from dpjax.config.descriptors import SeE3TebdConfig
+from dpjax.descriptors.bands import band, band_number
 from dpjax.descriptors.facts import kept
 from dpjax.descriptors.nearest import Neighbors, nearest_neighbors, paired
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
@@ -43,36 +43,6 @@ class Slots(NamedTuple):
     number: jax.Array  # (n_atom, n_slot) how often a place counts
     switch: jax.Array  # (n_atom, n_slot) 1 near the centre, 0 at the cut-off and in empty places
     types: jax.Array  # (n_atom, n_slot); n_type: the vector of padding
-
-
-def band(square: jax.Array) -> jax.Array:
-    """Each unordered pair of a symmetric matrix once: column d of row j is entry (j, j + d modulo n).
-
-    By slices and reshapes alone, as their derivatives are, too; gathering the upper triangle costs a scatter in each of them.
-
-    Args:
-        square: (n_atom, n, n); returned as it is where n is a symbol of ``jax.export``, whose halves are hard to slice.
-
-    Returns:
-        (n_atom, n, n // 2 + 1); for even n the last column has each of its pairs twice.
-    """
-    n_atom, n, _ = square.shape
-    if not isinstance(n, int):
-        return square
-    flat = jnp.concatenate([square, square], axis=2).reshape(n_atom, 2 * n * n)
-    skew = jnp.pad(flat, ((0, 0), (0, n))).reshape(n_atom, n, 2 * n + 1)  # row j begins at its diagonal
-    return skew[:, :, : n // 2 + 1]
-
-
-def band_number(n: int) -> np.ndarray:
-    """Ordered pairs that an entry of :func:`band` stands for, (1, 1, n // 2 + 1) or (1, 1, 1) where all are alike."""
-    if not isinstance(n, int):
-        return np.ones((1, 1, 1))
-    number = np.full((1, 1, n // 2 + 1), 2.0)
-    number[..., 0] = 1.0
-    if n % 2 == 0:
-        number[..., -1] = 1.0
-    return number
 
 
 def products(rows: jax.Array) -> jax.Array:

@@ -9,7 +9,7 @@ import pytest
 
 from dpjax.config import parse_model
 from dpjax.descriptors import Neighborhood, build_descriptor
-from dpjax.descriptors.se_e3_tebd import band, band_number
+from dpjax.descriptors.bands import band, band_number
 from tests.contracts.cases import model, se_e3_tebd
 
 WIDTH, SEL = 11, 14

@@ -5,17 +5,28 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import numpy as np
 import pytest
 
+import dpjax
 from dpjax.export import Artifact, save, writer
 from dpjax.export.program import ENTRIES
 from dpjax.interfaces.potential import Potential
-from tests.contracts.cases import CASES, potential
+from tests.contracts.cases import CASES, hybrid, model, potential, se_e2_a, se_e3_tebd
 from tests.export.frames import assert_close, expected, frame, padded_sizes
 
-FAMILIES = (  # names of contract cases
-    "se_e2_r",
-    "se_e3",
+SECTIONS = {case.name: case.section for case in CASES} | {
+    "hybrid-of-both-kinds": model(hybrid(se_e2_a(), se_e3_tebd(rcut=2.5)))
+}
+FAMILIES = (  # a section and its conventions, which only models with type vectors tell apart
+    ("se_e2_r", "corrected"),
+    ("se_e3", "corrected"),
+    ("se_e3_tebd", "corrected"),
+    ("se_e3_tebd-strip", "reference"),
+    ("se_atten", "reference"),
+    ("se_atten_v2", "reference"),
+    ("hybrid", "corrected"),
+    ("hybrid-of-both-kinds", "reference"),
 )
 
 
@@ -27,25 +38,34 @@ def crowded(section: dict[str, Any]) -> dict[str, Any]:
     return section
 
 
-def frames() -> list[dict]:
-    """Few atoms and many, with and without a cell and with virtual atoms, of which one is the first."""
-    with_virtual = frame(24, periodic=False)
-    with_virtual["atype"][[0, 7]] = -1
-    return [frame(3, periodic=False), frame(24), with_virtual, frame(190)]
-
-
-@pytest.mark.parametrize("conventions", ["corrected", "reference"])
-@pytest.mark.parametrize("name", FAMILIES)
-def test_equal_to_evaluate(name, conventions, tmp_path, monkeypatch):
-    [section] = [case.section for case in CASES if case.name == name]
-    made = potential(crowded(section))
+def in_artifact(name: str, conventions: str, tmp_path, monkeypatch) -> tuple[dpjax.Potential, Artifact]:
+    monkeypatch.setattr(writer, "ENTRIES", ENTRIES[2:])  # the one with all outputs, which saves time
+    made = potential(crowded(SECTIONS[name]))
     pot = Potential(made.config, made.variables, conventions=conventions)
-    if conventions == "reference" and not pot.model.takes_first:
-        pytest.skip("the conventions do not differ for this model")
-    monkeypatch.setattr(writer, "ENTRIES", ENTRIES[2:])  # with all outputs; one of them saves time
-    model = Artifact(save(pot, tmp_path / "model.dpx"))
-    given = frames()
-    for i, (arguments, want) in enumerate(zip(given, expected(pot, given), strict=True)):
-        assert_close(model.evaluate(**arguments, atomic=True), want, where=f"frame {i}")
-    known = {padded_sizes(pot, arguments) for arguments in given}
-    assert model.programs == model._calls["atomic"]._cache_size() == len(known) <= 4
+    return pot, Artifact(save(pot, tmp_path / "model.dpx"))
+
+
+@pytest.mark.parametrize(("name", "conventions"), FAMILIES)
+def test_equal_to_evaluate(name, conventions, tmp_path, monkeypatch):
+    """Few atoms, virtual atoms of which one is the first, and two frames at once whose first atoms have different types."""
+    pot, artifact = in_artifact(name, conventions, tmp_path, monkeypatch)
+    few, virtual, one, other = frame(3, periodic=False), frame(24, periodic=False), frame(24), frame(24, seed=1)
+    virtual["atype"][[0, 7]] = -1
+    other["atype"][0] = 1 - one["atype"][0]
+    *want, first, second = expected(pot, [few, virtual, one, other])
+    for given, result in zip((few, virtual), want, strict=True):
+        assert_close(artifact.evaluate(**given, atomic=True), result, where=f"{len(given['atype'])} atoms")
+    known = {padded_sizes(pot, given) for given in (few, virtual)}
+    assert artifact.programs == artifact._calls["atomic"]._cache_size() == len(known)
+    both = {name: np.concatenate([one[name], other[name]]) for name in ("coord", "cell")}
+    got = artifact.evaluate(**both, atype=np.stack([one["atype"], other["atype"]]), atomic=True)
+    assert_close(got, {name: np.concatenate([first[name], second[name]]) for name in first}, where="two frames")
+    assert artifact.programs == artifact._calls["atomic"]._cache_size() == len(known) + 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "conventions"), FAMILIES)
+def test_many_atoms(name, conventions, tmp_path, monkeypatch):
+    pot, artifact = in_artifact(name, conventions, tmp_path, monkeypatch)
+    for given in (frame(190), frame(300, periodic=False)):
+        assert_close(artifact.evaluate(**given, atomic=True), expected(pot, [given])[0])
