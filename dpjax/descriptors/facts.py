@@ -8,6 +8,7 @@ from dpjax.errors import ConfigError
 
 BY_TYPE = ("SeE2AConfig", "SeE2RConfig", "SeE3Config")  # networks per type: atoms and neighbours come in sections
 PAIRS = ("SeE3Config", "SeE3TebdConfig", "SeAttenConfig", "SeAttenV2Config")  # arrays over pairs of neighbours
+ANGLES = ("SeE3Config", "SeE3TebdConfig")  # embedding networks run for pairs of neighbours
 RADIAL = ("SeE2RConfig",)  # distances without directions
 
 
@@ -34,6 +35,17 @@ def is_mixed(config: Any) -> bool:
 def works_on_pairs(config: Any) -> bool:
     """Whether the memory for an atom grows with the square of the number of its neighbours: in angles, or attention."""
     return any(type(m).__name__ in PAIRS and getattr(m, "attn_layer", 1) > 0 for m in members(config))
+
+
+def embedded_pairs(config: Any, width: int) -> int:
+    """Pairs of neighbours that embedding networks run for, of an atom whose table has ``width`` slots; 0 without angles."""
+    total = 0
+    for member in members(config):
+        if type(member).__name__ in ANGLES:
+            n = min(int(width), sum(kept(member)))
+            both_orders = getattr(member, "tebd_input_mode", None) == "concat"  # elsewhere they are alike
+            total += n * n if both_orders else n * (n + 1) // 2
+    return total
 
 
 def cutoff(config: Any) -> float:

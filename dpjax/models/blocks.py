@@ -14,18 +14,33 @@ import jax.numpy as jnp
 
 CPU_BLOCK = 32  # atoms, where embedding networks are evaluated for every neighbour
 CPU_SERIES_BLOCK = 128  # atoms, where series replace them
+CPU_PAIRS = 2500  # pairs of neighbours, where networks are evaluated for each of them
+DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
 
 
-def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLOCK) -> int:
-    """Atoms per block: ``requested``, or on a CPU the largest of 128, 64, 32 and 16 up to ``largest`` that divides ``n_atom``.
+def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLOCK, pairs: int = 0) -> int:
+    """Atoms per block: ``requested``, or all where a block may hold them, or the largest power of 2 that divides them.
 
-    A section that no block divides is run at once; ladder sizes above 16 are multiples of 16.
+    A block may hold ``largest`` atoms on a CPU and any number elsewhere, and fewer where networks run for pairs of neighbours:
+    those that have ``CPU_PAIRS`` or ``DEVICE_PAIRS`` of them.  Without pairs blocks have at least 16 atoms, and a section that
+    no block divides is run at once; ladder sizes above 16 are multiples of 16.
+
+    Args:
+        n_atom: atoms of the section.
+        requested: by the user.
+        largest: on a CPU.
+        pairs: of one atom's neighbours that networks are evaluated for.
     """
     if requested is not None:
         return requested if requested > 0 and n_atom % requested == 0 else n_atom
-    if jax.default_backend() != "cpu":
+    on_cpu = jax.default_backend() == "cpu"
+    largest = largest if on_cpu else n_atom
+    if pairs:
+        largest = min(largest, max(1, (CPU_PAIRS if on_cpu else DEVICE_PAIRS) // pairs))
+    if largest >= n_atom:
         return n_atom
-    return next((size for size in (128, 64, 32, 16) if size <= largest and n_atom % size == 0), n_atom)
+    sizes = [2**i for i in reversed(range(largest.bit_length())) if pairs or 2**i >= 16]
+    return next((size for size in sizes if n_atom % size == 0), n_atom)
 
 
 def map_blocks(fn: Callable[..., Any], arrays: Any, n_atom: int, size: int) -> Any:

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 
 from dpjax.batching.batch import Batch, Layout
 from dpjax.descriptors.expansion import Expansion
+from dpjax.descriptors.facts import embedded_pairs
 from dpjax.descriptors.neighborhood import nearest_distance
 from dpjax.models.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.models.geometry import Geometry
@@ -79,6 +80,7 @@ def _over_sections(model, variables, geometry, batch, block, expansion, *, with_
     layout = batch.layout
     with_series = expansion is not None and expansion.complete
     recompute = not with_series or layout.n_atom > KEPT_ATOMS
+    pairs = embedded_pairs(model.config.descriptor, sum(layout.nbrs))
     results = []
     for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):
         if not size:
@@ -89,7 +91,7 @@ def _over_sections(model, variables, geometry, batch, block, expansion, *, with_
         rows |= {"real": batch.atype[take] >= 0, "fparam": fparam, "aparam": aparam}
         run = _block_runner(model, variables, t, layout, with_gradient, expansion)
         largest = CPU_SERIES_BLOCK if with_series else CPU_BLOCK
-        size_of_block = block_size(size, block, largest)
+        size_of_block = block_size(size, block, largest, pairs)
         run = jax.checkpoint(run) if recompute else run
         results.append(map_blocks(run, (geometry.disp[take], rows), size, size_of_block))
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
