@@ -30,10 +30,9 @@ from dpjax.geometry.environment import env_components, switch_weight
 from dpjax.nn.activations import activation
 from dpjax.nn.dense import DenseStack, add_residual, has_timestep
 from dpjax.nn.precision import dtype_of
-from dpjax.nn.type_embedding import type_embedding
+from dpjax.nn.type_embedding import rows_of, type_embedding
 
 Pair = tuple[int, int]
-ONE_HOT = 16  # rows of a table up to which a product is faster than a gather
 
 
 class Slots(NamedTuple):
@@ -48,16 +47,6 @@ class Slots(NamedTuple):
 def products(rows: jax.Array) -> jax.Array:
     """Products of the rows (n_atom, 3, n_slot) of every two slots, (n_atom, n_slot, n_slot)."""
     return jnp.einsum("naj,nak->njk", rows, rows)
-
-
-def rows_of(table: jax.Array, index: jax.Array) -> jax.Array:
-    """Rows (..., m) of a ``table`` (n, m) by ``index`` (...).
-
-    Those of small tables by a matrix product: the derivative of a gather is a scatter into few rows, which is slow.
-    """
-    if table.shape[0] > ONE_HOT:
-        return table[index]
-    return jax.nn.one_hot(index, table.shape[0], dtype=table.dtype) @ table
 
 
 class SeE3Tebd(nn.Module):
