@@ -25,6 +25,8 @@ from tests.training import tiny
 FAR = tiny.config([])["model"]["descriptor"]
 NEAR = {"type": "se_e2_r", "rcut": 2.4, "rcut_smth": 1.0, "sel": [8, 16], "neuron": [3], "seed": 5}
 NEAR["type_one_side"] = True
+OF_ALL = {"type": "se_atten", "rcut": 3.0, "rcut_smth": 1.0, "sel": 30, "neuron": [3, 6], "axis_neuron": 2}
+OF_ALL |= {"tebd_dim": 2, "attn": 4, "attn_layer": 1, "seed": 6}
 DESCRIPTOR = {"type": "hybrid", "list": [NEAR, FAR]}
 HYBRID = {"model/descriptor": DESCRIPTOR}
 LISTED = "model/descriptor/list"
@@ -52,11 +54,12 @@ def same(a, b) -> bool:
     return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
-def most(system, rcut: float) -> np.ndarray:
-    """(2,) the most neighbours of each type."""
+def most(system, rcut: float, together: bool = False) -> np.ndarray:
+    """(2,) the most neighbours of each type, or () of both ``together``."""
     coord = np.load(system / "set.000" / "coord.npy").reshape(4, 6, 3)
     atype = np.loadtxt(system / "type.raw", dtype=int)
-    return np.max([search(frame, atype, 2, rcut, tiny.CELL).count.max(0) for frame in coord], axis=0)
+    counts = [search(frame, atype, 2, rcut, tiny.CELL).count for frame in coord]
+    return np.max([count.sum(1) if together else count for count in counts], axis=(0, 1))
 
 
 def test_auto_sel_is_counted_at_the_cutoff_of_each_member(system, tmp_path):
@@ -69,15 +72,56 @@ def test_auto_sel_is_counted_at_the_cutoff_of_each_member(system, tmp_path):
     assert [part.sel for part in dpjax.load(tmp_path).config.descriptor.list] == [*map(tuple, want), (12, 20)]
 
 
+def test_auto_sel_of_all_types_together(system, tmp_path):
+    """A number, where the option takes one: of a descriptor by itself and in a hybrid, beside one that counts each type."""
+    want = [4 * -(-int(most(system, rcut, together=True) * 1.1) // 4) for rcut in (2.4, 3.0)]
+    for name, descriptor in (
+        ("alone", OF_ALL | {"sel": "auto"}),
+        ("hybrid", {"type": "hybrid", "list": [OF_ALL | {"sel": "auto", "rcut": 2.4}, FAR, OF_ALL | {"sel": "auto"}]}),
+    ):
+        edits = {"model/descriptor": descriptor, "training/numb_steps": 0}
+        dpjax.train(tiny.config([system], edits), tmp_path / name)
+    alone, both = (json.loads((tmp_path / n / "out.json").read_text())["model"] for n in ("alone", "hybrid"))
+    assert alone["descriptor"]["sel"] == want[1]
+    assert [part["sel"] for part in both["descriptor"]["list"]] == [want[0], [12, 20], want[1]]
+    assert dpjax.load(tmp_path / "hybrid").model.sel == (None, None)
+
+
+def test_training_of_both_kinds_of_members(system, tmp_path, monkeypatch):
+    """One fitting net for all types, atoms sorted by type, series for one member; on one device and two, of which one gets less."""
+    monkeypatch.setattr(expansion, "SERIES_COST", 0.0)
+    descriptor = {"type": "hybrid", "list": [OF_ALL | {"rcut": 2.4, "sel": 9, "attn_layer": 0}, FAR]}
+    edits = {"model/descriptor": descriptor, "training/numb_steps": 2, "training/training_data/batch_size": 3}
+    config, ends = tiny.config([system], edits | tiny.ENERGY_ONLY), []
+    for n_device in (1, 2):
+        monkeypatch.setattr(training_setup, "data_mesh", lambda n=n_device: data_mesh(jax.devices()[:n]))
+        ends.append(dpjax.train(config, tmp_path / str(n_device)))
+    one, two = (load_checkpoint(result.checkpoint)[0] for result in ends)
+    assert one["params"]["fitting_net"].keys() == {"net_all"}
+    for x, y in zip(*map(jax.tree.leaves, (one["params"], two["params"])), strict=True):
+        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11)
+    pot = dpjax.load(tmp_path / "1")
+    dpjax.save(pot, tmp_path / "model.dp")
+    more = dpjax.train(
+        tiny.edited(config, {"training/numb_steps": 0}), tmp_path / "3", init_model=tmp_path / "model.dp"
+    )
+    assert same(load_checkpoint(more.checkpoint)[0]["params"], one["params"])
+
+
 def test_statistics_are_those_of_the_members_alone(system):
     """Also where a member leaves neighbours out: of its own list, not of the one that the members share."""
-    parts = [NEAR | {"sel": [1, 2]}, FAR | {"exclude_types": [[0, 1]]}, NEAR | {"set_davg_zero": True}]
+    parts = [
+        NEAR | {"sel": [1, 2]},
+        FAR | {"exclude_types": [[0, 1]]},
+        NEAR | {"set_davg_zero": True},
+        OF_ALL | {"sel": 5},
+    ]
 
     def stats(descriptor):
         return prepare(load(tiny.config([system], {"model/descriptor": descriptor}))).variables["stats"]["descriptor"]
 
     together = stats({"type": "hybrid", "list": parts})
-    assert together.keys() == {"members_0", "members_1", "members_2"}
+    assert together.keys() == {f"members_{i}" for i in range(4)}
     for i, part in enumerate(parts):
         alone = stats(part)
         assert alone.keys() == {"davg", "dstd"}
@@ -197,19 +241,6 @@ def test_the_report(system, caplog):
     assert text.startswith(
         f"{LISTED}/0/sel: an atom in {system} has {near[1]} neighbours of type H within 2.4 angstrom"
     )
-
-
-def test_two_devices_give_the_numbers_of_one(trained, tmp_path, monkeypatch):
-    """With series, whose resolution the devices must agree on."""
-    monkeypatch.setattr(expansion, "SERIES_COST", 0.0)
-    edits = {"training/training_data/batch_size": 3, "learning_rate/decay_rate": 0.9, "learning_rate/decay_steps": 2}
-    config, ends = tiny.edited(trained[0], edits), []
-    for n_device in (1, 2):
-        monkeypatch.setattr(training_setup, "data_mesh", lambda n=n_device: data_mesh(jax.devices()[:n]))
-        result = dpjax.train(config, tmp_path / str(n_device))
-        ends.append(load_checkpoint(result.checkpoint)[0]["params"])
-    for x, y in zip(*map(jax.tree.leaves, ends), strict=True):
-        np.testing.assert_allclose(x, y, rtol=1e-9, atol=1e-11)
 
 
 def test_series_for_training(system, monkeypatch):
