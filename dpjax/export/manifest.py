@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from dpjax import units
+from dpjax.config import ModelConfig
 from dpjax.descriptors import members
 from dpjax.descriptors.crowding import cuts
-from dpjax.descriptors.facts import works_on_pairs
+from dpjax.descriptors.facts import ANGLES, works_on_pairs
 from dpjax.export import runtime
 from dpjax.export.program import ENTRIES, Entry
 from dpjax.models import StandardModel
@@ -45,10 +46,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray]) -> dict
         "rcut": model.rcut,
         "by_type": model.by_type,
         "sel": list(model.sel),
-        "cuts": [
-            {"part": cut.part, "rcut": cut.rcut, "by_type": bool(cut.names), "sel": list(cut.sel)}
-            for cut in cuts(config)
-        ],
+        "cuts": _describe_cuts(config),
         "pairs": works_on_pairs(config.descriptor),
         "precision": {
             "descriptor": precisions[0] if len(precisions) == 1 else precisions,
@@ -76,6 +74,20 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray]) -> dict
         },
         "model": config.raw,
     }
+
+
+def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:
+    """What each descriptor keeps of the list, and whether its networks run for angles between neighbours."""
+    return [
+        {
+            "part": cut.part,
+            "rcut": cut.rcut,
+            "by_type": bool(cut.names),
+            "sel": list(cut.sel),
+            "angles": type(member).__name__ in ANGLES,
+        }
+        for cut, member in zip(cuts(config), members(config.descriptor), strict=True)
+    ]
 
 
 def _format_version(model: StandardModel) -> int:

@@ -40,8 +40,9 @@ MOST_POINTS = 50_000_000  # atoms and images of one frame; above this the cell o
 PAIRS_AT_ONCE = 2_000_000  # candidate pairs of the neighbour search held in memory
 SLOTS_PER_CALL = 1_000_000  # neighbour slots of one call when many small frames are given
 SLOTS_PER_BLOCK = 1_000_000  # on accelerators, of one block
-PAIRS_PER_SLOT = 16  # pairs of neighbours that take the memory of one neighbour, in models that work on pairs
+PAIRS_PER_SLOT = 4  # pairs of neighbours that take the memory of one slot, in models that work on pairs
 CPU_BLOCK = 32  # atoms whose activations stay in a processor's cache
+CPU_PAIRS = 2500  # pairs of neighbours of which the same holds, where networks run for pairs
 
 log = logging.getLogger("dpx")
 
@@ -245,7 +246,7 @@ class Artifact:
         nbrs = _neighbor_sizes(frames, sel)
         per_call = max(1, SLOTS_PER_CALL // max(1, len(frames[0].real) * sum(nbrs)))
         groups = [frames[i : i + per_call] for i in range(0, len(frames), per_call)]
-        sizes = Sizes.choose(groups, nbrs, self._platform, pairs=self.manifest.get("pairs", False))
+        sizes = Sizes.choose(groups, nbrs, self.manifest, self._platform)
         self._signatures.add((entry, sizes))
         if entry not in self._calls:
             self._calls[entry] = jax.jit(export.deserialize(bytearray(self._container.program(entry))).call)
@@ -583,11 +584,11 @@ class Sizes:
     nbrs: tuple[int, ...]
 
     @classmethod
-    def choose(cls, groups: list[list[Frame]], nbrs: tuple[int, ...], platform: str, pairs: bool = False) -> Sizes:
-        """Ladder sizes that hold every group of frames; ``pairs``: the model works on pairs of neighbours, too."""
+    def choose(cls, groups: list[list[Frame]], nbrs: tuple[int, ...], manifest: dict, platform: str) -> Sizes:
+        """Ladder sizes that hold every group of frames."""
         most = np.max([sum(np.bincount(f.section, minlength=len(nbrs)) for f in group) for group in groups], axis=0)
-        slots = sum(nbrs) * (1 + sum(nbrs) // PAIRS_PER_SLOT) if pairs else sum(nbrs)
-        chosen = [_blocks(int(n), slots, platform) for n in most]
+        atoms_at_once = _cpu_block(manifest, sum(nbrs)) if platform == "cpu" else _large_block(manifest, sum(nbrs))
+        chosen = [_blocks(int(n), atoms_at_once, platform) for n in most]
         return cls(ladder(len(groups[0])), tuple(c[0] for c in chosen), tuple(c[1] for c in chosen), nbrs)
 
     @property
@@ -596,12 +597,26 @@ class Sizes:
         return np.multiply(self.blocks, self.block)
 
 
-def _blocks(n_atom: int, slots: int, platform: str) -> tuple[int, int]:
-    """Number and size of the blocks that hold ``n_atom`` atoms of ``slots`` slots: small on a CPU, else as large as fits."""
-    if platform == "cpu":
-        size = CPU_BLOCK if n_atom > 16 else 16
-    else:
-        size = min(ladder(n_atom, 16), max(16, SLOTS_PER_BLOCK // max(1, slots) // 16 * 16))
+def _cpu_block(manifest: dict, width: int) -> int:
+    """Atoms with ``width`` neighbours that are worked on at once on a CPU, a power of 2."""
+    kept = [min(width, sum(cut["sel"])) for cut in _cuts(manifest) if cut.get("angles", False)]
+    pairs = sum(n * n for n in kept) // 2
+    return min(CPU_BLOCK, 1 << (max(1, CPU_PAIRS // max(1, pairs)).bit_length() - 1))
+
+
+def _large_block(manifest: dict, width: int) -> int:
+    """The same on an accelerator, as many as its memory holds; a multiple of 16."""
+    slots = width * (1 + width // PAIRS_PER_SLOT) if manifest.get("pairs", False) else width
+    return max(16, SLOTS_PER_BLOCK // max(1, slots) // 16 * 16)
+
+
+def _blocks(n_atom: int, at_once: int, platform: str) -> tuple[int, int]:
+    """Number and size of the blocks that hold ``n_atom`` atoms, ``at_once`` in each or fewer."""
+    if platform == "cpu":  # the number of places does not depend on the size of a block
+        unit = CPU_BLOCK if n_atom > 16 else 16
+        size = min(unit, at_once)
+        return ladder(n_atom, unit) // size, size
+    size = min(ladder(n_atom, 16), at_once)
     return ladder(-(-n_atom // size)), size
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from dpjax.export import save
-from tests.contracts.cases import CASES, model, potential, se_e2_a
+from dpjax.interfaces.potential import Potential
+from tests.contracts.cases import CASES, model, potential, se_atten, se_e2_a
 
 EVERYTHING = model(  # every input and exclusion, and fewer places than there are neighbours
     se_e2_a(sel=[3, 5, 0], type_one_side=False, resnet_dt=True, exclude_types=[[0, 0]], env_protection=0.1),
@@ -16,10 +17,18 @@ EVERYTHING = model(  # every input and exclusion, and fewer places than there ar
 )
 
 
+MIXED = model(se_atten(sel=7), type_map=["O", "H", "X"], atom_exclude_types=[2])
+
+
 @pytest.fixture(scope="package")
 def potentials():
-    """Models by name: ``plain``, and ``everything`` with all options of inputs and exclusions."""
-    return {"plain": potential(CASES[0].section), "everything": potential(EVERYTHING)}
+    """Models by name: ``plain``, ``everything`` with all options of inputs and exclusions, and ``mixed`` with type vectors."""
+    mixed = potential(MIXED)
+    return {
+        "plain": potential(CASES[0].section),
+        "everything": potential(EVERYTHING),
+        "mixed": Potential(mixed.config, mixed.variables, conventions="reference"),
+    }
 
 
 @pytest.fixture(scope="package")

@@ -58,19 +58,19 @@ def evaluate_alone(folder: Path, jobs: list[tuple[Path, list[dict]]]) -> list[tu
     return pickle.loads(found.read_bytes())
 
 
-PARAMETERS = {"plain": {}, "everything": {"fparam": 2, "aparam": 1}}
+PARAMETERS = {"plain": {}, "everything": {"fparam": 2, "aparam": 1}, "mixed": {}}
 
 
 def frames_of(name: str) -> list[dict]:
     own = PARAMETERS[name]
     sizes = (3, 24, 192) if name == "plain" else (24,)
     frames = [*(frame(n, periodic=p, **own) for n in sizes for p in (True, False)), thin_frame(**own)]
-    for given in frames[:-1] if name == "everything" else ():
-        given["atype"][1] = 2  # a type without places among neighbours and without energy
+    for given in frames[:-1] if name != "plain" else ():
+        given["atype"][1] = 2  # a type without energy and, where sel tells types apart, without places among neighbours
     return frames
 
 
-@pytest.mark.parametrize("name", ["plain", "everything"])
+@pytest.mark.parametrize("name", PARAMETERS)
 def test_equal_to_evaluate_without_dpjax(potentials, artifacts, name, tmp_path):
     pot, frames = potentials[name], frames_of(name)
     calls = [{**given, "atomic": True} for given in frames]
@@ -92,7 +92,7 @@ def test_many_atoms_without_dpjax(potentials, artifacts, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", ["se_e2_a_sel_overflow"])
+@pytest.mark.parametrize("case", ["se_e2_a_sel_overflow", "se_atten_not_smooth_sel_overflow", "hybrid_att_sea_rcut"])
 def test_reference_model_without_dpjax(case, tmp_path):
     """More neighbours than ``sel``: cut by the runtime, equal to DeePMD-kit's own numbers."""
     reference = Reference(golden("models", case))

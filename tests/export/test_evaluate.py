@@ -74,7 +74,7 @@ def test_wide_blocks_as_on_accelerators(model, plain):
 
 
 def test_blocks_on_accelerators_stay_within_memory():
-    blocks, block = runtime._blocks(100_000, 138, "cuda")
+    blocks, block = runtime._blocks(100_000, runtime._large_block({}, 138), "cuda")
     assert block % 16 == 0 and block * 138 <= runtime.SLOTS_PER_BLOCK
     assert 100_000 <= blocks * block < 1.3 * 100_000
 
@@ -115,6 +115,25 @@ def test_truncation_is_said_once(artifacts, caplog):
     assert len(texts) == len(set(texts)) == 2
     assert all("the farthest are left out" in text for text in texts)
     assert "neighbours of type O within 3 angstrom, but sel keeps 3" in texts[0]
+
+
+def test_blocks_are_smaller_where_networks_run_for_pairs():
+    """On a CPU at most 2,500 pairs; elsewhere four pairs of neighbours count as a neighbour.  Places stay the same on a CPU."""
+    cut = {"part": "", "rcut": 6.0, "by_type": False, "sel": [40], "angles": True}
+    angles, attention, plain = (
+        {"rcut": 6.0, "sel": [40], "pairs": pairs, "cuts": [cut | {"angles": with_angles}]}
+        for pairs, with_angles in ((True, True), (True, False), (False, False))
+    )
+    assert [runtime._cpu_block(m, 80) for m in (angles, attention, plain)] == [
+        2,
+        32,
+        32,
+    ]  # 800 pairs, at most 40 neighbours
+    assert [runtime._large_block(m, 40) for m in (angles, attention, plain)] == [2272, 2272, 24992]
+    for n_atom, places in ((3, 16), (20, 32), (100, 128), (600, 640)):
+        for at_once in (1, 2, 32):
+            assert np.prod(runtime._blocks(n_atom, at_once, "cpu")) == places
+    assert runtime._blocks(100, 48, "cuda") == (3, 48)
 
 
 def test_truncation_in_a_member_of_a_hybrid_is_said(tmp_path, caplog, monkeypatch):

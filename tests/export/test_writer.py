@@ -42,7 +42,8 @@ def test_manifest_describes_the_model(manifest, potentials):
     assert manifest["type_map"] == pot.type_map
     assert manifest["rcut"] == pot.rcut
     assert manifest["sel"] == [20, 28] and manifest["by_type"]
-    assert manifest["cuts"] == [{"part": "", "rcut": pot.rcut, "by_type": True, "sel": [20, 28]}]
+    cut = {"part": "", "rcut": pot.rcut, "by_type": True, "sel": [20, 28], "angles": False}
+    assert manifest["cuts"] == [cut] and not manifest["pairs"]
     assert manifest["units"]["energy"] == "eV" and "positive for repulsion" in manifest["units"]["meaning of virial"]
     assert manifest["precision"]["descriptor"] == pot.config.descriptor.precision
     assert manifest["conventions"] == "corrected"
