@@ -95,7 +95,10 @@ CASES = [
     ),
     Case(
         "hybrid",
-        model(hybrid(se_e2_a(rcut=2.4, exclude_types=[[0, 0]]), se_e2_r(neuron=[3])), pair_exclude_types=[[1, 1]]),
+        model(
+            hybrid(se_e2_a(rcut=2.4, exclude_types=[[0, 0]]), se_e2_r(type_one_side=True, neuron=[3])),
+            pair_exclude_types=[[1, 1]],
+        ),
     ),
     Case(
         "hybrid-mixed",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import dpjax
-from tests.contracts.cases import CASES, Case, model, potential, se_e2_a
+from tests.contracts.cases import CASES, Case, hybrid, model, potential, se_atten, se_e2_a
 from tests.contracts.structures import make
 
 SCRIPT = """
@@ -28,7 +28,13 @@ coord, cell, atype = (data.pop(name) for name in ("coord", "cell", "atype"))
 out = DeepPot(stored + ".pth").eval(coord, cell, atype, atomic=True, **data)
 np.savez(outputs, **dict(zip(("energy", "force", "virial", "atom_energy", "atom_virial"), out)))
 """
-WIDE = [Case("se_e2_a-truncated", model(se_e2_a(sel=[2, 3]), atom_exclude_types=[0]))]
+NARROW = se_e2_a(rcut=2.2, sel=[5, 3], type_one_side=False, exclude_types=[[0, 0], [0, 1]])
+WIDE = [
+    Case("se_e2_a-truncated", model(se_e2_a(sel=[2, 3]), atom_exclude_types=[0])),
+    Case("hybrid-truncated", model(hybrid(se_e2_a(sel=[3, 4]), NARROW), pair_exclude_types=[[1, 1]])),
+    Case("hybrid-mixed-truncated", model(hybrid(NARROW, se_atten(sel=9, exclude_types=[[0, 0]])))),
+    Case("hybrid-short-truncated", model(hybrid(se_atten(rcut=2.2, sel=9), se_e2_a(sel=[3, 4])))),
+]
 
 
 def peer_python() -> str:
