@@ -1,0 +1,102 @@
+"""Starting from another model: its variables, and what it does otherwise than the model of the input."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from dpjax.config import HybridConfig, ModelConfig
+from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.fittings import FITTINGS
+from dpjax.config.schema import Registry
+from dpjax.errors import ConfigError
+from dpjax.models import init_variables
+
+log = logging.getLogger(__name__)
+
+MAY_DIFFER = {  # from a model that is continued: settings of the training, of fresh parameters and of statistics
+    "trainable", "seed", "precision", "rcond", "atom_ener", "set_davg_zero", "default_fparam", "layer_name",
+}  # fmt: skip
+
+
+def adopted_variables(
+    config: ModelConfig, model: nn.Module, initial: tuple[ModelConfig, dict], exact: bool = False
+) -> dict[str, Any]:
+    """Variables of another run, checked against the model of this input.
+
+    Raises:
+        ConfigError: other types, or parameters of other names or shapes; if ``exact``, any setting that changes what the
+            parameters mean. Otherwise such a setting costs a warning.
+    """
+    theirs, variables = initial
+    if theirs.type_map != config.type_map:
+        raise ConfigError(
+            f"model/type_map: found {list(config.type_map)}, but the model to start from has {list(theirs.type_map)}. "
+            "Use the same elements in the same order."
+        )
+    differences = changed_settings(config, theirs)
+    like = jax.eval_shape(lambda: init_variables(model))
+    expected = _shapes(like)
+    given = _shapes(variables)
+    wrong = sorted(set(expected.items()) ^ set(given.items()))
+    if wrong and not differences:
+        name = wrong[0][0]
+        differences = [
+            f"model: {name} has shape {given.get(name, 'none')} in the model to start from, but this input needs "
+            f"{expected.get(name, 'none')}"
+        ]
+    if wrong or (exact and differences):
+        raise ConfigError(f"{differences[0]}. Copy the model section of that model, or start without it.")
+    for difference in differences:
+        log.warning("%s; training goes on with the setting of this input", difference)
+    return jax.tree.map(lambda x, own: np.asarray(x).astype(own.dtype), variables, like)
+
+
+def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
+    """What the model of the input does otherwise than the one to start from, a sentence each."""
+    values = [
+        *_settings("model/descriptor", DESCRIPTORS, config.descriptor, theirs.descriptor),
+        *_settings("model/fitting_net", FITTINGS, config.fitting_net, theirs.fitting_net),
+    ]
+    values += [
+        (f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in ("pair_exclude_types", "atom_exclude_types")
+    ]
+    return [
+        f"{path}: found {_as_written(ours)}, but the model to start from has {_as_written(other)}"
+        for path, ours, other in values
+        if ours != other
+    ]
+
+
+def _settings(path: str, registry: Registry, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Path and values of the settings of a section in two models; of its type only where that differs."""
+    kinds = [registry.name_of(section) for section in (ours, theirs)]
+    if kinds[0] != kinds[1]:
+        yield f"{path}/type", *kinds
+    elif isinstance(ours, HybridConfig):
+        names = [[registry.name_of(part) for part in section.list] for section in (ours, theirs)]
+        if len(names[0]) != len(names[1]):
+            yield f"{path}/list", *names
+        else:
+            for i, pair in enumerate(zip(ours.list, theirs.list, strict=True)):
+                yield from _settings(f"{path}/list/{i}", registry, *pair)
+    else:
+        settled = [f.name for f in fields(ours) if f.name not in MAY_DIFFER]
+        yield from ((f"{path}/{name}", getattr(ours, name), getattr(theirs, name)) for name in settled)
+
+
+def _as_written(value: Any) -> str:
+    """As in the input, where tuples are lists."""
+    return json.dumps(value, default=asdict)
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {jax.tree_util.keystr(path, simple=True, separator="."): np.shape(leaf) for path, leaf in leaves}
