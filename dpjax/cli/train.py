@@ -96,6 +96,6 @@ def _refuse_auto_sel(path: str) -> None:
     for descriptor in members(load(path).model.descriptor):
         if isinstance(descriptor.sel, str):
             raise ConfigError(
-                f'{path}: sel of the descriptor is "{descriptor.sel}", which needs the neighbour count that --skip-neighbor-stat '
+                f'{path}: the descriptor\'s sel is "{descriptor.sel}", which needs the neighbour count that --skip-neighbor-stat '
                 "leaves out. Drop one of the two."
             )
