@@ -132,16 +132,32 @@ def take_turns(names: Sequence[str], repeat: int, measure: Callable) -> tuple[di
 # --- the standard water input ------------------------------------------------------------------------------------------------
 
 
-def water_input(data: Sequence[Path], *, steps: int, interval: int, batch: int = 1, precision: str = "float64") -> dict:
-    """The standard water input of DeePMD-kit, without validation; ``interval`` steps between lines of the learning curve."""
+STANDARD = {
+    "type": "se_e2_a", "rcut": 6.0, "rcut_smth": 0.5, "sel": [46, 92], "neuron": [25, 50, 100], "axis_neuron": 16,
+    "type_one_side": True,
+}  # fmt: skip
+
+
+def water_input(
+    data: Sequence[Path],
+    *,
+    steps: int,
+    interval: int,
+    batch: int = 1,
+    precision: str = "float64",
+    descriptor: dict | None = None,
+    fitting: Sequence[int] = (240, 240, 240),
+) -> dict:
+    """The standard water input of DeePMD-kit, without validation; ``interval`` steps between lines of the learning curve.
+
+    ``descriptor`` and ``fitting``, the widths of the fitting net, replace those of the standard model.
+    """
+    own = {"precision": precision, "seed": 1}
     return {
         "model": {
             "type_map": ["O", "H"],
-            "descriptor": {
-                "type": "se_e2_a", "rcut": 6.0, "rcut_smth": 0.5, "sel": [46, 92], "neuron": [25, 50, 100], "axis_neuron": 16,
-                "type_one_side": True, "precision": precision, "seed": 1,
-            },
-            "fitting_net": {"neuron": [240, 240, 240], "resnet_dt": True, "precision": precision, "seed": 1},
+            "descriptor": (descriptor or STANDARD) | own,
+            "fitting_net": {"neuron": list(fitting), "resnet_dt": True} | own,
         },
         "learning_rate": {"type": "exp", "start_lr": 0.001, "stop_lr": 3.51e-8, "decay_steps": 5000},
         "loss": {"type": "ener", "start_pref_e": 0.02, "limit_pref_e": 1, "start_pref_f": 1000, "limit_pref_f": 1},

@@ -103,8 +103,9 @@ def parse_args() -> argparse.Namespace:
 class Bench:
     """Runs the programs in a folder."""
 
-    def __init__(self, args: argparse.Namespace, folder: Path, peer: Path | None) -> None:
-        self.args, self.folder, self.peer = args, folder, peer
+    def __init__(self, args: argparse.Namespace, folder: Path, peer: Path | None, **model) -> None:
+        """``model``: what ``water_input`` takes in place of the standard model."""
+        self.args, self.folder, self.peer, self.model = args, folder, peer, model
 
     def run(self, *command) -> None:
         """Runs a command to its end.
@@ -140,7 +141,9 @@ class Bench:
         try:
             if not self.args.model:
                 print("making a model", file=sys.stderr)
-                content = water_input([self.args.data], steps=20, interval=20, precision=self.args.precision)
+                content = water_input(
+                    [self.args.data], steps=20, interval=20, precision=self.args.precision, **self.model
+                )
                 content["dpjax"] = {"compilation_cache": "off"}
                 Path(self.folder, "input.json").write_text(json.dumps(content))
                 self.run(sys.executable, "-m", "dpjax", "train", "input.json")

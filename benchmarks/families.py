@@ -1,0 +1,158 @@
+#!/usr/bin/env python3
+"""One training step and one evaluation of each family of descriptors: dpjax beside DeePMD-kit's PyTorch backend, in one run.
+
+    python benchmarks/families.py                                      dpjax alone
+    PEER=DIR python benchmarks/families.py --repeat 3                  with the DeePMD-kit installed in the environment DIR
+    PEER=DIR python benchmarks/families.py --families se_e3 se_e3_tebd
+
+Sizes are those of DeePMD-kit's examples for water; se_atten is se_atten_v2 with the number of its attention layers. Both
+programs train from the same input, and evaluate one model with the statistics of the data. Times are taken as in train_step.py
+and evaluation.py; families come one after the other, and programs alternate within each. "dev F" is the largest difference
+of a force over the root mean square of the forces.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+from common import (
+    STANDARD,
+    WATER,
+    Failure,
+    Program,
+    atoms_per_frame,
+    find_peer,
+    find_programs,
+    finish,
+    machine_facts,
+    print_table,
+    spread,
+    take_turns,
+    water_input,
+)
+from evaluation import Bench
+from frames import first_frame, repeated, repetitions
+from options import add_setting, add_timeout, new_parser, system, whole
+from watching import train
+
+_CUT = {"rcut": 6.0, "rcut_smth": 0.5}
+_ATTENTION = {"type": "se_atten_v2", **_CUT, "sel": 120, "neuron": [25, 50, 100], "axis_neuron": 16, "attn": 128}
+FAMILIES: dict[str, dict] = {  # what water_input takes
+    "se_e2_a": {"descriptor": STANDARD},
+    "se_e2_r": {
+        "descriptor": {"type": "se_e2_r", **_CUT, "sel": [46, 92], "neuron": [5, 10, 20], "type_one_side": True},
+        "fitting": (120, 120, 120),
+    },
+    "se_e3": {"descriptor": {"type": "se_e3", **_CUT, "rcut": 5.8, "sel": [40, 80], "neuron": [2, 4, 8]}},
+    "se_atten-0": {"descriptor": _ATTENTION | {"attn_layer": 0}},
+    "se_atten-2": {"descriptor": _ATTENTION | {"attn_layer": 2}},
+    "se_e3_tebd": {
+        "descriptor": {"type": "se_e3_tebd", **_CUT, "rcut": 4.0, "sel": 40, "neuron": [2, 4, 8], "tebd_dim": 8},
+    },
+}
+
+
+def main() -> None:
+    args = parse_args()
+    programs = {program.name: program for program in find_programs(args.only, ("pytorch",))}
+    facts = machine_facts(args.threads)
+    rows = {name: measure_family(args, programs, name) for name in args.families}
+    what = {
+        "data": args.data, "atoms_training": atoms_per_frame([args.data]), "atoms_evaluation": args.size, "batch": args.batch,
+        "precision": args.precision, "steps": args.steps, "skip": args.skip, "calls": args.calls, "repeat": args.repeat,
+    }  # fmt: skip
+    result = {"benchmark": "families", **facts, **what, "families": rows}
+    show(result, list(programs))
+    failed = any("error" in numbers for row in rows.values() for part in row.values() for numbers in part.values())
+    finish(args, result, failed)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = new_parser(__doc__, repeat=1, peers=("pytorch",))
+    parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="leave the others out")
+    parser.add_argument("--data", type=system, default=WATER[0], metavar="DIR", help="system O H to train on")
+    add_timeout(parser)
+    parser.add_argument("--steps", type=whole, default=60, help="steps of each training (default: 60)")
+    parser.add_argument("--interval", type=whole, default=10, help="steps between two looks at the clock (default: 10)")
+    parser.add_argument("--skip", type=int, default=20, help="steps at the start that do not count (default: 20)")
+    parser.add_argument("--size", type=whole, default=192, help="atoms of the evaluated frame, about (default: 192)")
+    parser.add_argument("--calls", type=whole, default=5, help="evaluations that count (default: 5)")
+    parser.add_argument("--warm-up", type=whole, default=2, help="evaluations before them (default: 2)")
+    add_setting(parser)
+    parser.set_defaults(model=None)  # which evaluation.Bench would evaluate instead of one of its own
+    args = parser.parse_args()
+    if args.skip + args.interval > args.steps:
+        parser.error("--steps must leave at least one --interval after --skip: raise --steps or lower the others")
+    return args
+
+
+def measure_family(args: argparse.Namespace, programs: dict[str, Program], family: str) -> dict[str, dict]:
+    """Numbers of each program under ``step`` and ``evaluation``, or under ``error`` why there are none."""
+    print(family, file=sys.stderr)
+    model = FAMILIES[family]
+    return {"step": training(args, programs, model), "evaluation": evaluation(args, list(programs), model)}
+
+
+def training(args: argparse.Namespace, programs: dict[str, Program], model: dict) -> dict[str, dict]:
+    """Seconds of a training step."""
+    content = water_input(
+        [args.data], steps=args.steps, interval=args.interval, batch=args.batch, precision=args.precision, **model
+    )
+
+    def measure(name: str, repetition: int) -> list[float]:
+        run = train(programs[name], content, threads=args.threads, timeout=args.timeout)
+        return run.seconds_per_step(args.skip)
+
+    results, errors = take_turns(list(programs), args.repeat, measure)
+    numbers = {name: {"error": text} for name, text in errors.items()}
+    for name in results.keys() - errors.keys():
+        times = [t for run in results[name] for t in run]
+        numbers[name] = {"seconds": median(times), "spread": spread(times)}
+    return numbers
+
+
+def evaluation(args: argparse.Namespace, names: list[str], model: dict) -> dict[str, dict]:
+    """Rows of ``evaluation.py``."""
+    frame = first_frame(args.data)
+    copies = repetitions(max(1, round(args.size / len(frame["atype"]))))
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(args, Path(folder), find_peer() if "pytorch" in names else None, **model)
+        try:
+            files, errors = bench.write_models(names)
+            rows, more = bench.evaluate(repeated(frame, copies), {n: f for n, f in files.items() if n not in errors})
+        except Failure as failure:
+            return {name: {"error": str(failure)} for name in names}
+    return {row["program"]: row for row in rows} | {name: {"error": t} for name, t in (errors | more).items()}
+
+
+def show(result: dict, names: list[str]) -> None:
+    peers = [name for name in names if name != "dpjax"]
+    rows, remarks = [], []
+    for family, parts in result["families"].items():
+        row = [family]
+        for part in ("step", "evaluation"):
+            seconds = {name: numbers.get("seconds") for name, numbers in parts[part].items()}
+            row += [f"{1000 * seconds[name]:.1f}" if seconds.get(name) else "" for name in names]
+            for peer in peers if "dpjax" in names else ():
+                both = seconds.get(peer) and seconds.get("dpjax")
+                row.append(f"{seconds[peer] / seconds['dpjax']:.2f}" if both else "")
+            remarks += [
+                [family, f"{part}, {name}: failed: {n['error']}"] for name, n in parts[part].items() if "error" in n
+            ]
+        gap = next((n["deviation"]["force"] for n in parts["evaluation"].values() if n.get("deviation")), None)
+        rows.append([*row, "" if gap is None else f"{gap:.0e}"])
+    ratios = [f"{peer}/dpjax" for peer in peers if "dpjax" in names]
+    times = [*(f"{name} ms" for name in names), *ratios]
+    title = (
+        f"one training step ({result['atoms_training']} atoms, batch {result['batch']}), then energy, force and virial (about "
+        f"{result['atoms_evaluation']} atoms): {result['threads']} threads, {result['precision']}"
+    )
+    print_table(title, ["family", *times, *times, "dev F"], rows + remarks)
+
+
+if __name__ == "__main__":
+    main()
