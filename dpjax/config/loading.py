@@ -88,9 +88,10 @@ class _Input:
 
 def arguments(multi_task: bool = False) -> list[Argument]:
     """The top-level dargs arguments of an input with one model, or with several."""
-    tasks = multi_task_input.arguments()
-    one = [models.argument(), losses.argument(), training.argument()]
-    model, loss, run = tasks if multi_task else one
+    if multi_task:
+        model, loss, run = multi_task_input.arguments()
+    else:
+        model, loss, run = models.argument(), losses.argument(), training.argument()
     return [
         model,
         learning_rate.argument(),
@@ -112,6 +113,11 @@ def json_schema(multi_task: bool = False) -> dict[str, Any]:
 @functools.cache
 def _root(multi_task: bool = False) -> Argument:
     return Argument("input", dict, arguments(multi_task))
+
+
+@functools.cache
+def _model_root() -> Argument:
+    return Argument("input", dict, [models.argument()])
 
 
 def options_table() -> list[meaning.Meaning]:
@@ -196,7 +202,7 @@ def parse_model(section: dict) -> ModelConfig:
     """The dataclasses of a bare ``model`` section that this version can build, normalised first."""
     report, section = Report(), copy.deepcopy(section)
     models.complete(section)
-    root = Argument("input", dict, [models.argument()])
+    root = _model_root()
     raw = normalized(root, {"model": section}, report)
     config = models.parse(raw.get("model"), "model", Context(report=report))
     if not report.problems:
@@ -224,8 +230,8 @@ def parse_loss(section: dict) -> EnerLossConfig:
 def _parse_typed(
     registry: Registry, argument: Callable[[], Argument], section: dict, fill: Callable[[dict], None] | None = None
 ) -> Any:
-    report, name = Report(), argument().name
-    root = Argument("input", dict, [argument()])
+    report, own = Report(), argument()
+    root, name = Argument("input", dict, [own]), own.name
     raw = normalized(root, {name: copy.deepcopy(section)}, report)
     if fill and name in raw:
         fill(raw[name])

@@ -8,6 +8,7 @@ component is one file and one line in such a table.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -92,8 +93,9 @@ class Component:
     newer: bool = False
     sections: Callable[[dict, str, Context], dict[str, Any]] = lambda section, path, context: {}
 
+    @functools.cache  # noqa: B019  the tables of components live as long as the program
     def argument(self) -> Argument:
-        """The dargs choice of this component."""
+        """The dargs choice of this component; one object, which stands wherever the component may."""
         return Argument(self.name, dict, self.options(), alias=list(self.alias), doc=self.doc)
 
     def parse(self, section: dict, path: str, context: Context) -> Any:
