@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dpjax.config.checks import check_at_least
 from dpjax.config.fittings import options
+from dpjax.config.fittings.outputs import AtomicOutput, density_of_states
 from dpjax.config.problems import Problem
 from dpjax.config.schema import Component, Context, Option
 
@@ -27,6 +28,11 @@ class DosFittingConfig:
     rcond: float | None = None
     seed: int | None = None
     numb_dos: int = 300
+
+    @property
+    def output(self) -> AtomicOutput:
+        """What the net predicts."""
+        return density_of_states(self.numb_dos)
 
 
 def _options() -> list[Option]:

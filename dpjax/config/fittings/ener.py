@@ -8,6 +8,7 @@ from typing import Any
 
 from dpjax.config.checks import check_at_least, check_per_type
 from dpjax.config.fittings import options
+from dpjax.config.fittings.outputs import ENERGY, AtomicOutput
 from dpjax.config.problems import Problem
 from dpjax.config.schema import Component, Context, Option
 from dpjax.config.suggestions import join
@@ -31,6 +32,11 @@ class EnerFittingConfig:
     atom_ener: tuple[float | None, ...] = ()
     layer_name: tuple[str | None, ...] | None = None
     use_aparam_as_mask: bool = False
+
+    @property
+    def output(self) -> AtomicOutput:
+        """What the net predicts."""
+        return ENERGY
 
 
 def energy_options() -> list[Option]:

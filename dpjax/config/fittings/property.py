@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from dpjax.config.checks import check_at_least
 from dpjax.config.fittings import options
+from dpjax.config.fittings.outputs import AtomicOutput, named_property
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import join
@@ -34,6 +35,11 @@ class PropertyFittingConfig:
     precision: str = "default"
     seed: int | None = None
     trainable: bool | tuple[bool, ...] = True  # a tuple has one entry per layer, the output layer included
+
+    @property
+    def output(self) -> AtomicOutput:
+        """What the net predicts."""
+        return named_property(self.property_name, self.task_dim, self.intensive)
 
 
 def _options() -> list[Option]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dpjax.config.checks import check_per_type, check_type_indices
-from dpjax.config.fittings import options
+from dpjax.config.fittings import options, outputs
+from dpjax.config.fittings.outputs import AtomicOutput
 from dpjax.config.problems import Problem
 from dpjax.config.schema import Component, Context, Option
 from dpjax.config.suggestions import join
@@ -32,6 +33,11 @@ class TensorFittingConfig:
 class DipoleFittingConfig(TensorFittingConfig):
     """Hyper-parameters of the net for dipoles."""
 
+    @property
+    def output(self) -> AtomicOutput:
+        """What the net predicts."""
+        return outputs.DIPOLE
+
 
 @dataclass(frozen=True, kw_only=True)
 class PolarFittingConfig(TensorFittingConfig):
@@ -40,6 +46,11 @@ class PolarFittingConfig(TensorFittingConfig):
     fit_diag: bool = True
     scale: float | tuple[float, ...] = 1.0  # a tuple has one entry per type
     shift_diag: bool = True
+
+    @property
+    def output(self) -> AtomicOutput:
+        """What the net predicts."""
+        return outputs.POLARIZABILITY
 
 
 def _shared_options(what: str, alias: str) -> list[Option]:

@@ -14,16 +14,6 @@ from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import did_you_mean, join
 
-# output that a fitting net predicts, as it is called in preset_out_bias
-OUTPUTS = {
-    "ener": "energy",
-    "dpa4_ener": "energy",
-    "dos": "dos",
-    "polar": "polarizability",
-    "dipole": "dipole",
-    "population": "population",
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig(CommonModelConfig):
@@ -75,8 +65,9 @@ def network_sections(section: dict, path: str, context: Context) -> dict[str, An
 def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
     """The rules that bind descriptor, fitting net and model."""
     yield from check_common(cfg, path, context)
-    output = OUTPUTS.get(cfg.raw["fitting_net"]["type"])
-    for name in (cfg.preset_out_bias or {}) if output else ():
+    predicted = getattr(cfg.fitting_net, "output", None)
+    output = predicted.name if predicted else cfg.raw["fitting_net"]["type"]
+    for name in cfg.preset_out_bias or {}:
         if name != output:
             text = f"unknown output; a model with this fitting net has: {output}.{did_you_mean(name, [output])}"
             yield Problem(join(path, f"preset_out_bias/{name}"), text)
