@@ -50,25 +50,24 @@ class NpyDirectory:
 
     def has(self, spec: LabelSpec) -> bool:
         """Whether the array is in every set; checks shapes and frame counts from the headers."""
-        if spec.name in self._files:
-            return True
-        for stem in spec.files:
-            present = [folder for folder in self._sets if (folder / f"{stem}.npy").is_file()]
-            if present:
-                self._check_in_all_sets(stem, present)
-                self._files[spec.name] = [open_npy(folder / f"{stem}.npy") for folder in self._sets]
-                self._check_frames(spec)
-                return True
-        return False
+        if spec.name not in self._files:
+            paths = [first_file(folder, spec) for folder in self._sets]
+            if not any(paths):
+                return False
+            self._check_in_all_sets(spec, paths)
+            self._files[spec.name] = [open_npy(path) for path in paths if path]
+            self._check_frames(spec)
+        return True
 
     def read(self, spec: LabelSpec, indices: np.ndarray) -> np.ndarray:
-        """Frames of the array, (len(indices), width) float64, atoms in file order."""
-        width = spec.width(self.n_atom)
+        """Frames of the array, (len(indices), width) float64, atoms in file order; zero for atoms not in the file."""
         which = np.searchsorted(self._starts, indices, side="right") - 1
-        out = np.empty((len(indices), width))
+        out = np.zeros((len(indices), spec.width(self.n_atom)))
         for part in np.unique(which):
-            here = which == part
-            out[here] = self._files[spec.name][part].rows(indices[here] - self._starts[part], width)
+            here, file = which == part, self._files[spec.name][part]
+            columns = self._columns(spec, file, self._counts[part])
+            rows = file.rows(indices[here] - self._starts[part], len(columns))
+            out[np.ix_(here, columns)] = rows
         return out
 
     def locate(self, spec: LabelSpec, frame: int) -> tuple[str, int]:
@@ -78,18 +77,18 @@ class NpyDirectory:
 
     def expected_file(self, spec: LabelSpec) -> str:
         """Path where the array was expected: in the first set."""
-        return str(self._sets[0] / f"{spec.name}.npy")
+        return str(self._sets[0] / spec.file_names)
 
     def content_hash(self, specs: tuple[LabelSpec, ...]) -> str:
-        """SHA-256 over the marker files and the bytes of the arrays named, streamed; independent of where they lie."""
+        """SHA-256 over the marker files and the bytes of the arrays named, streamed; where they lie and aliases do not matter."""
         digest = hashlib.sha256(f"periodic={self.periodic} frames={self._counts}".encode())
-        files = [path for name in ("type.raw", "type_map.raw") if (path := self.path / name).is_file()]
+        files = [(path, path.name) for name in ("type.raw", "type_map.raw") if (path := self.path / name).is_file()]
         extra = (_FRAME_TYPES,) if self.mixed else ()
         for spec in sorted((*specs, *extra), key=lambda spec: spec.name):
             if self.has(spec):
-                files += [file.path for file in self._files[spec.name]]
-        for path in files:
-            digest.update(f"\n{path.relative_to(self.path)} {path.stat().st_size}\n".encode())
+                files += [(file.path, f"{file.path.parent.name}/{spec.name}.npy") for file in self._files[spec.name]]
+        for path, name in files:
+            digest.update(f"\n{name} {path.stat().st_size}\n".encode())
             with open(path, "rb") as stream:
                 while block := stream.read(1 << 20):
                     digest.update(block)
@@ -107,24 +106,37 @@ class NpyDirectory:
     def _expected(self, spec: LabelSpec, frames: int | None = None) -> str:
         """The expected shape in words and in numbers."""
         count = "frames" if frames is None else frames
-        return f"{spec.layout()} = ({count}, {spec.width(self.n_atom)}) with natoms = {self.n_atom}"
+        whole = f"{spec.layout()} = ({count}, {spec.width(self.n_atom)}) with natoms = {self.n_atom}"
+        if spec.atoms is None:
+            return whole
+        part = (
+            f"({count}, {spec.size * len(spec.atoms)}) for the {len(spec.atoms)} atoms of the types in sel_type alone"
+        )
+        return f"{whole}, or {part}"
 
-    def _check_in_all_sets(self, stem: str, present: list[Path]) -> None:
-        missing = [folder for folder in self._sets if folder not in present]
+    def _check_in_all_sets(self, spec: LabelSpec, paths: list[Path | None]) -> None:
+        missing = [folder for folder, path in zip(self._sets, paths, strict=True) if path is None]
         if missing:
             raise DataError(
-                f"{missing[0] / stem}.npy is missing although {present[0] / stem}.npy exists. "
+                f"{missing[0] / spec.file_names} is missing although {next(filter(None, paths))} exists. "
                 "Expected an array in all sets of a system or in none: complete it, or make two systems of it."
             )
 
     def _check_frames(self, spec: LabelSpec) -> None:
         for file, expected in zip(self._files[spec.name], self._counts, strict=True):
-            found = frame_count(file, spec.width(self.n_atom), self._expected(spec, expected))
+            width = len(self._columns(spec, file, expected))
+            found = frame_count(file, width, self._expected(spec, expected))
             if found != expected:
                 raise DataError(
                     f"{file.path} has {found} frames (shape {file.shape}), but coord.npy beside it has {expected}; "
                     f"expected {self._expected(spec, expected)}. All files of a set must hold the same frames."
                 )
+
+    def _columns(self, spec: LabelSpec, file: NpyFile, frames: int) -> np.ndarray:
+        """Where the numbers that a file holds of a frame stand in a frame of all atoms."""
+        if spec.atoms is None or file.size != frames * spec.size * len(spec.atoms):
+            return np.arange(spec.width(self.n_atom))
+        return (spec.size * np.array(spec.atoms, dtype=int)[:, None] + np.arange(spec.size)).ravel()
 
     def _read_frame_types(self) -> np.ndarray:
         if self.type_names is None:
@@ -150,6 +162,11 @@ class NpyDirectory:
                 f"{source}: {place} has type {self.type_index[tuple(where)]}; expected {smallest} {upper}. "
                 "Correct the number or complete type_map.raw."
             )
+
+
+def first_file(folder: Path, spec: LabelSpec) -> Path | None:
+    """The file of an array in one set: the first of its names that is there, or None."""
+    return next((path for stem in spec.files if (path := folder / f"{stem}.npy").is_file()), None)
 
 
 def read_types(path: Path) -> np.ndarray:

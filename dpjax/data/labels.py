@@ -1,13 +1,16 @@
 """What can be read beside coordinates and cells: one ``LabelSpec`` per array of the data format.
 
-Units: energy eV, force eV/angstrom, virial eV, Hessian eV/angstrom^2; frame and atomic parameters in the user's own.
+Units: energy eV, force eV/angstrom, virial eV, Hessian eV/angstrom^2; frame and atomic parameters, dipoles,
+polarizabilities and properties in the user's own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import Any
 
+from dpjax.config.fittings.outputs import ENERGY, AtomicOutput
 from dpjax.errors import ConfigError
 
 
@@ -25,6 +28,8 @@ class LabelSpec:
         aliases: other file stems, tried after ``name``.
         high_precision: stays float64 in batches whose other labels are narrowed.
         advice: what a user can do when the file is missing.
+        selected: model types to whose atoms a file may be restricted (not in mixed systems); None: it holds all atoms.
+        atoms: the positions of those atoms in the files of one system, filled in when the system is opened.
     """
 
     name: str
@@ -36,14 +41,22 @@ class LabelSpec:
     aliases: tuple[str, ...] = ()
     high_precision: bool = False
     advice: str = ""
+    selected: tuple[int, ...] | None = None
+    atoms: tuple[int, ...] | None = None
 
     @property
     def files(self) -> tuple[str, ...]:
         """File stems under which the array may be stored, best first."""
         return (self.name, *self.aliases)
 
+    @property
+    def file_names(self) -> str:
+        """The same in words, for error messages: ``atom_dos.npy (or atomic_dos.npy)``."""
+        others = " or ".join(f"{stem}.npy" for stem in self.aliases)
+        return f"{self.name}.npy (or {others})" if others else f"{self.name}.npy"
+
     def width(self, n_atom: int) -> int:
-        """Numbers per frame in a file of a system with ``n_atom`` atoms."""
+        """Numbers per frame in a file that holds all of the ``n_atom`` atoms."""
         if self.atom_pair:
             return (3 * n_atom) ** 2
         return self.size * n_atom if self.per_atom else self.size
@@ -65,71 +78,128 @@ COORD = LabelSpec("coord", per_atom=True, size=3, required=True, high_precision=
 BOX = LabelSpec("box", size=9, required=True, high_precision=True)
 
 
-def _prefactor(suffix: str) -> str:
-    return f"set loss/start_pref_{suffix} and loss/limit_pref_{suffix} to 0"
+def _prefactors(*suffixes: str) -> str:
+    names = [f"loss/{end}_pref_{suffix}" for suffix in suffixes for end in ("start", "limit")]
+    return f"set {', '.join(names[:-1])} and {names[-1]} to 0"
+
+
+def _per_atom(name: str, size: int = 1, **options: Any) -> LabelSpec:
+    """A label ``atom_...``, which older data call ``atomic_...``."""
+    return LabelSpec(name, per_atom=True, size=size, aliases=(name.replace("atom_", "atomic_", 1),), **options)
 
 
 ENERGY_LABELS: dict[str, LabelSpec] = {
     spec.name: spec
     for spec in (
-        LabelSpec("energy", high_precision=True, advice=_prefactor("e")),
-        LabelSpec("force", per_atom=True, size=3, advice=_prefactor("f")),
-        LabelSpec("virial", size=9, advice=_prefactor("v")),
-        LabelSpec("atom_ener", per_atom=True, advice=_prefactor("ae")),
-        LabelSpec("atom_ener_coeff", per_atom=True, default=1.0, advice="set loss/enable_atom_ener_coeff to false"),
-        LabelSpec("atom_pref", per_atom=True, default=1.0, advice=_prefactor("pf") + ", or loss/use_default_pf true"),
-        LabelSpec("drdq", per_atom=True, size=3, advice=_prefactor("gf")),
-        LabelSpec("hessian", atom_pair=True, advice=_prefactor("h")),
+        LabelSpec("energy", high_precision=True, advice=_prefactors("e")),
+        LabelSpec("force", per_atom=True, size=3, advice=_prefactors("f")),
+        LabelSpec("virial", size=9, advice=_prefactors("v")),
+        _per_atom("atom_ener", advice=_prefactors("ae")),
+        _per_atom("atom_ener_coeff", default=1.0, advice="set loss/enable_atom_ener_coeff to false"),
+        _per_atom("atom_pref", default=1.0, advice=_prefactors("pf") + ", or loss/use_default_pf true"),
+        LabelSpec("drdq", per_atom=True, size=3, advice=_prefactors("gf")),
+        LabelSpec("hessian", atom_pair=True, advice=_prefactors("h")),
+    )
+}
+"""Every array that an energy model can learn from; the size of drdq comes from the model."""
+
+INPUTS: dict[str, LabelSpec] = {
+    spec.name: spec
+    for spec in (
         LabelSpec("fparam", advice="set model/fitting_net/numb_fparam to 0 or give model/fitting_net/default_fparam"),
         LabelSpec("aparam", per_atom=True, advice="set model/fitting_net/numb_aparam to 0"),
         LabelSpec("charge_spin", size=2, advice="use a model without charge and spin inputs"),
     )
 }
-"""Every array an energy model can learn from or take as input; sizes of drdq, fparam and aparam come from the model."""
+"""Every array that a model can take as input; sizes of fparam and aparam come from the model."""
+
+_ADVICE: dict[str, tuple[str, str]] = {
+    "tensor": ("set loss/pref to 0", "set loss/pref_atomic to 0"),
+    "dos": (_prefactors("dos", "cdf"), _prefactors("ados", "acdf")),
+    "property": ("correct model/fitting_net/property_name", "leave the values of the atoms out"),
+}
+"""What to change where labels of frames, or of atoms, are missing, by the loss that uses them."""
 
 
-def energy_requirements(
-    names: Iterable[str] = ("energy", "force", "virial"),
+def output_labels(output: AtomicOutput, selected: tuple[int, ...] | None = None) -> dict[str, LabelSpec]:
+    """Every label that a model of this output can learn from or be compared with.
+
+    Args:
+        output: what the model's fitting net predicts.
+        selected: types with an output, as in ``sel_type``; files of atomic labels may hold their atoms alone, as those
+            for DeePMD-kit's TensorFlow backend do. None: all types.
+    """
+    if output == ENERGY:
+        return ENERGY_LABELS
+    of_frame, of_atom = _ADVICE[output.losses[0]]
+    specs = [
+        LabelSpec(output.label, size=output.size, high_precision="property" in output.losses, advice=of_frame),
+        _per_atom(output.atom_label or output.atomic, output.size, advice=of_atom, selected=selected),
+    ]
+    if "tensor" in output.losses:
+        advice = "set loss/enable_atomic_weight to false"
+        specs.append(_per_atom("atom_weight", default=1.0, advice=advice, selected=selected))
+    return {spec.name: spec for spec in specs}
+
+
+def label_requirements(
+    names: Iterable[str],
+    output: AtomicOutput = ENERGY,
     *,
     numb_fparam: int = 0,
     numb_aparam: int = 0,
     numb_generalized_coord: int = 0,
     default_fparam: tuple[float, ...] | None = None,
     charge_spin: bool = False,
+    selected: tuple[int, ...] | None = None,
 ) -> tuple[LabelSpec, ...]:
-    """The labels to read for an energy model.
+    """The arrays to read for a model.
 
     Args:
-        names: labels that the loss (or a test) uses, keys of ``ENERGY_LABELS``.
+        names: labels that the loss (or a test) uses, keys of ``output_labels(output)``.
+        output: what the model's fitting net predicts.
         numb_fparam, numb_aparam: widths of the model's frame and atomic parameters; 0 leaves them out.
         numb_generalized_coord: number of generalised coordinates, needed for ``drdq``.
         default_fparam: frame parameters of systems without ``fparam.npy``; None makes the file required.
         charge_spin: the model takes total charge and spin of a frame.
+        selected: types with an output, see ``output_labels``.
 
     Returns:
         One specification per array. Model inputs without a default are required; labels are not: whether a missing
         label is a mistake depends on its prefactor, see ``load_systems(required=...)``.
 
     Raises:
-        ConfigError: ``drdq`` is asked for without generalised coordinates.
+        ConfigError: ``drdq`` is asked for without generalised coordinates, or a property is called like an input.
     """
-    specs = []
-    for name in dict.fromkeys(names):
-        spec = ENERGY_LABELS[name]
-        if name == "drdq":
-            if numb_generalized_coord < 1:
-                raise ConfigError(
-                    f"loss/numb_generalized_coord is {numb_generalized_coord}, but the label drdq needs at least 1. "
-                    "Set it to their number, or loss/start_pref_gf and loss/limit_pref_gf to 0."
-                )
-            spec = replace(spec, size=3 * numb_generalized_coord)
-        specs.append(spec)
+    known = output_labels(output, selected)
+    specs = [known[name] for name in dict.fromkeys(names)]
+    specs = [_generalized(spec, numb_generalized_coord) if spec.name == "drdq" else spec for spec in specs]
     if numb_fparam:
         fallback = 0.0 if default_fparam is None else tuple(default_fparam)
         required = default_fparam is None
-        specs.append(replace(ENERGY_LABELS["fparam"], size=numb_fparam, default=fallback, required=required))
+        specs.append(replace(INPUTS["fparam"], size=numb_fparam, default=fallback, required=required))
     if numb_aparam:
-        specs.append(replace(ENERGY_LABELS["aparam"], size=numb_aparam, required=True))
+        specs.append(replace(INPUTS["aparam"], size=numb_aparam, required=True))
     if charge_spin:
-        specs.append(replace(ENERGY_LABELS["charge_spin"], required=True))
+        specs.append(replace(INPUTS["charge_spin"], required=True))
+    if len({spec.name for spec in specs}) < len(specs):
+        raise ConfigError(
+            f"model/fitting_net/property_name is {output.label!r}, but {output.label}.npy holds an input of this model. "
+            "Give the property, and its label file, another name."
+        )
     return tuple(specs)
+
+
+def _generalized(spec: LabelSpec, number: int) -> LabelSpec:
+    """``drdq`` for so many generalised coordinates."""
+    if number < 1:
+        raise ConfigError(
+            f"loss/numb_generalized_coord is {number}, but the label drdq needs at least 1. "
+            "Set it to their number, or loss/start_pref_gf and loss/limit_pref_gf to 0."
+        )
+    return replace(spec, size=3 * number)
+
+
+def energy_requirements(names: Iterable[str] = ("energy", "force", "virial"), **inputs: Any) -> tuple[LabelSpec, ...]:
+    """``label_requirements`` of an energy model."""
+    return label_requirements(names, ENERGY, **inputs)

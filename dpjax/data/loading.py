@@ -97,7 +97,7 @@ def _require_somewhere(systems: list[System], spec: LabelSpec) -> None:
         require_label(systems[0], spec)
     if lacking:
         warnings.warn(
-            f"{len(lacking)} of {len(systems)} systems have no {spec.name}.npy (the first: {lacking[0].name}); "
+            f"{len(lacking)} of {len(systems)} systems have no {spec.file_names} (the first: {lacking[0].name}); "
             f"they take no part in the `{spec.name}` term of the loss.",
             stacklevel=3,
         )

@@ -41,6 +41,8 @@ class NpyFile:
         The map is opened and closed here: a map that stays open holds a file descriptor, and data sets may have
         more files than a process may keep open.
         """
+        if not self.size:
+            return np.empty((len(indices), width))
         order = "F" if self.fortran else "C"
         data = np.memmap(self.path, self.dtype, "r", self.offset, self.shape or (1,), order)
         frames = data.shape[0] if data.size != width else 1
@@ -91,7 +93,7 @@ def frame_count(file: NpyFile, width: int, expected: str) -> int:
     Raises:
         DataError: the length is not a whole number of frames along the first axis.
     """
-    if file.size == width:
+    if file.size == width > 0:
         return 1
     if len(file.shape) > 0 and file.shape[0] > 0 and file.size == file.shape[0] * width:
         return file.shape[0]

@@ -8,7 +8,7 @@ systems keep the order of the file. Lengths angstrom, energies eV; everything is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,8 +73,8 @@ class System:
 
         Returns:
             float64 arrays with leading axis ``len(indices)``: coord (f, n, 3), box (f, 9) (zeros if not periodic),
-            energy (f, 1), force (f, n, 3), virial (f, 9), hessian (f, (3n)^2), other atomic arrays (f, n, size).
-            What the files lack holds its default.
+            energy (f, 1), force (f, n, 3), virial (f, 9), hessian (f, (3n)^2), other arrays (f, size), atomic ones
+            (f, n, size). What the files lack holds its default.
 
         Raises:
             DataError: a value is NaN or infinite, or a cell has no volume.
@@ -143,7 +143,7 @@ def open_system(
     reader = open_reader(path)
     types = model_types(reader, path, tuple(type_map))
     order = np.arange(reader.n_atom) if reader.mixed else np.argsort(types, kind="stable")
-    specs = {spec.name: spec for spec in labels}
+    specs = {spec.name: _placed(spec, types, reader.mixed) for spec in labels}
     found = {"coord": 1.0, "box": float(reader.periodic)}
     found |= {key: float(reader.has(spec)) for key, spec in specs.items()}
     system = System(name or str(path), reader, types if reader.mixed else types[order], specs, found, order)
@@ -151,6 +151,13 @@ def open_system(
         if spec.required:
             require_label(system, spec)
     return system
+
+
+def _placed(spec: LabelSpec, types: np.ndarray, mixed: bool) -> LabelSpec:
+    """The label with the positions of the atoms that its file may be restricted to; mixed systems hold all atoms."""
+    if spec.selected is None or mixed:
+        return spec
+    return replace(spec, atoms=tuple(np.flatnonzero(np.isin(types, spec.selected)).tolist()))
 
 
 def require_label(system: System, spec: LabelSpec) -> None:
