@@ -188,7 +188,7 @@ def _block_program(model, variables, structure, every, section, entry):
 
         def energies(disp):
             view = neighborhood(model, section, disp, rows, nbrs)
-            energy = model.apply(variables, view, fparam, atoms.get("aparam"), method=StandardModel.atom_energy)
+            energy = model.apply(variables, view, fparam, atoms.get("aparam"), method=StandardModel.atomic_output)
             energy = jnp.where(atoms["real"], energy, 0.0)
             return jnp.sum(energy), energy
 

@@ -6,15 +6,35 @@ import flax.linen as nn
 
 from dpjax.config import ModelConfig
 from dpjax.descriptors import is_mixed
+from dpjax.fittings.dos import DosFitting
 from dpjax.fittings.ener import EnerFitting
+from dpjax.fittings.network import FittingNet
+from dpjax.fittings.property import PropertyFitting
+from dpjax.fittings.tensor import DipoleFitting, PolarFitting
 from dpjax.fittings.types import of_type
 
-__all__ = ["FITTINGS", "EnerFitting", "build_fitting", "of_type"]
+__all__ = [
+    "FITTINGS",
+    "DipoleFitting",
+    "DosFitting",
+    "EnerFitting",
+    "PolarFitting",
+    "PropertyFitting",
+    "build_fitting",
+    "of_type",
+]
 
-FITTINGS: dict[str, type[nn.Module]] = {"EnerFittingConfig": EnerFitting}
+FITTINGS: dict[str, type[FittingNet]] = {
+    "EnerFittingConfig": EnerFitting,
+    "DosFittingConfig": DosFitting,
+    "PropertyFittingConfig": PropertyFitting,
+    "DipoleFittingConfig": DipoleFitting,
+    "PolarFittingConfig": PolarFitting,
+}
 
 
-def build_fitting(config: ModelConfig, descriptor: nn.Module) -> nn.Module:
+def build_fitting(config: ModelConfig, descriptor: nn.Module) -> FittingNet:
     """The fitting module of a model section, for the outputs of a descriptor module."""
     section, n_type = config.fitting_net, len(config.type_map)
-    return FITTINGS[type(section).__name__](section, n_type, descriptor.dim_out, is_mixed(config.descriptor))
+    kind = FITTINGS[type(section).__name__]
+    return kind(section, n_type, descriptor.dim_out, is_mixed(config.descriptor), descriptor.dim_frame)

@@ -14,6 +14,8 @@ import numpy as np
 
 from dpjax.batching import Batch, Frame, Layout, choose_layout, pack, unpack_atoms
 from dpjax.config import ModelConfig
+from dpjax.config.fittings import AtomicOutput
+from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.crowding import cuts
 from dpjax.errors import CapacityError, DataError, ModelError
 from dpjax.interfaces.inputs import Structures, read_structures
@@ -79,7 +81,7 @@ class Potential:
         atomic: bool = False,
         hessian: bool = False,
     ) -> Output:
-        """Energies, forces and virials of one or many frames.
+        """Energies, forces and virials of one or many frames, or what else the model predicts.
 
         Args:
             coord: (n_frame, n_atom, 3) angstrom, or a list of (n_atom, 3) for frames of different sizes.
@@ -95,6 +97,13 @@ class Potential:
             ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV as NumPy arrays;
             lists of per-frame arrays if frames were given as a list.
 
+            Models of other quantities give, in the unit of the data they were trained on, ``global_dipole`` (n_frame, 3) and
+            ``dipole`` (n_frame, n_atom, 3); ``global_polar`` (n_frame, 3, 3) and ``polar`` (n_frame, n_atom, 3, 3); ``dos``
+            (n_frame, numb_dos) and ``atom_dos`` (n_frame, n_atom, numb_dos); a property under its own name (n_frame, task_dim)
+            and ``atom_<name>`` (n_frame, n_atom, task_dim).  ``atomic`` adds ``mask`` and for dipoles, with an axis for the
+            component of the dipole, ``force`` (n_frame, n_atom, 3, 3), ``virial`` (n_frame, 3, 9) and ``atom_virial`` (n_frame,
+            n_atom, 3, 9).
+
         Raises:
             DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types.
             ModelError: an input this model does not take or needs and did not get.
@@ -108,7 +117,10 @@ class Potential:
         frames = [self._frame(structures, i) for i in range(len(structures.coord))]
         rows = self._evaluate_frames(frames, atomic)
         if not rows:
-            return _nothing(0 if structures.ragged else np.shape(coord)[1], atomic)
+            shapes = output_shapes(self.model.output, 0 if structures.ragged else np.shape(coord)[1], atomic)
+            return {
+                key: np.zeros((0, *shape), np.int32 if key == "mask" else np.float64) for key, shape in shapes.items()
+            }
         joined = {key: [row[key] for row in rows] for key in rows[0]}
         return joined if structures.ragged else {key: np.stack(value) for key, value in joined.items()}
 
@@ -167,21 +179,36 @@ class Potential:
         return self._device_variables
 
     def _unpack(self, out: Output, i: int, places: np.ndarray, frame: Frame, atomic: bool) -> Output:
-        row = {"energy": out["energy"][i], "force": unpack_atoms(out["force"], places), "virial": out["virial"][i]}
-        if atomic:
-            row["atom_energy"] = unpack_atoms(out["atom_energy"], places)[:, None]
-            row["atom_virial"] = unpack_atoms(out["atom_virial"], places)
-            counted = (frame.atype >= 0) & ~np.isin(frame.atype, self.config.atom_exclude_types)
-            row["mask"] = counted.astype(np.int32)
+        row = {}
+        for name, shape in output_shapes(self.model.output, len(places), atomic).items():
+            if name == "mask":
+                counted = (frame.atype >= 0) & ~np.isin(frame.atype, self.config.silent_types)
+                row[name] = counted.astype(np.int32)
+            else:
+                of_atoms = name in self._per_atom
+                row[name] = (unpack_atoms(out[name], places) if of_atoms else out[name][i]).reshape(shape)
         return row
 
+    @property
+    def _per_atom(self) -> tuple[str, ...]:
+        """Outputs that every atom has."""
+        return (self.model.output.atomic, "force", "atom_virial")
 
-def _nothing(n_atom: int, atomic: bool) -> Output:
-    """Results of no frames at all: arrays with a leading axis of zero."""
-    shapes = {"energy": (1,), "force": (n_atom, 3), "virial": (9,)}
-    if atomic:
-        shapes |= {"atom_energy": (n_atom, 1), "atom_virial": (n_atom, 9), "mask": (n_atom,)}
-    return {key: np.zeros((0, *shape), np.int32 if key == "mask" else np.float64) for key, shape in shapes.items()}
+
+def output_shapes(output: AtomicOutput, n_atom: int, atomic: bool) -> dict[str, tuple[int, ...]]:
+    """What ``evaluate`` gives for a frame of ``n_atom`` atoms: names, and shapes without the axis of the frames.
+
+    Energy models add what belongs to atoms if ``atomic``; others always give their values of the atoms, and add derivatives.
+    """
+    total, own = {output.total: output.total_shape}, {output.atomic: (n_atom, *output.total_shape)}
+    number = output.shape  # one for each component
+    derivatives = {"force": (n_atom, *number, 3), "virial": (*number, 9)}
+    derivatives_of_atoms = {"atom_virial": (n_atom, *number, 9)}
+    mask = {"mask": (n_atom,)}
+    if output is ENERGY:
+        return total | derivatives | (own | derivatives_of_atoms | mask if atomic else {})
+    added = derivatives | derivatives_of_atoms if output.differentiated else {}
+    return total | own | (added | mask if atomic else {})
 
 
 def _groups(frames: Sequence[Frame]) -> list[Sequence[Frame]]:

@@ -1,4 +1,4 @@
-"""Models: from batches to energies and, in one place, their derivatives."""
+"""Models: from batches to energies or other quantities and, in one place, their derivatives."""
 
 from __future__ import annotations
 
@@ -8,7 +8,15 @@ import jax
 from dpjax.config import ModelConfig
 from dpjax.descriptors import members
 from dpjax.errors import ConfigError
-from dpjax.models.derivatives import RESOLVED, atom_energies, energy_and_gradient, expand, fold, predict, resolutions
+from dpjax.models.derivatives import (
+    RESOLVED,
+    atomic_outputs,
+    expand,
+    fold,
+    outputs_and_gradient,
+    predict,
+    resolutions,
+)
 from dpjax.models.geometry import Geometry
 from dpjax.models.standard import StandardModel, batch_geometry
 
@@ -17,13 +25,13 @@ __all__ = [
     "RESOLVED",
     "Geometry",
     "StandardModel",
-    "atom_energies",
+    "atomic_outputs",
     "batch_geometry",
     "build_model",
-    "energy_and_gradient",
     "expand",
     "fold",
     "init_variables",
+    "outputs_and_gradient",
     "predict",
     "resolutions",
 ]

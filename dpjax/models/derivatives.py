@@ -2,22 +2,26 @@
 
 Conventions are those of ``dpjax.units``.  For one-hop models the derivative of one centre's energy is all in its own row, so energy
 and gradient of a block of atoms are computed together while the block is in cache, and ``atom_virial`` costs nothing.
+
+Of a dipole each component has such a derivative.  It is computed only where all is asked for.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dpjax.batching.batch import Batch, Layout
+from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.facts import embedded_pairs
 from dpjax.descriptors.neighborhood import nearest_distance
 from dpjax.models.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.models.geometry import Geometry
-from dpjax.models.standard import StandardModel, atom_rows, batch_geometry, extra_rows, neighborhood
+from dpjax.models.standard import StandardModel, atom_rows, batch_geometry, extra_rows, neighborhood, where_rows
 from dpjax.nn.chebyshev import Grid
 
 Variables = dict[str, Any]
@@ -26,7 +30,7 @@ RESOLVED = "resolved"  # output that says whether series stand for the networks 
 KEPT_ATOMS = 16384  # of a batch, whose activations (about 100 kB each) are kept for the backward pass
 
 
-def atom_energies(
+def atomic_outputs(
     model: StandardModel,
     variables: Variables,
     geometry: Geometry,
@@ -34,11 +38,14 @@ def atom_energies(
     block: int | None = None,
     expansion: Expansion | None = None,
 ) -> jax.Array:
-    """Atomic energies without derivatives, (n_atom,) eV; zero on padding.  Arguments as for :func:`energy_and_gradient`."""
+    """Energies, or what else is predicted, of the atoms without derivatives, (n_atom, *output.shape); zero on padding.
+
+    Arguments as for :func:`outputs_and_gradient`.
+    """
     return _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=False)
 
 
-def energy_and_gradient(
+def outputs_and_gradient(
     model: StandardModel,
     variables: Variables,
     geometry: Geometry,
@@ -46,7 +53,7 @@ def energy_and_gradient(
     block: int | None = None,
     expansion: Expansion | None = None,
 ) -> tuple[jax.Array, Geometry]:
-    """Atomic energies (n_atom,) and the derivative of their sum with respect to ``geometry``.
+    """Values of the atoms (n_atom, *output.shape) and the derivative of their sum with respect to ``geometry``.
 
     Args:
         model: a model whose atoms see only their own row of ``disp``.
@@ -55,9 +62,13 @@ def energy_and_gradient(
         batch: the batch they belong to.
         block: atoms per block, see :func:`dpjax.models.blocks.block_size`.
         expansion: what :func:`expand` made of the embedding networks; None: the networks themselves.
+
+    Returns:
+        The values, and the derivative: of an energy like ``geometry``; of a dipole with an axis for its components after that of
+        the atoms.
     """
-    energy, gradient = _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=True)
-    return energy, Geometry(disp=gradient)
+    values, gradient = _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=True)
+    return values, Geometry(disp=gradient)
 
 
 def resolutions(model: StandardModel, variables: Variables, layout: Layout) -> tuple[Grid | None, ...]:
@@ -98,39 +109,58 @@ def _over_sections(model, variables, geometry, batch, block, expansion, *, with_
 
 
 def _block_runner(model, variables, section, layout, with_gradient, expansion):
-    """A function of one block's displacements and rows: energies, or energies and their gradient."""
+    """A function of one block's displacements and rows: values of its atoms, or these and the gradient of their sum."""
 
-    def energies(disp, rows):
+    def values(disp, rows):
         view = neighborhood(model, section, disp, rows, layout.nbrs)
         inputs = rows["fparam"], rows["aparam"], expansion
-        energy = model.apply(variables, view, *inputs, method=StandardModel.atom_energy)
-        energy = jnp.where(rows["real"], energy, 0.0)
-        return jnp.sum(energy), energy
+        own = where_rows(rows["real"], model.apply(variables, view, *inputs, method=StandardModel.atomic_output))
+        return jnp.sum(own, axis=0), own
 
     def value(args):
-        return energies(*args)[1]
+        return values(*args)[1]
 
     def value_and_gradient(args):
-        (_, energy), gradient = jax.value_and_grad(energies, has_aux=True)(*args)
-        return energy, gradient
+        disp, rows = args
+        return summed_gradient(lambda disp: values(disp, rows), disp)
 
     return value_and_gradient if with_gradient else value
+
+
+def summed_gradient(fn: Callable[[jax.Array], tuple[jax.Array, Any]], disp: jax.Array) -> tuple[Any, jax.Array]:
+    """Second result of ``fn`` and the derivative of its first by ``disp`` (n_atom, ...).
+
+    The first is () or (n,); the derivative is like ``disp``, or has an axis n after that of the atoms.
+    """
+    total, pull, own = jax.vjp(fn, disp, has_aux=True)
+    if not total.ndim:
+        return own, pull(jnp.ones_like(total))[0]
+    (gradient,) = jax.vmap(pull)(jnp.eye(total.size, dtype=total.dtype))
+    return own, jnp.moveaxis(gradient, 0, 1)
 
 
 def fold(gradient: Geometry, geometry: Geometry, batch: Batch, *, atomic: bool = False) -> dict[str, jax.Array]:
     """Force, virial and, if ``atomic``, atomic virial from the derivative of the energy.
 
     Args:
-        gradient: derivative of the summed energy, as :func:`energy_and_gradient` gives it.
+        gradient: derivative of the summed energy, as :func:`outputs_and_gradient` gives it, or of a dipole.
         geometry: the point it was taken at.
         batch: the batch.
         atomic: add ``atom_virial``, which belongs to the atom that is moved.
 
     Returns:
-        ``force`` (n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV, ``atom_virial`` (n_atom, 9) eV.
+        ``force`` (n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV, ``atom_virial`` (n_atom, 9) eV; of a dipole with an axis for
+        its components after the first.
     """
+    if gradient.disp.ndim > geometry.disp.ndim:
+        each = jax.vmap(lambda pull: _folded(pull, geometry, batch, atomic), in_axes=1, out_axes=1)
+        return each(gradient.disp)
+    return _folded(gradient.disp, geometry, batch, atomic)
+
+
+def _folded(pull: jax.Array, geometry: Geometry, batch: Batch, atomic: bool) -> dict[str, jax.Array]:
+    """:func:`fold` of one number's derivative by the displacements."""
     n_atom, n_frame = batch.layout.n_atom, batch.layout.frames
-    pull = gradient.disp
     owner = batch.index.reshape(-1)
     scattered = jax.ops.segment_sum(pull.reshape(-1, 3), owner, n_atom)
     out = {"force": jnp.sum(pull, axis=1) - scattered}
@@ -160,15 +190,31 @@ def predict(
     Returns:
         ``energy`` (n_frame, 1) and ``atom_energy`` (n_atom,) eV; with ``force`` also ``force`` (n_atom, 3) eV/angstrom and
         ``virial`` (n_frame, 9) eV; with ``atomic`` also ``atom_virial`` (n_atom, 9) eV; with ``grid`` also ``resolved`` (1,) bool.
+
+        Models of other quantities give theirs (n_frame, *output.total_shape) and (n_atom, *output.shape) under the names of
+        ``model.output``, ``mask`` (n_atom,), which is 1 for atoms that count, and their number ``counted`` (n_frame,).  Force,
+        virial and atomic virial of dipoles come only with ``atomic``.
     """
-    geometry = batch_geometry(batch)
+    output, geometry = model.output, batch_geometry(batch)
     expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
-    if force:
-        energy, gradient = energy_and_gradient(model, variables, geometry, batch, block, expansion)
+    if output.differentiated and (atomic if output.shape else force):
+        values, gradient = outputs_and_gradient(model, variables, geometry, batch, block, expansion)
         out = fold(gradient, geometry, batch, atomic=atomic)
     else:
-        energy, out = atom_energies(model, variables, geometry, batch, block, expansion), {}
+        values, out = atomic_outputs(model, variables, geometry, batch, block, expansion), {}
     if expansion is not None:
         out[RESOLVED] = expansion.resolved[None]  # with an axis, along which outputs of several devices are joined
-    total = jax.ops.segment_sum(energy, batch.frame, batch.layout.frames)
-    return {"energy": total[:, None], "atom_energy": energy, **out}
+    total = jax.ops.segment_sum(values, batch.frame, batch.layout.frames).reshape(-1, *output.total_shape)
+    if output is not ENERGY:
+        out["mask"], out["counted"] = _counted(model, batch)
+    if output.intensive:
+        total = total / jnp.maximum(out["counted"], 1.0)[:, None]
+    return {output.total: total, output.atomic: values, **out}
+
+
+def _counted(model: StandardModel, batch: Batch) -> tuple[jax.Array, jax.Array]:
+    """(n_atom,) 1 for atoms that contribute, else 0; (n_frame,) how many do."""
+    atype = jnp.asarray(batch.atype)
+    mask = (atype >= 0) & ~jnp.isin(atype, jnp.array(model.config.silent_types, atype.dtype))
+    mask = mask.astype(float)
+    return mask, jax.ops.segment_sum(mask, batch.frame, batch.layout.frames)

@@ -1,6 +1,6 @@
-"""The ``standard`` model: a descriptor and a fitting that turn an atom's neighbours into its energy.
+"""The ``standard`` model: a descriptor and a fitting that turn an atom's neighbours into its energy, dipole, or another quantity.
 
-The model is evaluated for a block of atoms at a time (:meth:`StandardModel.atom_energy`), of one type where descriptor and
+The model is evaluated for a block of atoms at a time (:meth:`StandardModel.atomic_output`), of one type where descriptor and
 fitting have networks per type; ``models.derivatives`` runs it over the sections of a batch, block by block.
 """
 
@@ -15,9 +15,10 @@ import jax.numpy as jnp
 
 from dpjax.batching.batch import Array, Batch, Layout
 from dpjax.config import ModelConfig
+from dpjax.config.fittings import AtomicOutput
 from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type, is_mixed
 from dpjax.descriptors.expansion import Expansion
-from dpjax.fittings import build_fitting, of_type
+from dpjax.fittings import build_fitting
 from dpjax.geometry.displacements import displacements
 from dpjax.models.geometry import Geometry
 from dpjax.nn.chebyshev import Grid
@@ -27,7 +28,7 @@ Rows = dict[str, jax.Array]  # per atom
 
 
 class StandardModel(nn.Module):
-    """Atomic energies from neighbours.
+    """Atomic energies, or what else the fitting predicts, from neighbours.
 
     Collections: ``params`` (trained) and ``stats`` (davg, dstd, biases, input normalisation; fixed while training).
 
@@ -41,12 +42,18 @@ class StandardModel(nn.Module):
         self.descriptor = build_descriptor(self.config)
         self.fitting_net = build_fitting(self.config, self.descriptor)
         require_x64(self.descriptor.dtype, self.fitting_net.dtype)  # JAX alone would only warn and compute in float32
-        self.out_bias = self.variable("stats", "out_bias", jnp.zeros, (self.n_type, 1), jnp.float64)
-        self.out_std = self.variable("stats", "out_std", jnp.ones, (self.n_type, 1), jnp.float64)
+        shape = (self.n_type, self.output.size)
+        self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
+        self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
 
     @property
     def n_type(self) -> int:
         return len(self.config.type_map)
+
+    @property
+    def output(self) -> AtomicOutput:
+        """What the model predicts."""
+        return self.config.fitting_net.output
 
     @property
     def rcut(self) -> float:
@@ -73,14 +80,14 @@ class StandardModel(nn.Module):
         """Whether empty places get the vector of the type of their frame's first atom, as DeePMD-kit has it."""
         return is_mixed(self.config.descriptor) and self.config.conventions == "reference"
 
-    def atom_energy(
+    def atomic_output(
         self,
         view: Neighborhood,
         fparam: jax.Array | None = None,
         aparam: jax.Array | None = None,
         expansion: Expansion | None = None,
     ) -> jax.Array:
-        """Energies of a block of atoms, biases included.
+        """Energies, or what else is predicted, of a block of atoms, statistics of the data included.
 
         Args:
             view: the atoms and their neighbours.
@@ -88,18 +95,17 @@ class StandardModel(nn.Module):
             expansion: of the embedding networks, from :meth:`expand`; None: the networks themselves.
 
         Returns:
-            (n_atom,) eV, in the dtype of ``view.disp``; zero for types that are excluded.
+            (n_atom, *output.shape), in the dtype of ``view.disp``; zero for types that are excluded.
         """
-        dtype, excluded = view.disp.dtype, self.config.atom_exclude_types
-        if view.centre in excluded:
-            return jnp.zeros(view.n_atom, dtype)
+        dtype, silent = view.disp.dtype, self.config.silent_types
+        if view.centre in silent:
+            return jnp.zeros((view.n_atom, *self.output.shape), dtype)
         features = self.descriptor(view, expansion)
-        energy = self.fitting_net(view, features, fparam, aparam).astype(dtype)
-        per_type = self.fitting_net.bias_atom_e.value[:, 0] + self.out_bias.value[:, 0]
-        energy = energy + of_type(per_type.astype(dtype), view)
-        if view.centre is None and excluded:
-            energy = jnp.where(jnp.isin(view.types, jnp.array(excluded)), 0.0, energy)
-        return energy
+        values = self.fitting_net(view, features, fparam, aparam).astype(dtype)
+        values = self.fitting_net.shifted(values, view, self.out_bias.value, self.out_std.value)
+        if view.centre is None and silent:
+            values = where_rows(~jnp.isin(view.types, jnp.array(silent)), values)
+        return values
 
     def grids(self, layout: Layout) -> tuple[Grid, ...]:
         """Resolutions, coarse to fine, at which series for the embedding networks are faster for batches of this layout."""
@@ -115,15 +121,20 @@ class StandardModel(nn.Module):
         self.fitting_net.init_parameters()
 
     def __call__(self, geometry: Geometry, batch: Batch) -> dict[str, jax.Array]:
-        """Atomic energies (n_atom,) of a whole batch under ``atom_energy``; zero on padding and excluded types."""
+        """Values of all atoms of a batch (n_atom, *output.shape) under their name; zero on padding and excluded types."""
         layout = batch.layout
         parts = []
         for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):
             if size:
                 take = slice(start, start + size)
                 view = neighborhood(self, t, geometry.disp[take], atom_rows(self, batch, take), layout.nbrs)
-                parts.append(self.atom_energy(view, *extra_rows(batch, take)))
-        return {"atom_energy": jnp.where(batch.atype >= 0, jnp.concatenate(parts), 0.0)}
+                parts.append(self.atomic_output(view, *extra_rows(batch, take)))
+        return {self.output.atomic: where_rows(batch.atype >= 0, jnp.concatenate(parts))}
+
+
+def where_rows(keep: jax.Array, values: jax.Array) -> jax.Array:
+    """``values`` (n, ...) where ``keep`` (n,), else zero."""
+    return jnp.where(keep.reshape(-1, *(1,) * (values.ndim - 1)), values, 0.0)
 
 
 def atom_rows(model: StandardModel, batch: Batch, take: slice) -> Rows:

@@ -12,7 +12,7 @@ import pytest
 import dpjax
 from dpjax.descriptors import members
 from dpjax.errors import ModelError
-from dpjax.models import RESOLVED, atom_energies, batch_geometry, predict
+from dpjax.models import RESOLVED, atomic_outputs, batch_geometry, predict
 
 
 def arguments(*structures):
@@ -101,7 +101,7 @@ def test_the_core_refuses_to_become_float32_silently(bench):
     with jax.enable_x64(False):
         for call in (
             lambda: predict(bench.model, bench.variables, batch),
-            lambda: atom_energies(bench.model, bench.variables, batch_geometry(batch), batch),
+            lambda: atomic_outputs(bench.model, bench.variables, batch_geometry(batch), batch),
             lambda: bench.model.apply(bench.variables, batch_geometry(jax.tree.map(jnp.asarray, batch)), batch),
         ):
             with pytest.raises(ModelError, match="jax_enable_x64"):

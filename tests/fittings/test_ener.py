@@ -13,7 +13,7 @@ from dpjax.config import parse_model
 from dpjax.descriptors import Features, Neighborhood
 from dpjax.errors import ConfigError
 from dpjax.fittings import build_fitting
-from dpjax.fittings.ener import layer_owners, trainable_layers
+from dpjax.fittings.layers import layer_owners, trainable_layers
 from tests.contracts.cases import model, se_atten, se_e2_a
 
 DIM = 5
@@ -22,7 +22,7 @@ RNG = np.random.default_rng(0)
 
 def fitting(**options):
     """A fitting with random statistics for descriptors of dimension 5."""
-    net = build_fitting(parse_model(model(se_e2_a(), fitting=options)), SimpleNamespace(dim_out=DIM))
+    net = build_fitting(parse_model(model(se_e2_a(), fitting=options)), SimpleNamespace(dim_out=DIM, dim_frame=0))
     variables = net.init(jax.random.key(0), method="init_parameters")
     stats = jax.tree.map(lambda x: jnp.asarray(RNG.uniform(0.5, 2.0, x.shape)), variables["stats"])
     return net, {"params": variables["params"], "stats": stats}
@@ -116,7 +116,7 @@ def test_trainable_is_a_flag_for_each_layer():
 def test_one_network_for_all_types_loses_its_own_energy_of_an_atom_for_all_of_them():
     """As in the reference, where one ``atom_ener`` counts for all types; with networks per type each counts for its own."""
     section = model(se_atten(), fitting={"atom_ener": [-3.0, None]})
-    net = build_fitting(parse_model(section), SimpleNamespace(dim_out=DIM))
+    net = build_fitting(parse_model(section), SimpleNamespace(dim_out=DIM, dim_frame=0))
     variables = net.init(jax.random.key(0), method="init_parameters")
     view = Neighborhood(np.zeros((2, 1, 3)), np.zeros((2, 1)), types=jnp.array([0, 1]), nbrs=(1,))
     alone = net.apply(variables, view, Features(jnp.zeros((2, DIM))))

@@ -60,5 +60,4 @@ DOS = Component(
     _options,
     _check,
     doc="The electronic density of states of each atom; their sum is that of the frame.",
-    built=False,
 )

@@ -95,5 +95,4 @@ PROPERTY = Component(
     _options,
     _check,
     doc="Any quantity that stays the same when the frame is rotated, by the name of its label file.",
-    built=False,
 )

@@ -116,7 +116,6 @@ POLAR = Component(
     _polar_options,
     _check_polar,
     doc="Atomic polarizabilities, 3 x 3 matrices that turn with the frame.",
-    built=False,
 )
 DIPOLE = Component(
     "dipole",
@@ -124,5 +123,4 @@ DIPOLE = Component(
     _dipole_options,
     _check,
     doc="Atomic dipoles, or the displacements of Wannier centres; vectors that turn with the frame.",
-    built=False,
 )

@@ -6,13 +6,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from dpjax.config.descriptors import DESCRIPTORS, SeE2AConfig
-from dpjax.config.fittings import FITTINGS, EnerFittingConfig, PropertyFittingConfig
+from dpjax.config.descriptors import (
+    DESCRIPTORS,
+    HybridConfig,
+    LocFrameConfig,
+    SeE2AConfig,
+    SeE2RConfig,
+    SeE3Config,
+    SeE3TebdConfig,
+)
+from dpjax.config.fittings import (
+    FITTINGS,
+    DipoleFittingConfig,
+    EnerFittingConfig,
+    PolarFittingConfig,
+    PropertyFittingConfig,
+)
 from dpjax.config.models.bridging import bridging_options, check_bridging
 from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import did_you_mean, join
+
+# descriptors without vectors that turn with the frame
+WITHOUT_VECTORS = (SeE2RConfig, SeE3Config, SeE3TebdConfig, LocFrameConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +43,14 @@ class ModelConfig(CommonModelConfig):
     bridging_method: str | None = None
     bridging_r_inner: float | None = None
     bridging_r_outer: float | None = None
+
+    @property
+    def silent_types(self) -> tuple[int, ...]:
+        """Types whose atoms contribute nothing: those excluded, and those that ``sel_type`` of a tensor fitting leaves out."""
+        selected = getattr(self.fitting_net, "sel_type", None)
+        every = set(range(len(self.type_map)))
+        kept = every if selected is None else {selected} if isinstance(selected, int) else set(selected)
+        return tuple(sorted((every - kept) | set(self.atom_exclude_types)))
 
 
 def network_options() -> list[Option]:
@@ -71,6 +96,21 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
         if name != output:
             text = f"unknown output; a model with this fitting net has: {output}.{did_you_mean(name, [output])}"
             yield Problem(join(path, f"preset_out_bias/{name}"), text)
+    yield from _check_vectors(cfg, path)
+
+
+def _check_vectors(cfg: Any, path: str) -> Iterator[Problem]:
+    """Tensors are made of vectors of the descriptor."""
+    if not isinstance(cfg.fitting_net, (DipoleFittingConfig, PolarFittingConfig)):
+        return
+    parts = cfg.descriptor.list if isinstance(cfg.descriptor, HybridConfig) else (cfg.descriptor,)
+    if all(isinstance(part, WITHOUT_VECTORS) for part in parts):
+        descriptor, fitting = (cfg.raw[part]["type"] for part in ("descriptor", "fitting_net"))
+        text = (
+            f"found {fitting!r}, which makes its prediction of vectors that turn with the frame, but the descriptor "
+            f"{descriptor!r} has none. Use a descriptor that has, such as se_e2_a or se_atten."
+        )
+        yield Problem(join(path, "fitting_net/type"), text)
 
 
 def _check(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
