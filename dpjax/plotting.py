@@ -13,10 +13,9 @@ from typing import Any
 import numpy as np
 
 from dpjax.errors import DataError, DPError, OutputError
-from dpjax.interfaces.testing import QUANTITIES, Comparison, TestReport
+from dpjax.interfaces.reports import Comparison, TestReport
 from dpjax.training.lcurve import read_lcurve
 
-PARITY_QUANTITIES = ("energy_per_atom", "force", "virial_per_atom")
 MAX_POINTS = 50_000  # more are thinned out evenly: a picture of millions of dots is one blot
 INK, GRID, TRAIN, VALID = "#22313f", "#d9dee3", "#d1711c", "#1f6f9e"
 
@@ -77,8 +76,8 @@ def plot_parity(report: TestReport, output: str | Path) -> Path:
     """
     panels = _panels(report)
     with _canvas(output, len(panels), (4.1, 4.0)) as axes:
-        for axis, (name, comparison) in zip(axes, panels.items(), strict=True):
-            _draw_parity(axis, name, comparison)
+        for axis, comparison in zip(axes, panels, strict=True):
+            _draw_parity(axis, comparison)
     return Path(output)
 
 
@@ -90,8 +89,8 @@ def plot_error_histogram(report: TestReport, output: str | Path) -> Path:
     """
     panels = _panels(report)
     with _canvas(output, len(panels), (4.1, 3.4)) as axes:
-        for axis, (name, comparison) in zip(axes, panels.items(), strict=True):
-            _draw_histogram(axis, name, comparison)
+        for axis, comparison in zip(axes, panels, strict=True):
+            _draw_histogram(axis, comparison)
     return Path(output)
 
 
@@ -114,16 +113,16 @@ def _canvas(output: str | Path, n_panel: int, size: tuple[float, float]) -> Iter
             raise OutputError(f"{output}: cannot write the picture: {error}") from error
 
 
-def _panels(report: TestReport) -> dict[str, Comparison]:
-    found = {name: report.comparison(name) for name in PARITY_QUANTITIES}
-    panels = {name: comparison for name, comparison in found.items() if comparison is not None}
+def _panels(report: TestReport) -> list[Comparison]:
+    found = (report.comparison(name) for name, quantity in report.quantities.items() if quantity.drawn)
+    panels = [comparison for comparison in found if comparison is not None]
     if not panels:
         raise DataError("the report compares nothing, so there is nothing to draw")
     return panels
 
 
-def _draw_parity(axis: Any, name: str, comparison: Comparison) -> None:
-    quantity, errors = QUANTITIES[name], comparison.errors
+def _draw_parity(axis: Any, comparison: Comparison) -> None:
+    quantity, errors = comparison.quantity, comparison.errors
     label, guess = (_thinned(a.ravel()) for a in (comparison.reference, comparison.prediction))
     low, high = min(label.min(), guess.min()), max(label.max(), guess.max())
     margin = 0.04 * (high - low) or 1e-3
@@ -134,21 +133,22 @@ def _draw_parity(axis: Any, name: str, comparison: Comparison) -> None:
         label, guess, s=size, color=VALID, alpha=0.25 if label.size > 2000 else 0.7, linewidths=0, rasterized=True
     )
     axis.set(xlim=ends, ylim=ends, aspect="equal", title=quantity.title)
-    axis.set(xlabel=f"label ({quantity.unit})", ylabel=f"prediction ({quantity.unit})")
+    axis.set(xlabel=_with_unit("label", quantity.unit), ylabel=_with_unit("prediction", quantity.unit))
     axis.locator_params(nbins=5)
     axis.ticklabel_format(useOffset=False)
     text = f"RMSE {_scaled_text(errors.rmse, quantity.unit)}\nMAE {_scaled_text(errors.mae, quantity.unit)}"
     axis.text(0.04, 0.96, text, transform=axis.transAxes, va="top")
 
 
-def _draw_histogram(axis: Any, name: str, comparison: Comparison) -> None:
-    quantity = QUANTITIES[name]
-    difference = 1000 * (comparison.prediction - comparison.reference).ravel()
+def _draw_histogram(axis: Any, comparison: Comparison) -> None:
+    quantity = comparison.quantity
+    scale, unit = (1000, f"m{quantity.unit}") if quantity.unit else (1, "")
+    difference = scale * (comparison.prediction - comparison.reference).ravel()
     reach = np.quantile(np.abs(difference), 0.995) or 1.0
     bins = np.linspace(-reach, reach, int(np.clip(np.sqrt(difference.size), 15, 81)))
     axis.hist(difference, bins=bins, color=VALID, alpha=0.85)
     axis.axvline(difference.mean(), color=TRAIN, linewidth=1.2, label=f"mean {difference.mean():+.3g}")
-    axis.set(title=f"{quantity.title}: error", xlabel=f"prediction − label (m{quantity.unit})", ylabel="count")
+    axis.set(title=f"{quantity.title}: error", xlabel=_with_unit("prediction − label", unit), ylabel="count")
     axis.margins(y=0.25)
     axis.legend(loc="upper right")
 
@@ -185,8 +185,12 @@ def _marker(columns: dict[str, np.ndarray]) -> dict[str, Any]:
     return {"marker": "o", "markersize": 3} if len(columns["step"]) < 40 else {}
 
 
+def _with_unit(text: str, unit: str) -> str:
+    return f"{text} ({unit})" if unit else text
+
+
 def _scaled_text(value: float, unit: str) -> str:
-    return f"{1000 * value:.3g} m{unit}" if value < 1 else f"{value:.3g} {unit}"
+    return f"{1000 * value:.3g} m{unit}" if unit and value < 1 else f"{value:.3g} {unit}".rstrip()
 
 
 def _thinned(values: np.ndarray) -> np.ndarray:

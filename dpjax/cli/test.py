@@ -6,11 +6,15 @@ import argparse
 import json
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dpjax.cli.models import add_head_option, load_model
 from dpjax.cli.output import write_text
 from dpjax.cli.usage import Refusals, UsageError
+
+if TYPE_CHECKING:
+    from dpjax.interfaces.quantities import Quantity
+    from dpjax.interfaces.reports import Errors, SystemReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -33,10 +37,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-r", "--rand-seed", type=int, metavar="SEED", help="seed of --shuffle-test (default: a new one)"
     )
-    parser.add_argument("-a", "--atomic", action="store_true", help="compare atomic energies too, with atom_ener.npy")
+    parser.add_argument(
+        "-a",
+        "--atomic",
+        action="store_true",
+        help="compare values of atoms too, with atom_ener.npy, atom_dipole.npy, ...",
+    )
     add_head_option(parser)
     parser.add_argument(
-        "-d", "--detail-file", metavar="PREFIX", help="write labels and predictions to PREFIX.e.out, PREFIX.f.out, ..."
+        "-d",
+        "--detail-file",
+        metavar="PREFIX",
+        help="write labels and predictions to PREFIX.e.out, PREFIX.f.out, ..., or PREFIX.out, PREFIX.dos.out, ...",
     )
     parser.add_argument("--plot", metavar="PREFIX", help="draw PREFIX.parity.png and PREFIX.errors.png (extra `plot`)")
     parser.add_argument("-o", "--output", metavar="FILE", help="write the errors as JSON")
@@ -53,7 +65,9 @@ def run(args: argparse.Namespace) -> None:
     report = test_model(pot, systems, args.numb_test, progress=_print_system, shuffle_seed=seed, atomic=args.atomic)
     if len(report.systems) > 1:
         frames = sum(system.n_frame for system in report.systems)
-        _print_table(f"all {len(report.systems)} systems, {frames} frames, weighted by size", report.errors)
+        _print_table(
+            f"all {len(report.systems)} systems, {frames} frames, weighted by size", report.errors, report.quantities
+        )
     _write(args, report)
 
 
@@ -123,17 +137,17 @@ def _configured(path: Path, which: str) -> list[str]:
     return [str(system) for system in find_systems(section.systems, section.rglob_patterns)]
 
 
-def _print_system(system: Any) -> None:
-    _print_table(f"{system.name}: {system.n_frame} frames of {system.n_atom} atoms", system.errors)
+def _print_system(system: SystemReport) -> None:
+    quantities = {name: comparison.quantity for name, comparison in system.comparisons.items()}
+    _print_table(f"{system.name}: {system.n_frame} frames of {system.n_atom} atoms", system.errors, quantities)
 
 
-def _print_table(title: str, errors: dict[str, Any]) -> None:
-    from dpjax.interfaces.testing import QUANTITIES
-
-    print(f"{title}\n  {'':<16} {'RMSE':>12} {'MAE':>12}")
+def _print_table(title: str, errors: dict[str, Errors], quantities: dict[str, Quantity]) -> None:
+    width = max([16, *(len(quantities[name].title) for name in errors)])
+    print(f"{title}\n  {'':<{width}} {'RMSE':>12} {'MAE':>12}")
     for name, error in errors.items():
-        quantity = QUANTITIES[name]
-        print(f"  {quantity.title:<16} {error.rmse:12.4e} {error.mae:12.4e} {quantity.unit}", flush=True)
+        unit = quantities[name].unit or "(unit of the label)"
+        print(f"  {quantities[name].title:<{width}} {error.rmse:12.4e} {error.mae:12.4e} {unit}", flush=True)
 
 
 def _count(text: str) -> int:

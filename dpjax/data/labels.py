@@ -121,7 +121,7 @@ _ADVICE: dict[str, tuple[str, str]] = {
 """What to change where labels of frames, or of atoms, are missing, by the loss that uses them."""
 
 
-def output_labels(output: AtomicOutput, selected: tuple[int, ...] | None = None) -> dict[str, LabelSpec]:
+def output_labels(output: AtomicOutput, selected: int | tuple[int, ...] | None = None) -> dict[str, LabelSpec]:
     """Every label that a model of this output can learn from or be compared with.
 
     Args:
@@ -131,6 +131,8 @@ def output_labels(output: AtomicOutput, selected: tuple[int, ...] | None = None)
     """
     if output == ENERGY:
         return ENERGY_LABELS
+    if isinstance(selected, int):
+        selected = (selected,)
     of_frame, of_atom = _ADVICE[output.losses[0]]
     specs = [
         LabelSpec(output.label, size=output.size, high_precision="property" in output.losses, advice=of_frame),
@@ -151,7 +153,7 @@ def label_requirements(
     numb_generalized_coord: int = 0,
     default_fparam: tuple[float, ...] | None = None,
     charge_spin: bool = False,
-    selected: tuple[int, ...] | None = None,
+    selected: int | tuple[int, ...] | None = None,
 ) -> tuple[LabelSpec, ...]:
     """The arrays to read for a model.
 

@@ -1,158 +1,26 @@
-"""How far a model is from labels: errors per system and over all systems, and the numbers behind them.
+"""How far a model is from labels: it is evaluated on data systems and what it predicts is compared number by number.
 
-Energy and virial in eV, force in eV/angstrom, stress in eV/angstrom^3 (= -virial / volume). Every quantity is compared
-number by number; pooling systems weighs each by its count of numbers, so the total equals one evaluation of everything.
+What is compared follows from the model's output (``quantities``): energy and virial in eV, force in eV/angstrom, stress
+in eV/angstrom^3 (= -virial / volume); dipoles, polarizabilities, densities of states and properties in the unit of
+their labels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dpjax.data import ENERGY_LABELS, System, energy_requirements, find_systems, open_system
-from dpjax.errors import DataError, NonFiniteError, OutputError
+from dpjax.data import LabelSpec, System, find_systems, label_requirements, open_system
+from dpjax.errors import DataError, NonFiniteError
+from dpjax.interfaces.quantities import Quantity, Structures, atomic_label, quantities_of
+from dpjax.interfaces.reports import Comparison, SystemReport, TestReport
 
 ATOMS_PER_CHUNK = 20_000  # frames are read and evaluated in chunks of about this many atoms
-LABELS = ("energy", "force", "virial")
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """One thing that is compared."""
-
-    name: str
-    title: str
-    unit: str
-    suffix: str  # of the detail file
-    columns: tuple[str, ...]  # of one row, without data_ and pred_
-
-
-_TENSOR = tuple(a + b for a in "xyz" for b in "xyz")
-
-QUANTITIES = {
-    q.name: q
-    for q in (
-        Quantity("energy", "Energy", "eV", "e", ("e",)),
-        Quantity("energy_per_atom", "Energy per atom", "eV", "e_peratom", ("e",)),
-        Quantity("force", "Force", "eV/Å", "f", ("fx", "fy", "fz")),
-        Quantity("virial", "Virial", "eV", "v", tuple(f"v{ab}" for ab in _TENSOR)),
-        Quantity("virial_per_atom", "Virial per atom", "eV", "v_peratom", tuple(f"v{ab}" for ab in _TENSOR)),
-        Quantity("stress", "Stress", "eV/Å³", "s", tuple(f"s{ab}" for ab in _TENSOR)),
-        Quantity("atomic_energy", "Atomic energy", "eV", "ae", ("ae",)),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Root mean square and mean absolute error over ``count`` numbers."""
-
-    rmse: float
-    mae: float
-    count: int
-
-    @staticmethod
-    def pooled(parts: Iterable[Errors]) -> Errors:
-        """The errors of all parts together."""
-        parts = list(parts)
-        count = sum(part.count for part in parts)
-        square = sum(part.rmse**2 * part.count for part in parts) / count
-        return Errors(float(np.sqrt(square)), sum(part.mae * part.count for part in parts) / count, count)
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """Labels and predictions of one quantity: (n_row, n_column) each, a row per frame or, for forces, per atom."""
-
-    reference: np.ndarray
-    prediction: np.ndarray
-
-    @property
-    def errors(self) -> Errors:
-        """Errors over all numbers."""
-        difference = self.prediction - self.reference
-        rmse = float(np.sqrt(np.mean(difference**2)))
-        return Errors(rmse, float(np.mean(np.abs(difference))), difference.size)
-
-
-@dataclass(frozen=True, eq=False)
-class SystemReport:
-    """One tested system.
-
-    Attributes:
-        name: its path as given.
-        n_frame: frames evaluated.
-        n_atom: atoms per frame, padding included where frames differ.
-        comparisons: by quantity; those without labels are absent.
-    """
-
-    name: str
-    n_frame: int
-    n_atom: int
-    comparisons: dict[str, Comparison]
-
-    @property
-    def errors(self) -> dict[str, Errors]:
-        """Errors by quantity."""
-        return {name: comparison.errors for name, comparison in self.comparisons.items()}
-
-
-@dataclass(frozen=True, eq=False)
-class TestReport:
-    """All tested systems."""
-
-    __test__ = False  # not a test case, whatever pytest makes of the name
-
-    systems: tuple[SystemReport, ...]
-
-    @property
-    def errors(self) -> dict[str, Errors]:
-        """Errors by quantity over all systems that have it."""
-        parts = [system.errors for system in self.systems]
-        return {
-            name: Errors.pooled(p[name] for p in parts if name in p)
-            for name in QUANTITIES
-            if any(name in p for p in parts)
-        }
-
-    def comparison(self, name: str) -> Comparison | None:
-        """Labels and predictions of one quantity over all systems, or None where there is no label."""
-        parts = [system.comparisons[name] for system in self.systems if name in system.comparisons]
-        if not parts:
-            return None
-        return Comparison(np.concatenate([p.reference for p in parts]), np.concatenate([p.prediction for p in parts]))
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain numbers for JSON: ``{"systems": [...], "weighted": {"rmse_force": ..., "mae_force": ...}}``."""
-        return {
-            "systems": [
-                {"name": s.name, "frames": s.n_frame, "atoms": s.n_atom, "errors": _flat(s.errors)}
-                for s in self.systems
-            ],
-            "weighted": _flat(self.errors),
-        }
-
-    def write_details(self, prefix: str | Path) -> list[Path]:
-        """Writes ``PREFIX.e.out``, ``.e_peratom.out``, ``.f.out``, ``.v.out``, ``.v_peratom.out``, ``.s.out``
-        and, of atomic energies, ``.ae.out``.
-
-        A row holds the labels, then the predictions; a comment line opens each system. Returns the files.
-
-        Raises:
-            OutputError: a file cannot be written.
-        """
-        written = []
-        for quantity in QUANTITIES.values():
-            parts = [(s.name, s.comparisons[quantity.name]) for s in self.systems if quantity.name in s.comparisons]
-            if parts:
-                path = Path(f"{prefix}.{quantity.suffix}.out")
-                _write(path, quantity, parts)
-                written.append(path)
-        return written
+_INPUTS = ("fparam", "aparam")
 
 
 def test_model(
@@ -167,119 +35,110 @@ def test_model(
     """Evaluates a model on labelled systems.
 
     Args:
-        pot: a ``Potential``: its ``type_map`` and ``evaluate`` are used, and its configuration for fparam and aparam.
+        pot: a ``Potential``: its ``type_map`` and ``evaluate`` are used, and what its configuration says of the fitting net.
         systems: opened systems, or paths; a path is searched for systems below it.
         n_frames: frames per system, the first ones; None or 0 takes all.
         progress: called with each system's report as soon as it is there.
         shuffle_seed: take the frames of a system in the random order of this seed; None: in the order of the files.
-        atomic: compare atomic energies too; every system that is opened here then needs ``atom_ener.npy``.
+        atomic: compare the values of atoms (energies, dipoles, ...) too; every system that is opened here then needs
+            their labels, ``atom_ener.npy`` and the like. Atoms of types that contribute nothing do not count.
 
     Raises:
         DataError: a path without systems, data the model cannot take, or no label at all.
         NonFiniteError: a prediction is NaN or infinite.
     """
+    output = pot.config.fitting_net.output
+    quantities = quantities_of(output, atomic)
+    specs = _requirements(pot.config.fitting_net, quantities, atomic_label(output))
     reports = []
     order = np.random.default_rng(shuffle_seed).permutation if shuffle_seed is not None else np.arange
-    for system in _opened(pot, systems, atomic):
+    for system in _opened(pot.type_map, systems, specs):
+        found = [quantity for quantity in quantities if system.found.get(quantity.label)]
+        if not found:
+            raise _nothing_to_compare(system, quantities, specs)
         frames = order(system.n_frame)[: n_frames or system.n_frame]
-        reports.append(_test_system(pot, system, frames, (*LABELS, "atom_ener") if atomic else LABELS))
+        reports.append(_test_system(pot, system, frames, found))
         if progress is not None:
             progress(reports[-1])
-    return TestReport(tuple(reports))
+    return TestReport(tuple(reports), {quantity.name: quantity for quantity in quantities})
 
 
-def _opened(pot: Any, systems: str | Path | System | Sequence[str | Path | System], atomic: bool) -> Iterable[System]:
-    entries = [systems] if isinstance(systems, (str, Path, System)) else list(systems)
-    if not entries:
-        raise DataError("no system to test on; name at least one data directory")
-    fitting = pot.config.fitting_net
-    labels = energy_requirements(
-        LABELS,
+def _requirements(fitting: Any, quantities: Sequence[Quantity], of_atoms: str) -> tuple[LabelSpec, ...]:
+    """The arrays to read: labels, those of the atoms required if they are compared, and inputs of the model."""
+    specs = label_requirements(
+        [quantity.label for quantity in quantities],
+        fitting.output,
         numb_fparam=fitting.numb_fparam,
         numb_aparam=fitting.numb_aparam,
         default_fparam=fitting.default_fparam,
+        selected=getattr(fitting, "sel_type", None),
     )
-    if atomic:
-        advice = "test without atomic energies"
-        labels = (*labels, replace(ENERGY_LABELS["atom_ener"], required=True, advice=advice))
+    advice = "test without the values of the atoms"
+    return tuple(replace(spec, required=True, advice=advice) if spec.name == of_atoms else spec for spec in specs)
+
+
+def _opened(
+    type_map: Sequence[str], systems: str | Path | System | Sequence[str | Path | System], specs: Sequence[LabelSpec]
+) -> Iterable[System]:
+    entries = [systems] if isinstance(systems, (str, Path, System)) else list(systems)
+    if not entries:
+        raise DataError("no system to test on; name at least one data directory")
     for entry in entries:
         if isinstance(entry, System):
             yield entry
         else:
             for path in find_systems(str(entry)):
-                yield open_system(path, pot.type_map, labels, str(path))
+                yield open_system(path, type_map, specs, str(path))
 
 
-def _test_system(pot: Any, system: System, frames: np.ndarray, names: Iterable[str]) -> SystemReport:
-    labels = [name for name in names if system.found.get(name)]
-    if not labels:
-        raise DataError(
-            f"{system.name}: found none of energy.npy, force.npy, virial.npy; there is nothing to compare with"
-        )
+def _nothing_to_compare(system: System, quantities: Sequence[Quantity], specs: Sequence[LabelSpec]) -> DataError:
+    labels = {quantity.label for quantity in quantities}
+    files = ", ".join(spec.file_names for spec in specs if spec.name in labels)
+    return DataError(
+        f"{system.name}: found none of {files} in its sets; there is nothing to compare with. Add a label, or leave the "
+        "system out."
+    )
+
+
+def _test_system(pot: Any, system: System, frames: np.ndarray, quantities: Sequence[Quantity]) -> SystemReport:
     chunk = max(1, ATOMS_PER_CHUNK // max(system.n_atom, 1))
-    parts = [_compare(pot, system, frames[i : i + chunk], labels) for i in range(0, len(frames), chunk)]
-    comparisons = {
-        name: Comparison(
-            np.concatenate([part[name].reference for part in parts]),
-            np.concatenate([part[name].prediction for part in parts]),
-        )
-        for name in parts[0]
-    }
+    if not system.periodic:
+        quantities = [quantity for quantity in quantities if not quantity.needs_cell]
+    parts = [_compare(pot, system, frames[i : i + chunk], quantities) for i in range(0, len(frames), chunk)]
+    joined = (Comparison.joined(same) for same in zip(*parts, strict=True))
+    comparisons = {comparison.quantity.name: comparison for comparison in joined if comparison.reference.size}
     return SystemReport(system.name, len(frames), system.n_atom, comparisons)
 
 
-def _compare(pot: Any, system: System, frames: np.ndarray, labels: list[str]) -> dict[str, Comparison]:
-    """Compares some frames of one system."""
-    inputs = [name for name in ("fparam", "aparam") if name in system.labels]
+def _compare(pot: Any, system: System, frames: np.ndarray, quantities: Sequence[Quantity]) -> list[Comparison]:
+    """Compares some frames of one system, quantity by quantity."""
+    inputs = [name for name in _INPUTS if name in system.labels]
+    labels = dict.fromkeys(quantity.label for quantity in quantities)
     arrays = system.arrays(frames, ["coord", "box", *labels, *inputs])
-    options = {"atomic": True} if "atom_ener" in labels else {}
     types = np.stack([system.frame_types(i) for i in frames])
     cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
+    options = {"atomic": True} if any(quantity.on_demand for quantity in quantities) else {}
     out = pot.evaluate(arrays["coord"], types, cell, **{name: arrays[name] for name in inputs}, **options)
     _check_finite(system, frames, out)
-    place = slice(None) if system.mixed else np.argsort(system.order)  # rows of atoms in the order of the files
+    place = np.arange(system.n_atom) if system.mixed else np.argsort(system.order)  # of the atoms of the files
     real = (types >= 0)[:, place]
-    n_real = real.sum(axis=1)[:, None]
-    result: dict[str, Comparison] = {}
-    if "energy" in labels:
-        result["energy"] = Comparison(arrays["energy"], out["energy"])
-        result["energy_per_atom"] = _scaled(result["energy"], 1 / n_real)
-    if "force" in labels:
-        result["force"] = Comparison(arrays["force"][:, place][real], out["force"][:, place][real])
-    if "virial" in labels and cell is not None:
-        result["virial"] = Comparison(arrays["virial"], out["virial"])
-        result["virial_per_atom"] = _scaled(result["virial"], 1 / n_real)
-        result["stress"] = _scaled(result["virial"], -1 / np.abs(np.linalg.det(cell))[:, None])
-    if "atom_ener" in labels:
-        result["atomic_energy"] = Comparison(arrays["atom_ener"][:, place][real], out["atom_energy"][:, place][real])
-    return result
+    structures = Structures(
+        real=real,
+        counted=real & ~np.isin(types, pot.config.silent_types)[:, place],
+        volume=None if cell is None else np.abs(np.linalg.det(cell)),
+    )
 
+    def rows(quantity: Quantity, values: np.ndarray) -> np.ndarray:
+        return quantity.rows(values if quantity.atoms is None else values[:, place], structures)
 
-def _scaled(comparison: Comparison, factor: np.ndarray) -> Comparison:
-    return Comparison(comparison.reference * factor, comparison.prediction * factor)
+    return [Comparison(q, rows(q, arrays[q.label]), rows(q, out[q.output])) for q in quantities]
 
 
 def _check_finite(system: System, frames: np.ndarray, out: dict[str, np.ndarray]) -> None:
-    for name in ("energy", "force", "virial"):
-        bad = ~np.isfinite(out[name].reshape(len(frames), -1)).all(axis=1)
+    for name, values in out.items():
+        bad = ~np.isfinite(values.reshape(len(frames), -1)).all(axis=1)
         if bad.any():
             raise NonFiniteError(
                 f"{system.name}, frame {frames[bad.argmax()]}: the predicted {name} is not finite; "
                 "look at that structure, and at the learning curve of the model"
             )
-
-
-def _flat(errors: dict[str, Errors]) -> dict[str, float]:
-    return {f"{kind}_{name}": getattr(error, kind) for name, error in errors.items() for kind in ("rmse", "mae")}
-
-
-def _write(path: Path, quantity: Quantity, parts: Sequence[tuple[str, Comparison]]) -> None:
-    columns = " ".join([*(f"data_{c}" for c in quantity.columns), *(f"pred_{c}" for c in quantity.columns)])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as file:
-            for name, comparison in parts:
-                rows = np.concatenate([comparison.reference, comparison.prediction], axis=1)
-                np.savetxt(file, rows, header=f"{name}: {columns}")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot write the details: {error.strerror}") from error

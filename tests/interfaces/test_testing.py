@@ -8,10 +8,11 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from dpjax.config.fittings import EnerFittingConfig
 from dpjax.errors import DataError, NonFiniteError, OutputError
 from dpjax.interfaces import testing
 
-NO_PARAMETERS = SimpleNamespace(numb_fparam=0, numb_aparam=0, default_fparam=None)
+NO_PARAMETERS = EnerFittingConfig()
 
 
 class Zero:
@@ -19,8 +20,8 @@ class Zero:
 
     type_map = ("O", "H")
 
-    def __init__(self, fitting=NO_PARAMETERS, energy=0.0):
-        self.config = SimpleNamespace(fitting_net=fitting)
+    def __init__(self, fitting=NO_PARAMETERS, energy=0.0, silent=()):
+        self.config = SimpleNamespace(fitting_net=fitting, silent_types=silent)
         self.energy = energy
         self.calls = []
 
@@ -121,7 +122,7 @@ def test_model_inputs_are_read_and_passed(tmp_path):
     write_system(tmp_path / "a", n_frame=2)
     np.save(tmp_path / "a/set.000/fparam.npy", np.ones((2, 2)))
     np.save(tmp_path / "a/set.000/aparam.npy", np.ones((2, 3)))
-    pot = Zero(SimpleNamespace(numb_fparam=2, numb_aparam=1, default_fparam=None))
+    pot = Zero(EnerFittingConfig(numb_fparam=2, numb_aparam=1))
     testing.test_model(pot, tmp_path)
     assert pot.calls[0][2] == {"fparam": (2, 2), "aparam": (2, 3, 1)}
 
@@ -203,9 +204,14 @@ def test_atomic_energies(tmp_path):
     assert np.array_equal(comparison.reference[:, 0], labels.ravel())
     assert np.array_equal(comparison.prediction[:, 0], [1, 0, 2, 1, 0, 2])  # the model sees the atoms sorted by type
     assert (tmp_path / "x.ae.out") in report.write_details(tmp_path / "x")
+    without_oxygen = testing.test_model(Atomic(silent=(0,)), tmp_path, atomic=True).systems[0].comparisons
+    assert np.array_equal(without_oxygen["atomic_energy"].reference[:, 0], labels[:, [0, 2]].ravel())
+    assert len(without_oxygen["force"].reference) == 2 * 3
 
 
 def test_missing_atomic_energies_are_named(tmp_path):
     write_system(tmp_path / "a")
-    with pytest.raises(DataError, match="atom_ener.npy is missing.*without atomic energies"):
+    with pytest.raises(
+        DataError, match=r"atom_ener.npy \(or atomic_ener.npy\) is missing.*without the values of the atoms"
+    ):
         testing.test_model(Zero(), tmp_path, atomic=True)
