@@ -1,4 +1,4 @@
-"""Where a model that dpjax built gives other numbers in DeePMD-kit, which then must not get it."""
+"""Where a model that dpjax built gives other numbers in DeePMD-kit, or none; which then must not get it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from dpjax.config import ModelConfig
-from dpjax.config.descriptors import SeAttenConfig, SeAttenV2Config
+from dpjax.config.descriptors import DESCRIPTORS, SeAttenConfig, SeAttenV2Config
+from dpjax.config.fittings.tensor import TensorFittingConfig
+from dpjax.config.models.standard import WITHOUT_VECTORS
 from dpjax.descriptors import members
 from dpjax.descriptors.se_atten import empty_types_matter
 from dpjax.errors import ModelError
@@ -17,10 +19,13 @@ Tree = dict[str, Any]
 
 
 def check_conventions(config: ModelConfig, stats: Tree) -> None:
-    """Raise if DeePMD-kit would evaluate a model of the "corrected" convention differently.
+    """Raise if DeePMD-kit would evaluate a model differently, or not at all.
 
-    Empty places get the vector of padding here and, in DeePMD-kit, that of the type of the frame's first atom.  It has an effect
-    where their rows of the environment matrix are not zero: where ``davg`` is not.
+    With the "corrected" convention empty places get the vector of padding here and, in DeePMD-kit, that of the type of the frame's
+    first atom.  It has an effect where their rows of the environment matrix are not zero: where ``davg`` is not.
+
+    Tensors are made of the descriptor's vectors.  Of a hybrid DeePMD-kit expects as many as all its members are wide, also of those
+    that have none, and fails on the shapes.
 
     Args:
         config: of the model.
@@ -29,6 +34,7 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
     Raises:
         ModelError: with what to do about it.
     """
+    _check_vectors(config)
     if config.conventions == "reference":
         return
     for path, member, own in _parts(config.descriptor, stats):
@@ -40,6 +46,18 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
                 "zero and DeePMD-kit gives empty neighbour places the vector of whatever type the first atom has. Train with "
                 'set_davg_zero true, or with tebd_input_mode "strip" and smooth_type_embedding true; or build the model with '
                 'conventions "reference", to have the energies of DeePMD-kit.'
+            )
+
+
+def _check_vectors(config: ModelConfig) -> None:
+    if not isinstance(config.fitting_net, TensorFittingConfig):
+        return
+    for i, member in enumerate(members(config.descriptor)):
+        if isinstance(member, WITHOUT_VECTORS):
+            raise ModelError(
+                f"model/descriptor/list/{i}: DeePMD-kit cannot evaluate a {DESCRIPTORS.name_of(member)!r} in the descriptor of "
+                "a tensor model, because it has no vectors that turn with the frame. Evaluate the model with dpjax, from its "
+                "checkpoint, or train one without this member."
             )
 
 

@@ -8,14 +8,16 @@ import jax
 import numpy as np
 
 from dpjax.config import ModelConfig, parse_model
+from dpjax.config.fittings import FITTINGS as FITTING_NETS
 from dpjax.descriptors import build_descriptor, is_mixed
 from dpjax.errors import ModelError
-from dpjax.interop import ener, se_atten, se_e2_a, se_e2_r, se_e3, se_e3_tebd
+from dpjax.interop import dipole, dos, ener, polar, property, se_atten, se_e2_a, se_e2_r, se_e3, se_e3_tebd
+from dpjax.interop.fitting import Surroundings
 from dpjax.interop.hybrid import HybridMap
 
 Tree = dict[str, Any]
 DESCRIPTORS = {"se_e2_a": se_e2_a, "se_e2_r": se_e2_r, "se_r": se_e2_r, "se_e3": se_e3, "se_e3_tebd": se_e3_tebd}
-FITTINGS = {"ener": ener}
+FITTINGS = {"ener": ener, "dos": dos, "property": property, "polar": polar, "dipole": dipole}
 DESCRIPTORS |= {name: se_atten for name in ("se_atten", "dpa1", "se_atten_v2")}
 DESCRIPTORS["hybrid"] = HybridMap(lambda name: _find(DESCRIPTORS, name, "descriptor"))
 
@@ -43,12 +45,9 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
     }
     if model.get("preset_out_bias"):
         section["preset_out_bias"] = model["preset_out_bias"]
-    outside = set(fitting.get("exclude_types") or []) - set(section["atom_exclude_types"])
+    outside = sorted(set(fitting.get("exclude_types") or []) - set(section["atom_exclude_types"]))
     if outside:
-        raise ModelError(
-            f"fitting/exclude_types: types {sorted(outside)} are excluded here but not by the model (atom_exclude_types); "
-            "such a model cannot be described by an input file"
-        )
+        section["fitting_net"] = fitting_map.select_types(section["fitting_net"], outside, len(section["type_map"]))
     config = parse_model(section)
     mixed = bool(fitting.get("mixed_types"))
     if mixed != is_mixed(config.descriptor):
@@ -56,6 +55,7 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
             "one fitting network for all types" if is_mixed(config.descriptor) else "one fitting network for each type"
         )
         raise ModelError(f"fitting: mixed_types is {str(mixed).lower()}, but this descriptor needs {need}")
+    _check_frame(fitting, config)
     d_params, d_stats = descriptor_map.read_variables(descriptor)
     f_params, f_stats = fitting_map.read_variables(fitting)
     stats = {
@@ -66,6 +66,19 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
     }
     variables = {"params": {"descriptor": d_params, "fitting_net": f_params}, "stats": stats}
     return config, variables
+
+
+def _check_frame(fitting: Tree, config: ModelConfig) -> None:
+    """A stored fitting of tensors must fit to the descriptor's frame."""
+    width = fitting.get("embedding_width")
+    if width is None:
+        return
+    dim_frame = build_descriptor(config).dim_frame
+    if width != dim_frame:
+        raise ModelError(
+            f"fitting/embedding_width: found {width}, but the descriptor's frame has {dim_frame} vectors; a tensor needs a "
+            "descriptor whose parts all have one (se_e2_a, se_atten)"
+        )
 
 
 def _find(table: dict, name: str | None, kind: str):
@@ -84,15 +97,15 @@ def write_model(config: ModelConfig, variables: Tree) -> Tree:
         config.descriptor, config.type_map, params["descriptor"], stats["descriptor"]
     )
     module = build_descriptor(config)
-    fitting = ener.write_tree(
-        config.fitting_net, config.type_map, module.dim_out, params["fitting_net"], stats["fitting_net"]
-    )
-    fitting["exclude_types"] = list(config.atom_exclude_types)
+    around = Surroundings(config.type_map, module.dim_out, module.dim_frame)
+    fitting_map = _find(FITTINGS, FITTING_NETS.name_of(config.fitting_net), "fitting")
+    fitting = fitting_map.write_tree(config.fitting_net, around, params["fitting_net"], stats["fitting_net"])
+    fitting["exclude_types"] = list(config.silent_types)
     model = {
         "type_map": list(config.type_map),
-        "atom_exclude_types": list(config.atom_exclude_types),
+        "atom_exclude_types": list(config.silent_types),
         "pair_exclude_types": [list(pair) for pair in config.pair_exclude_types],
-        "rcond": config.fitting_net.rcond,
+        "rcond": fitting["rcond"],
         "preset_out_bias": _preset(config),
         "@variables": {"out_bias": stats["out_bias"][None], "out_std": stats["out_std"][None]},
         "@class": "Model",
