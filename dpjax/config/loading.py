@@ -33,7 +33,7 @@ from dpjax.config import multi_task as multi_task_input
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.config.files import read
 from dpjax.config.learning_rate import LEARNING_RATES, LearningRateConfig
-from dpjax.config.losses import LOSSES, EnerLossConfig
+from dpjax.config.losses import LOSSES, LossConfig
 from dpjax.config.models import ModelConfig
 from dpjax.config.optimizers import OPTIMIZERS, AdamConfig
 from dpjax.config.positions import Lines, line_of
@@ -63,7 +63,7 @@ class Config:
     model: ModelConfig
     learning_rate: LearningRateConfig
     optimizer: AdamConfig
-    loss: EnerLossConfig
+    loss: LossConfig
     training: TrainingConfig
     validating: ValidatingConfig
     dpjax: DpjaxConfig
@@ -222,7 +222,7 @@ def parse_optimizer(section: dict) -> AdamConfig:
     return _parse_typed(OPTIMIZERS, optimizers.argument, section)
 
 
-def parse_loss(section: dict) -> EnerLossConfig:
+def parse_loss(section: dict) -> LossConfig:
     """The dataclass of a bare ``loss`` section."""
     return _parse_typed(LOSSES, losses.argument, section)
 

@@ -1,41 +1,73 @@
 """Losses, chosen by the ``loss`` section.
 
-A loss is a callable ``loss(prediction, label, *, natoms, learning_rate, find, atom_weight=None, frame_weight=None)`` that returns
-the value to minimise and the metrics of ``lcurve.out`` (without their ``_trn`` and ``_val``; names that start with ``l2_`` are
-internal and not printed).  It also says which labels and predictions it needs.
+A loss is a callable that compares predictions with labels (:class:`Loss`) and returns the value to minimise and the metrics of
+``lcurve.out`` (without their ``_trn`` and ``_val``; names that start with ``l2_`` are internal and not printed).  It also says
+which labels and predictions it needs.  What it has to know about the model, the facts, is handed in by name: var_name (of
+prediction and label), intensive and out_std for ``property``; tensor_name (of the prediction), label_name and tensor_size for
+``tensor``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from dpjax.config import EnerLossConfig, parse_loss
+from dpjax.config import parse_loss
+from dpjax.config.losses import DosLossConfig, EnerLossConfig, LossConfig, PropertyLossConfig, TensorLossConfig
 from dpjax.errors import ConfigError
+from dpjax.losses.dos import DosLoss, dos_loss
 from dpjax.losses.ener import EnerLoss, energy_loss
+from dpjax.losses.property import PropertyLoss, property_loss
+from dpjax.losses.protocol import Loss
+from dpjax.losses.tensor import TensorLoss, tensor_loss
 from dpjax.losses.terms import energy_term, force_term, virial_term
 
-BUILDERS: dict[type, Callable[..., EnerLoss]] = {EnerLossConfig: energy_loss}
+BUILDERS: dict[type, Callable[..., Loss]] = {
+    EnerLossConfig: energy_loss,
+    DosLossConfig: dos_loss,
+    PropertyLossConfig: property_loss,
+    TensorLossConfig: tensor_loss,
+}
 
 
-def from_config(section: dict | EnerLossConfig, start_lr: float = 1e-3) -> EnerLoss:
+def from_config(section: dict | LossConfig, start_lr: float = 1e-3, **from_model: Any) -> Loss:
     """The loss of a ``loss`` section.
 
     Args:
         section: the section as read from an input file, or its dataclass.
         start_lr: rate of the schedule after its warm-up, at which the prefactors have their start values.
+        from_model: facts about the model, by name; those the loss has no use for are ignored, those that are missing can be
+            given at the call.
 
     Raises:
         ConfigError: the section is malformed, no term is active, or a term is not built yet.
     """
     cfg = parse_loss(section) if isinstance(section, dict) else section
     if type(cfg) not in BUILDERS:
-        raise ConfigError(f"loss/type: {type(cfg).__name__} is not built yet; this version has: ener.")
-    return BUILDERS[type(cfg)](cfg, start_lr)
+        built = ", ".join(sorted(known.type for known in BUILDERS))
+        raise ConfigError(f"loss/type: {type(cfg).__name__} is not built yet; this version has: {built}.")
+    return BUILDERS[type(cfg)](cfg, start_lr, **from_model)
 
 
-def required_labels(section: dict | EnerLossConfig) -> set[str]:
-    """Names of the labels whose term is active; data without one of them must be refused or have its ``find`` at 0."""
-    return set(from_config(section).labels)
+def required_labels(section: dict | LossConfig, **from_model: Any) -> set[str]:
+    """Names of the labels whose term is active; data without one of them must be refused or have its ``find`` at 0.
+
+    Raises:
+        ConfigError: as :func:`from_config`.
+        ModelError: the names depend on a fact about the model that is not given.
+    """
+    return set(from_config(section, **from_model).labels)
 
 
-__all__ = ["EnerLoss", "energy_term", "force_term", "from_config", "required_labels", "virial_term"]
+__all__ = [
+    "DosLoss",
+    "EnerLoss",
+    "Loss",
+    "PropertyLoss",
+    "TensorLoss",
+    "energy_term",
+    "force_term",
+    "from_config",
+    "required_labels",
+    "virial_term",
+]

@@ -13,32 +13,15 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config import EnerLossConfig
-from dpjax.errors import ConfigError, ModelError
+from dpjax.errors import ConfigError
+from dpjax.losses.inputs import Arrays, found_flag, predicted
+from dpjax.losses.prefactor import Prefactor
 from dpjax.losses.terms import Term, energy_term, force_term, virial_term
-
-Arrays = Mapping[str, jax.Array]
 
 # letter of the prefactors and metrics -> (name of prediction and label, name of the internal mean square)
 TERMS = {"e": ("energy", "l2_ener_loss"), "f": ("force", "l2_force_loss"), "v": ("virial", "l2_virial_loss")}
 LATER = ("start_pref_h", "start_pref_ae", "start_pref_pf", "start_pref_gf", "use_default_pf", "relative_f")
 LATER += ("enable_atom_ener_coeff", "use_huber", "f_use_norm")
-
-
-@dataclass(frozen=True)
-class Prefactor:
-    """Weight of a term; runs from ``start`` at the start rate to ``limit`` at rate 0."""
-
-    start: float
-    limit: float
-
-    @property
-    def active(self) -> bool:
-        """A zero at either end switches the term off."""
-        return self.start != 0.0 and self.limit != 0.0
-
-    def at(self, ratio: jax.Array) -> jax.Array:
-        """The value at ``ratio = learning rate / start rate``."""
-        return self.limit + (self.start - self.limit) * ratio
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,8 +34,18 @@ class EnerLoss:
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Labels, and predictions of the same names, that the active terms compare."""
+        """Labels that the active terms compare."""
         return tuple(TERMS[letter][0] for letter in self.prefactors)
+
+    @property
+    def optional_labels(self) -> dict[str, float]:
+        """No labels but those of the terms."""
+        return {}
+
+    @property
+    def predictions(self) -> tuple[str, ...]:
+        """Predictions that the active terms compare; called like their labels."""
+        return self.labels
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -69,17 +62,15 @@ class EnerLoss:
         find: Mapping[str, Any],
         atom_weight: jax.Array | None = None,
         frame_weight: jax.Array | None = None,
+        **from_model: Any,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Loss value () and metrics of one batch.
 
         Args:
             prediction, label: energy (n_frame, 1), force (n_frame, n_atom, 3) or flat (n_atom, 3), virial (n_frame, 9).
-            natoms: real atoms of each frame, (n_frame,), or one number for all.
-            learning_rate: of this step.
-            find: label -> 1 if the data have it, else 0: then its term is 0 and its metric NaN. A label that is absent from
-                ``label`` counts as not found, one that is absent from ``find`` as found.
-            atom_weight: like the force without its last axis, or (n_atom,) for all frames; 0 on padding atoms.
-            frame_weight: (n_frame,); 0 on padding frames.
+            from_model: not needed.
+
+        The others are those of :class:`dpjax.losses.Loss`.
 
         Raises:
             ModelError: the model does not predict what an active term compares.
@@ -88,7 +79,7 @@ class EnerLoss:
         value, metrics = jnp.zeros(()), {}
         for letter, prefactor in self.prefactors.items():
             name, internal = TERMS[letter]
-            found = jnp.asarray(find.get(name, 1.0) if name in label else 0.0, float)
+            found = found_flag(name, label, find)
             term = self._term(letter, prediction, label, found, natoms, atom_weight, frame_weight)
             value = value + prefactor.at(ratio) * found * term.value
             metrics[internal] = jnp.where(found > 0.0, term.square, jnp.nan)
@@ -106,11 +97,7 @@ class EnerLoss:
         frame_weight: jax.Array | None,
     ) -> Term:
         name = TERMS[letter][0]
-        if name not in prediction:
-            raise ModelError(
-                f"loss/start_pref_{letter} asks for a {name} term, but the model predicts only: {', '.join(sorted(prediction))}."
-            )
-        ours = prediction[name]
+        ours = predicted(prediction, name, f"start_pref_{letter}")
         theirs = label.get(name, jnp.zeros_like(ours))
         present = jnp.where(found > 0.0, 1.0, 0.0)  # a label that is not there is padding from end to end
         if letter == "f":
@@ -122,8 +109,8 @@ class EnerLoss:
         return (energy_term if letter == "e" else virial_term)(ours, theirs, counts, weight, self.intensive)
 
 
-def energy_loss(cfg: EnerLossConfig, start_lr: float) -> EnerLoss:
-    """The loss of a configuration.
+def energy_loss(cfg: EnerLossConfig, start_lr: float, **from_model: Any) -> EnerLoss:
+    """The loss of a configuration; it needs no facts about the model.
 
     Raises:
         ConfigError: no term is active, or one that is not built yet is asked for.

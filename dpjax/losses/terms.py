@@ -1,4 +1,4 @@
-"""The squared-error terms of energy models.
+"""The squared-error terms of the losses.
 
 Every function returns a :class:`Term`.  Shapes: energy (n_frame, 1) eV, force (..., n_atom, 3) eV/angstrom, virial (n_frame, 9) eV,
 ``natoms`` (n_frame,) real atoms of each frame, ``weight`` 1 for real and 0 for padding entries, shaped (n_frame,) or like the force
@@ -42,6 +42,22 @@ def force_term(prediction: jax.Array, label: jax.Array, weight: jax.Array) -> Te
     weight = weight[..., None]
     square = weighted_mean(error_of(prediction, label, weight) ** 2, weight)
     return Term(square, square, jnp.sqrt(square))
+
+
+def atomic_term(error: jax.Array, weight: jax.Array) -> Term:
+    """Mean over all atoms that count and all components of error^2; error (n_atom, n), weight (n_atom,)."""
+    square = weighted_mean(error**2, weight[:, None])
+    return Term(square, square, jnp.sqrt(square))
+
+
+def total_term(error: jax.Array, count: jax.Array, weight: jax.Array) -> Term:
+    """Mean over frames, each as often as it has atoms that count, and components of error^2.
+
+    The rmse is divided by the mean number of these atoms. Error (n_frame, n), count and weight (n_frame,).
+    """
+    square = weighted_mean(error**2, (weight * count)[:, None])
+    mean_count = weighted_mean(count, weight)
+    return Term(square, square, jnp.sqrt(square) / jnp.where(mean_count > 0.0, mean_count, 1.0))
 
 
 def _per_frame(prediction: jax.Array, label: jax.Array, natoms: jax.Array, weight: jax.Array, intensive: bool) -> Term:

@@ -227,16 +227,17 @@ def test_optimizers_that_are_wrong(section, start):
     assert message({O: section}).startswith(f"{O}/{start}")
 
 
-@pytest.mark.parametrize("kind", FITTINGS)
-def test_fittings_wait_for_what_computes_them(kind):
-    with pytest.raises(ConfigError, match=f"{F}/type: fitting net '{kind}' is not built yet"):
-        config.load(water({F: FITTINGS[kind]}))
-
-
 @pytest.mark.parametrize(
-    "path, section", [(L, TENSOR), (L, {"type": "dos"}), (O, {"type": "LKF"}), (O, {"type": "AdamW"})]
+    "path, section",
+    [
+        (F, FITTINGS["population"]),
+        (L, {"type": "population", "start_pref_pop": 1, "limit_pref_pop": 1}),
+        (L, {"type": "ener_spin"}),
+        (O, {"type": "LKF"}),
+        (O, {"type": "AdamW"}),
+    ],
 )
-def test_losses_and_optimizers_wait_for_what_computes_them(path, section):
+def test_what_is_not_built_waits_for_what_computes_it(path, section):
     with pytest.raises(ConfigError, match=f"'{section['type']}' is not built yet"):
         config.load(water({path: section}))
 

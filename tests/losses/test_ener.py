@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,37 +10,14 @@ import pytest
 from dpjax import losses
 from dpjax.config import EnerLossConfig
 from dpjax.errors import ConfigError, ModelError
-from tests.shared import golden
+from tests.losses.common import FILLS, cases, check_case, check_same, graded, padded
 
 EFV = {"type": "ener", "start_pref_v": 0.01, "limit_pref_v": 2}
-CASES = json.loads(golden("losses", "ener.json").read_text())["cases"]
 
 
-def arrays(case: str, kind: str) -> dict[str, np.ndarray]:
-    stored = np.load(golden("losses", "ener.npz"))
-    return {key.split("/", 2)[2]: stored[key] for key in stored.files if key.startswith(f"{case}/{kind}/")}
-
-
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case["case"])
+@pytest.mark.parametrize("case", cases("ener"), ids=lambda case: case["case"])
 def test_values_metrics_and_gradients_of_the_reference(case):
-    loss = losses.from_config(case["loss"], case["start_lr"])
-    prediction, label, slope = (arrays(case["case"], kind) for kind in ("pred", "label", "dloss"))
-
-    def value(prediction, rate):
-        return loss(prediction, label, natoms=case["natoms"], learning_rate=rate, find=case["find"])
-
-    step = jax.jit(jax.value_and_grad(value, has_aux=True))
-    for number, want in enumerate(case["results"]):
-        (got, metrics), gradient = step(prediction, want["learning_rate"])
-        np.testing.assert_allclose(got, want["loss"], rtol=1e-9)
-        assert set(metrics) == set(want["metrics"])
-        for name, expected in want["metrics"].items():
-            np.testing.assert_allclose(metrics[name], np.nan if expected is None else expected, rtol=1e-9)
-        for name in prediction if number == 0 else ():
-            expected = slope.get(name, np.zeros_like(prediction[name]))
-            np.testing.assert_allclose(
-                gradient[name], expected, rtol=1e-9, atol=1e-9 * max(1.0, np.abs(expected).max())
-            )
+    check_case("ener", case)
 
 
 def two_frames(seed: int = 0) -> tuple[dict, dict, np.ndarray]:
@@ -53,35 +28,22 @@ def two_frames(seed: int = 0) -> tuple[dict, dict, np.ndarray]:
     return prediction, label, np.array([3, 5])
 
 
-def padded(values: dict, n_frame: int, n_atom: int, fill: float) -> dict:
-    more = {"energy": n_frame, "force": n_atom, "virial": n_frame}
-    return {k: np.concatenate([v, np.full((more[k], v.shape[1]), fill)]) for k, v in values.items()}
-
-
-@pytest.mark.parametrize("fill", [0.0, 1e30, np.nan, np.inf])
+@pytest.mark.parametrize("fill", FILLS)
 @pytest.mark.parametrize("intensive", [False, True])
 def test_padding_is_invisible(fill, intensive):
     loss = losses.from_config(EFV | {"intensive_ener_virial": intensive})
     prediction, label, natoms = two_frames()
-    plain = lambda p: loss(p, label, natoms=natoms, learning_rate=1e-3, find={})  # noqa: E731
-    (want, want_metrics), want_gradient = jax.value_and_grad(plain, has_aux=True)(prediction)
-    fat_label = padded(label, 2, 4, -fill)
-    fat = lambda p: loss(  # noqa: E731
-        p,
-        fat_label,
+    want = graded(loss, prediction, label, natoms=natoms)
+    more = {"energy": 2, "force": 4, "virial": 2}
+    got = graded(
+        loss,
+        padded(prediction, more, fill),
+        padded(label, more, -fill),
         natoms=np.array([3, 5, 0, 0]),
-        learning_rate=1e-3,
-        find={},
         atom_weight=jnp.arange(12) < 8,
         frame_weight=jnp.array([1.0, 1.0, 0.0, 0.0]),
     )
-    (got, metrics), gradient = jax.value_and_grad(fat, has_aux=True)(padded(prediction, 2, 4, fill))
-    np.testing.assert_allclose(got, want, rtol=1e-13)
-    for name in want_metrics:
-        np.testing.assert_allclose(metrics[name], want_metrics[name], rtol=1e-13)
-    for name, slope in gradient.items():
-        np.testing.assert_allclose(slope[: len(prediction[name])], want_gradient[name], rtol=1e-13)
-        assert not np.any(slope[len(prediction[name]) :])
+    check_same(got, want)
 
 
 def test_nothing_but_padding_is_zero_and_not_nan():
@@ -144,6 +106,14 @@ def test_what_a_loss_needs_and_prints():
     assert loss.labels == ("energy", "force") and loss.metrics == ("rmse", "rmse_e", "rmse_f")
     assert losses.required_labels(EFV) == {"energy", "force", "virial"}
     assert losses.required_labels({"start_pref_e": 1, "limit_pref_e": 0}) == {"force"}
+
+
+def test_facts_about_the_model_are_not_needed():
+    prediction, label, natoms = two_frames()
+    plain, told = losses.from_config({"type": "ener"}), losses.from_config({"type": "ener"}, numb_dos=3)
+    want = plain(prediction, label, natoms=natoms, learning_rate=1e-3, find={})[0]
+    assert told(prediction, label, natoms=natoms, learning_rate=1e-3, find={}, intensive=True)[0] == want
+    assert told.predictions == told.labels and told.optional_labels == {}
 
 
 def test_one_program_for_all_rates_and_flags():

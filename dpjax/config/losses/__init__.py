@@ -11,6 +11,16 @@ from dpjax.config.losses.property import PROPERTY, PropertyLossConfig
 from dpjax.config.losses.tensor import TENSOR, TensorLossConfig
 from dpjax.config.schema import Option, Registry
 
+LossConfig = (
+    EnerLossConfig
+    | DensLossConfig
+    | EnerSpinLossConfig
+    | DosLossConfig
+    | PropertyLossConfig
+    | TensorLossConfig
+    | PopulationLossConfig
+)
+
 LOSSES = Registry(
     "loss",
     (ENER, DENS, ENER_SPIN, DOS, PROPERTY, TENSOR, POPULATION),
@@ -30,6 +40,7 @@ __all__ = [
     "DosLossConfig",
     "EnerLossConfig",
     "EnerSpinLossConfig",
+    "LossConfig",
     "PopulationLossConfig",
     "PropertyLossConfig",
     "TensorLossConfig",

@@ -44,5 +44,4 @@ DOS = Component(
     _options,
     _check,
     doc="Errors of the density of states and of its running sum over energy, of the frame and of each atom.",
-    built=False,
 )

@@ -40,5 +40,4 @@ PROPERTY = Component(
     _options,
     _check,
     doc="Errors of a property, in units of its spread over the data.",
-    built=False,
 )

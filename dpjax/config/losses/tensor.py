@@ -57,5 +57,4 @@ TENSOR = Component(
     _options,
     _check,
     doc="Errors of dipoles or polarizabilities, of the frame and of each atom.",
-    built=False,
 )

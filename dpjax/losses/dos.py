@@ -1,0 +1,99 @@
+"""Loss of models of the density of states: squared errors of the curve and of its running sum, of frames and of atoms."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from dpjax.config.losses import DosLossConfig
+from dpjax.errors import ConfigError
+from dpjax.losses.comparisons import Comparison, metric_names, sum_of_terms
+from dpjax.losses.inputs import Arrays, Inputs
+from dpjax.losses.prefactor import Prefactor
+
+# ending of the prefactors -> (metric, name of prediction and label, of atoms, running sum)
+TERMS = {
+    "ados": ("local_dos", "atom_dos", True, False),
+    "acdf": ("local_cdf", "atom_dos", True, True),
+    "dos": ("global_dos", "dos", False, False),
+    "cdf": ("global_cdf", "dos", False, True),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class DosLoss:
+    """Loss of densities of states; see :meth:`__call__`."""
+
+    comparisons: tuple[Comparison, ...]  # active terms only
+    start_lr: float
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels that the active terms compare."""
+        return tuple(dict.fromkeys(x.label for x in self.comparisons))
+
+    @property
+    def optional_labels(self) -> dict[str, float]:
+        """No labels but those of the terms."""
+        return {}
+
+    @property
+    def predictions(self) -> tuple[str, ...]:
+        """Predictions that the active terms compare."""
+        return tuple(dict.fromkeys(x.prediction for x in self.comparisons))
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the printed metrics, sorted."""
+        return metric_names(self.comparisons)
+
+    def __call__(
+        self,
+        prediction: Arrays,
+        label: Arrays,
+        *,
+        natoms: int | jax.Array,
+        learning_rate: float | jax.Array,
+        find: Mapping[str, Any],
+        atom_weight: jax.Array | None = None,
+        frame_weight: jax.Array | None = None,
+        **from_model: Any,
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Loss value () and metrics of one batch.
+
+        Args:
+            prediction, label: dos (n_frame, numb_dos), atom_dos (n_frame, n_atom, numb_dos) or flat (n_atom, numb_dos). Of the
+                prediction also mask and counted.
+            from_model: not needed; the arrays say how many energies there are.
+
+        The others are those of :class:`dpjax.losses.Loss`.
+
+        Raises:
+            ModelError: the model does not predict what an active term compares, or on another grid of energies.
+        """
+        inputs = Inputs(prediction, label, natoms, find, atom_weight, frame_weight)
+        return sum_of_terms(self.comparisons, inputs, jnp.asarray(learning_rate, float) / self.start_lr)
+
+
+def dos_loss(cfg: DosLossConfig, start_lr: float, **from_model: Any) -> DosLoss:
+    """The loss of a configuration; it needs no facts about the model.
+
+    Raises:
+        ConfigError: no term is active.
+    """
+    pairs = {x: Prefactor(getattr(cfg, f"start_pref_{x}"), getattr(cfg, f"limit_pref_{x}")) for x in TERMS}
+    active = tuple(_comparison(x, prefactor) for x, prefactor in pairs.items() if prefactor.active)
+    if not active:
+        raise ConfigError(
+            "loss: no term is active. Give at least one term a start_pref and a limit_pref that are both non-zero."
+        )
+    return DosLoss(active, start_lr)
+
+
+def _comparison(ending: str, prefactor: Prefactor) -> Comparison:
+    metric, name, atomic, cumulative = TERMS[ending]
+    return Comparison(f"start_pref_{ending}", metric, name, name, prefactor, atomic, cumulative)
