@@ -11,7 +11,6 @@ a neighbour adds nothing to the sums.  Within one type e is symmetric, so each p
 
 from __future__ import annotations
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,11 +18,8 @@ import numpy as np
 from dpjax.config.descriptors import SeE3Config
 from dpjax.descriptors.bands import band, band_number
 from dpjax.descriptors.expansion import Expansion
-from dpjax.descriptors.neighborhood import Features, Neighborhood, Section, ordered_pairs
-from dpjax.geometry.environment import env_components
-from dpjax.nn.chebyshev import Grid
-from dpjax.nn.dense import DenseStack
-from dpjax.nn.precision import dtype_of
+from dpjax.descriptors.neighborhood import Features, Neighborhood, Section
+from dpjax.descriptors.type_networks import TypeNetworks
 
 
 def pair_products(first: jax.Array, second: jax.Array) -> jax.Array:
@@ -44,48 +40,14 @@ def own_products(rows: jax.Array) -> tuple[jax.Array, jax.Array | np.ndarray]:
     return jnp.sum(rows[:, :, j] * rows[:, :, k], axis=1), np.where(j == k, 1.0, 2.0)[None]
 
 
-class SeE3(nn.Module):
+class SeE3(TypeNetworks):
     """Descriptor of dimension ``neuron[-1]`` for centres of one type at a time.
 
-    Attributes:
-        config: hyper-parameters; ``sel`` is resolved.
-        n_type: number of types.
-        pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list.
+    The networks are of pairs of neighbour types.  Files hold one for each ordered pair; those with t > t' are stored but never
+    asked.  Nor is ``davg``, as there is no angular mean.
     """
 
-    by_type = True  # networks per type: centres and neighbours come in sections
-
     config: SeE3Config
-    n_type: int
-    pair_exclude: frozenset[tuple[int, int]] = frozenset()
-
-    def setup(self):
-        cfg = self.config
-        # files hold a network for each ordered pair of types; those with t > t' are stored but never asked
-        self.embedding = {
-            f"{s}_{t}": DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, dtype=self.dtype)
-            for s in range(self.n_type)
-            for t in range(self.n_type)
-        }
-        self.davg = self.variable("stats", "davg", jnp.zeros, (self.n_type, 4), self.dtype)  # no angular mean: unused
-        self.dstd = self.variable("stats", "dstd", jnp.ones, (self.n_type, 4), self.dtype)
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return dtype_of(self.config.precision)
-
-    @property
-    def dim_out(self) -> int:
-        return self.config.neuron[-1]
-
-    @property
-    def dim_frame(self) -> int:
-        return 0
-
-    def init_parameters(self) -> None:
-        """Touch every network and statistic once, so that ``init`` creates all of them."""
-        for network in self.embedding.values():
-            network.init_parameters(1)
 
     def __call__(self, view: Neighborhood, expansion: Expansion | None = None) -> Features:
         """Descriptor of centres that all have one type.
@@ -101,7 +63,7 @@ class SeE3(nn.Module):
         rows = {
             t: self._angular(view.centre, section)
             for t, section in enumerate(view.sections(cfg.sel, cfg.rcut))
-            if section.mask.shape[1] and not self._silent(view.centre, t)
+            if section.mask.shape[1] and not self._excluded(view.centre, t)
         }
         total = jnp.zeros((view.n_atom, self.dim_out), self.dtype)
         for s in rows:
@@ -110,28 +72,12 @@ class SeE3(nn.Module):
                     total = total + self._pair_sums(rows, s, t) / (cfg.sel[s] * cfg.sel[t])
         return Features(total)
 
-    def grids(self, n_atom: int, nbrs: tuple[int, ...]) -> tuple[Grid, ...]:
-        """No series for this descriptor."""
-        return ()
-
     def _pair_sums(self, rows: dict[int, jax.Array], s: int, t: int) -> jax.Array:
         """(n_atom, neuron[-1]) sum over the pairs of one pair of neighbour types."""
         products, number = own_products(rows[s]) if s == t else (pair_products(rows[s], rows[t]), 1.0)
-        embedded = self.embedding[f"{s}_{t}"](products[..., None])
+        embedded = self.embedding[self.network_key(s, t)](products[..., None])
         return jnp.einsum("np,npm->nm", products * number, embedded)
 
     def _angular(self, centre: int, section: Section) -> jax.Array:
         """(n_atom, 3, k) normalised angular columns of one section, zero in unused slots."""
-        cfg = self.config
-        raw = env_components(
-            jnp.swapaxes(section.disp.astype(self.dtype), 1, 2),
-            section.mask,
-            r_on=cfg.rcut_smth,
-            r_off=cfg.rcut,
-            protection=cfg.env_protection,
-        )
-        return raw[:, 1:] / self.dstd.value[centre][None, 1:, None]
-
-    def _silent(self, centre: int, neighbor: int) -> bool:
-        """Whether neighbours of this type add nothing."""
-        return (centre, neighbor) in self.pair_exclude | ordered_pairs(self.config.exclude_types)
+        return self._environment(section)[:, 1:] / self.dstd.value[centre][None, 1:, None]
