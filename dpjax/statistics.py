@@ -186,6 +186,22 @@ def energy_bias(
     return bias, np.repeat(spread[None], n_type, axis=0)
 
 
+def common_bias(
+    counts: np.ndarray, labels: np.ndarray, *, exclude: Sequence[int] = (), intensive: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population spread of labels (n_frame, n_out), the same for all types: 2 x (n_type, n_out).
+
+    Args:
+        counts: (n_frame, n_type) atoms of each type.
+        labels: of the frames; divided by their numbers of atoms unless ``intensive``.
+        exclude: types left out of the model; they do not count.
+    """
+    n_type = counts.shape[1]
+    number = np.delete(counts, list(exclude), axis=1).sum(axis=1, keepdims=True)
+    values = labels if intensive else labels / number
+    return np.repeat(values.mean(axis=0)[None], n_type, axis=0), np.repeat(values.std(axis=0)[None], n_type, axis=0)
+
+
 def atomic_bias(atype: np.ndarray, values: np.ndarray, n_type: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean and population spread per type of atomic labels: (n_atoms,), (n_atoms, n_out) -> 2 x (n_type, n_out); absent: NaN."""
     mean, spread = np.full((2, n_type, values.shape[1]), np.nan)

@@ -149,6 +149,7 @@ def load(source: Source) -> Config:
     """
     checked, parts = _checked(source)
     checked.report.extend(_missing_for_training(checked.raw))
+    checked.report.extend(_loss_of_another_model(parts))
     checked.report.extend(_refusals(checked))
     checked.raise_any()
     for problem in meaning.without_effect(_root(), checked.raw):
@@ -189,6 +190,19 @@ def _missing_for_training(raw: dict[str, Any]) -> Iterator[Problem]:
     if "learning_rate" not in raw:
         example = '{"type": "exp", "start_lr": 0.001}'
         yield Problem("learning_rate", f"missing; it is required for training, for example {example}.")
+
+
+def _loss_of_another_model(parts: dict[str, Any]) -> Iterator[Problem]:
+    """A loss compares what the model predicts."""
+    output = getattr(getattr(parts.get("model"), "fitting_net", None), "output", None)
+    loss = parts.get("loss")
+    if output is None or loss is None or loss.type in output.losses:
+        return
+    fitting, expected = parts["model"].raw["fitting_net"]["type"], " or ".join(output.losses)
+    text = (
+        f"found {loss.type!r}, but the fitting net {fitting!r} predicts {output.label} and is trained with: {expected}."
+    )
+    yield Problem("loss/type", text)
 
 
 def _refusals(checked: _Input) -> list[Problem]:

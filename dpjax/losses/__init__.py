@@ -17,6 +17,7 @@ from dpjax.config.losses import DosLossConfig, EnerLossConfig, LossConfig, Prope
 from dpjax.errors import ConfigError
 from dpjax.losses.dos import DosLoss, dos_loss
 from dpjax.losses.ener import EnerLoss, energy_loss
+from dpjax.losses.facts import model_facts
 from dpjax.losses.property import PropertyLoss, property_loss
 from dpjax.losses.protocol import Loss
 from dpjax.losses.tensor import TensorLoss, tensor_loss
@@ -68,6 +69,7 @@ __all__ = [
     "energy_term",
     "force_term",
     "from_config",
+    "model_facts",
     "required_labels",
     "virial_term",
 ]

@@ -8,15 +8,20 @@ from typing import Any
 import numpy as np
 
 from dpjax.config import ModelConfig
+from dpjax.config.fittings import AtomicOutput
 from dpjax.data import Sampler, System
 from dpjax.descriptors import RADIAL, has_type_networks, kept, members, ordered_pairs
+from dpjax.errors import ConfigError
 from dpjax.neighbors import NeighborCache
 from dpjax.statistics import (
     EnvironmentView,
     Moments,
+    atomic_bias,
+    common_bias,
     energy_bias,
     frame_moments,
     parameter_normalisation,
+    prefer_atomic,
 )
 
 Stats = dict[str, Any]
@@ -77,29 +82,67 @@ def _each(drawn: Sequence[tuple[int, np.ndarray]]) -> Iterator[tuple[int, int]]:
             yield system, int(frame)
 
 
-def bias_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:
-    """``out_bias`` and ``out_std`` (n_type, 1) from the energies of all frames.
+def output_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:
+    """``out_bias`` and ``out_std`` (n_type, size) of what the model predicts, from the labels of all frames.
 
-    Systems without energies take no part; with no energy at all the bias is what is preset, else zero.
+    Values of the atoms, where systems have such labels, come before those of the frames. Systems without labels take no part; with
+    no label at all the bias is what is preset, else zero.  A dipole has none: it would not turn with the frame.
     """
-    n_type = len(config.type_map)
-    labelled = [s for s in systems if s.found.get("energy")]
-    if not labelled:
-        preset = output_preset(config) or [None] * n_type
-        return {"out_bias": np.array([[p or 0.0] for p in preset]), "out_std": np.ones((n_type, 1))}
-    counts, energies = [], []
-    for system in labelled:
-        everything = np.arange(system.n_frame)
-        energies.append(system.arrays(everything, ["energy"])["energy"])
-        counts.append(_type_counts(system, n_type))
-    bias, spread = energy_bias(
-        np.concatenate(counts),
-        np.concatenate(energies),
-        preset=output_preset(config),
-        exclude=config.atom_exclude_types,
-        rcond=config.fitting_net.rcond,
+    output, n_type = config.fitting_net.output, len(config.type_map)
+    shape = (n_type, output.size)
+    bias, spread = np.full((2, *shape), np.nan)
+    preset = output_preset(config)
+    if output.biased:
+        of_frames = _joined(
+            _frame_labels(config, system, output) for system in systems if system.found.get(output.label)
+        )
+        of_atoms = _joined(
+            _atom_labels(config, system, output) for system in systems if system.found.get(output.atom_label)
+        )
+        if of_frames is not None:
+            bias, spread = _fitted(config, *of_frames, preset)
+        if of_atoms is not None:
+            bias, spread = prefer_atomic((bias, spread), atomic_bias(*of_atoms, n_type))
+    for t, given in enumerate(preset or ()):
+        bias[t] = np.where(np.isnan(bias[t]) & (given is not None), given, bias[t])
+    return {"out_bias": np.nan_to_num(bias, nan=0.0), "out_std": np.nan_to_num(spread, nan=1.0)}
+
+
+def _fitted(
+    config: ModelConfig, counts: np.ndarray, labels: np.ndarray, preset: list | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Bias and spread of frames with so many atoms of each type: per type, or the same for all."""
+    fitting = config.fitting_net
+    if not getattr(fitting, "distinguish_types", True):
+        return common_bias(counts, labels, exclude=config.silent_types, intensive=fitting.output.intensive)
+    return energy_bias(
+        counts,
+        labels,
+        preset=preset,
+        exclude=config.silent_types,
+        rcond=getattr(fitting, "rcond", None),
+        intensive=fitting.output.intensive,
     )
-    return {"out_bias": bias, "out_std": spread}
+
+
+def _joined(parts: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Pairs of arrays of all systems, joined; None without a system."""
+    pairs = list(zip(*parts, strict=True))
+    return tuple(map(np.concatenate, pairs)) if pairs else None
+
+
+def _frame_labels(config: ModelConfig, system: System, output: AtomicOutput) -> tuple[np.ndarray, np.ndarray]:
+    """(n_frame, n_type) atoms of each type, (n_frame, size) labels."""
+    labels = system.arrays(np.arange(system.n_frame), [output.label])[output.label]
+    return _type_counts(system, len(config.type_map)), labels
+
+
+def _atom_labels(config: ModelConfig, system: System, output: AtomicOutput) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) types, (n, size) labels of the atoms of all frames that count."""
+    frames = np.arange(system.n_frame)
+    types = np.stack([system.frame_types(i) for i in frames])
+    counted = (types >= 0) & ~np.isin(types, config.silent_types)
+    return types[counted], system.arrays(frames, [output.atom_label])[output.atom_label][counted]
 
 
 def _type_counts(system: System, n_type: int) -> np.ndarray:
@@ -110,13 +153,31 @@ def _type_counts(system: System, n_type: int) -> np.ndarray:
     return np.stack([np.bincount(t[t >= 0], minlength=n_type) for t in map(system.frame_types, range(system.n_frame))])
 
 
-def output_preset(config: ModelConfig) -> list[float | None] | None:
-    """Energies per type that are given and not fitted: ``atom_ener`` of the fitting net, else the model's preset."""
-    given = config.fitting_net.atom_ener
+def output_preset(config: ModelConfig) -> list[Any] | None:
+    """Values per type, numbers or lists of ``output.size``, that are given and not fitted; None leaves one to the data.
+
+    They are ``atom_ener`` of the fitting net, else the model's preset.
+
+    Raises:
+        ConfigError: a preset that has no place in the model.
+    """
+    fitting = config.fitting_net
+    given = getattr(fitting, "atom_ener", ())
     if any(e is not None for e in given):
         return list(given)
-    preset = (config.preset_out_bias or {}).get("energy")
-    return None if preset is None else [None if p is None else float(np.reshape(p, ())) for p in preset]
+    preset = (config.preset_out_bias or {}).get(fitting.output.name)
+    if preset is None:
+        return None
+    if not fitting.output.biased:
+        raise ConfigError(
+            "model/preset_out_bias: a dipole has no bias, which would not turn with the frame. Remove the key."
+        )
+    if not getattr(fitting, "distinguish_types", True):
+        raise ConfigError(
+            "model/preset_out_bias: with fitting_net/distinguish_types false all types have the bias of the data. Remove one of "
+            "the two."
+        )
+    return [None if p is None else np.ravel(p).astype(float) for p in preset]
 
 
 def parameter_statistics(

@@ -16,11 +16,11 @@ from jax.sharding import Mesh
 
 from dpjax import losses, optimizers, schedules
 from dpjax.config import Config, DataConfig, ModelConfig
-from dpjax.data import Sampler, System, energy_requirements, load_systems
+from dpjax.data import Sampler, System, label_requirements, load_systems
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members
 from dpjax.descriptors.crowding import cuts
 from dpjax.errors import ConfigError
-from dpjax.fittings.ener import layer_owners, trainable_layers
+from dpjax.fittings.layers import layer_owners, trainable_layers
 from dpjax.models import build_model, init_variables
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.training import preparation
@@ -91,11 +91,12 @@ def prepare(
         DataError, ConfigError: as their packages say.
     """
     seed = next(s for s in (seed, config.training.seed, secrets.randbelow(2**31)) if s is not None)
-    labels = losses.required_labels(config.loss)
-    systems = open_systems(config.training.training_data, config.model, labels)
+    start_lr = config.learning_rate.start_lr
+    loss = losses.from_config(config.loss, start_lr, **losses.model_facts(config.model))
+    systems = open_systems(config.training.training_data, config.model, loss)
     sampler = Sampler(systems, config.training.training_data, seed)
     config = resolve_sel(config, systems, initial)
-    training = _data_side(config, systems, sampler, labels)
+    training = _data_side(config, systems, sampler, loss)
     model = build_model(config.model)
     if initial is None:
         variables = fresh_variables(config, model, training, seed, keep)
@@ -111,9 +112,9 @@ def prepare(
         model=model,
         variables=variables,
         training=training,
-        validation=_validation_side(config, labels, seed),
-        loss=losses.from_config(config.loss, start_lr=config.learning_rate.start_lr),
-        needs_force=bool({"force", "virial"} & set(labels)),
+        validation=_validation_side(config, loss, seed),
+        loss=losses.from_config(config.loss, start_lr, **losses.model_facts(config.model, variables["stats"])),
+        needs_force=bool({"force", "virial"} & set(loss.predictions)),
         tx=build_optimizer(config, schedule, flags),
         schedule=schedule,
         num_steps=num_steps,
@@ -129,16 +130,23 @@ def build_optimizer(config: Config, schedule: Callable, trainable: Any) -> optax
     return tx if all(jax.tree.leaves(trainable)) else optimizers.freeze(tx, trainable)
 
 
-def open_systems(data: DataConfig, model: ModelConfig, labels: Sequence[str]) -> list[System]:
+def open_systems(data: DataConfig, model: ModelConfig, loss: losses.Loss) -> list[System]:
     """The systems of a data section with the labels of the loss and the inputs of the model."""
     fitting = model.fitting_net
-    specs = energy_requirements(
-        labels,
+    specs = label_requirements(
+        label_names(loss),
+        fitting.output,
         numb_fparam=fitting.numb_fparam,
         numb_aparam=fitting.numb_aparam,
         default_fparam=fitting.default_fparam,
+        selected=getattr(fitting, "sel_type", None),
     )
-    return load_systems(data, model.type_map, specs, required_somewhere=labels)
+    return load_systems(data, model.type_map, specs, required_somewhere=loss.labels)
+
+
+def label_names(loss: losses.Loss) -> tuple[str, ...]:
+    """The labels that a loss takes, those that not all data need to have included."""
+    return (*loss.labels, *loss.optional_labels)
 
 
 def model_needs(model: ModelConfig) -> ModelNeeds:
@@ -156,14 +164,14 @@ def model_needs(model: ModelConfig) -> ModelNeeds:
     )
 
 
-def _data_side(config: Config, systems: Sequence[System], sampler: Sampler, labels: Sequence[str]) -> DataSide:
+def _data_side(config: Config, systems: Sequence[System], sampler: Sampler, loss: losses.Loss) -> DataSide:
     needs = model_needs(config.model)
     cache = NeighborCache(systems, needs.rcut, needs.n_type, config.dpjax.neighbor_cache)
     if config.dpjax.neighbor_cache is not None:
         cache.build()
-    source = BatchSource(systems, cache, needs, tuple(labels))
+    source = BatchSource(systems, cache, needs, label_names(loss))
     if sampler.mixed:
-        _refuse_mixed_labels(systems, labels)
+        _refuse_mixed_labels(systems, loss.labels)
     source.observe(sampler.kept)
     return DataSide(systems, sampler, source)
 
@@ -183,12 +191,12 @@ def _refuse_mixed_labels(systems: Sequence[System], labels: Sequence[str]) -> No
             )
 
 
-def _validation_side(config: Config, labels: Sequence[str], seed: int) -> DataSide | None:
+def _validation_side(config: Config, loss: losses.Loss, seed: int) -> DataSide | None:
     data = config.training.validation_data
     if data is None:
         return None
-    systems = open_systems(data, config.model, labels)
-    return _data_side(config, systems, Sampler(systems, data, seed, "training.validation_data"), labels)
+    systems = open_systems(data, config.model, loss)
+    return _data_side(config, systems, Sampler(systems, data, seed, "training.validation_data"), loss)
 
 
 def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelConfig, dict] | None) -> Config:
@@ -252,7 +260,7 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
         drawn = preparation.sampled_frames(data.sampler, data.systems, config.model.data_stat_nbatch, seed)
         computed = {
             **preparation.environment_statistics(config.model, data.systems, data.source.neighbors, drawn),
-            **preparation.bias_statistics(config.model, data.systems),
+            **preparation.output_statistics(config.model, data.systems),
             **preparation.parameter_statistics(config.model, data.systems, drawn),
         }
         if keep:

@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -37,7 +38,9 @@ def statistics_key(model: ModelConfig) -> str:
         "descriptor": names,
         "view": [[getattr(member, name) for name in _VIEW] for member in own],
         "exclusions": (model.pair_exclude_types, model.atom_exclude_types),
-        "preset": (fitting.atom_ener, model.preset_out_bias, fitting.rcond),
+        "output": asdict(fitting.output),
+        "bias": [getattr(fitting, name, None) for name in ("atom_ener", "rcond", "distinguish_types", "sel_type")],
+        "preset": model.preset_out_bias,
         "parameters": (fitting.numb_fparam, fitting.numb_aparam, model.data_stat_protect),
     }
     return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]

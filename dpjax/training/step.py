@@ -58,8 +58,8 @@ def loss_of(model, loss: Callable, needs_force: bool, block: int | None, spread:
             natoms=natoms,
             learning_rate=learning_rate,
             find=data.find,
-            atom_weight=(atype >= 0).astype(prediction["energy"].dtype),
-            frame_weight=(natoms > 0).astype(prediction["energy"].dtype),
+            atom_weight=(atype >= 0).astype(float),
+            frame_weight=(natoms > 0).astype(float),
         )
         return value, metrics | resolved
 

@@ -7,6 +7,7 @@ import logging
 import numpy as np
 import pytest
 
+from dpjax import losses
 from dpjax.config import load
 from dpjax.data import Sampler
 from dpjax.neighbors import NeighborCache
@@ -19,7 +20,8 @@ LABELS = ("energy", "force", "virial")
 
 def source(paths, edits=None, labels=LABELS) -> BatchSource:
     config = load(tiny.config(paths, edits))
-    systems = open_systems(config.training.training_data, config.model, labels)
+    terms = {f"{end}_pref_{name[0]}": float(name in labels) for name in LABELS for end in ("start", "limit")}
+    systems = open_systems(config.training.training_data, config.model, losses.from_config({"type": "ener"} | terms))
     needs = model_needs(config.model)
     return BatchSource(systems, NeighborCache(systems, needs.rcut, needs.n_type), needs, labels)
 

@@ -20,6 +20,7 @@ class AtomicOutput:
         shape: of the value of one atom.
         intensive: whether the value of the frame is the mean over its atoms instead of the sum.
         differentiated: whether its derivatives by the coordinates are outputs, too.
+        biased: whether every type has a value of its own, taken from the data.
     """
 
     name: str
@@ -31,6 +32,7 @@ class AtomicOutput:
     shape: tuple[int, ...] = ()
     intensive: bool = False
     differentiated: bool = False
+    biased: bool = True
 
     @property
     def size(self) -> int:
@@ -61,6 +63,7 @@ DIPOLE = AtomicOutput(
     losses=("tensor",),
     shape=(3,),
     differentiated=True,
+    biased=False,
 )
 POLARIZABILITY = AtomicOutput(
     name="polarizability",
