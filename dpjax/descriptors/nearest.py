@@ -1,15 +1,21 @@
-"""The neighbours of a descriptor that tells types apart by vectors: the nearest of all types, in one row per centre."""
+"""What a descriptor that tells types apart by vectors sees: the nearest neighbours of all types, in one row per centre.
+
+All empty places (fewer neighbours than ``sel``) are alike, so one row stands for them, with their number.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dpjax.descriptors.neighborhood import Neighborhood, may_truncate
+from dpjax.descriptors.facts import kept
+from dpjax.descriptors.neighborhood import Neighborhood, may_truncate, ordered_pairs
+from dpjax.geometry.environment import env_components, switch_weight
+from dpjax.nn.precision import dtype_of
 
 
 class Neighbors(NamedTuple):
@@ -18,6 +24,46 @@ class Neighbors(NamedTuple):
     disp: jax.Array  # (n_atom, k, 3) angstrom; any finite value where mask is False
     mask: jax.Array  # (n_atom, k) bool
     types: jax.Array  # (n_atom, k); any type, or -1, where mask is False
+
+
+class Surroundings(NamedTuple):
+    """Normalised environment of a block of centres, in the precision of the descriptor."""
+
+    rows: jax.Array  # (n_atom, 4, k), zero where mask is False
+    switch: jax.Array  # (n_atom, k) 1 near the centre, 0 at the cut-off and where mask is False
+    mask: jax.Array  # (n_atom, k) bool: which slots hold a neighbour that no option excludes
+    types: jax.Array  # (n_atom, k); any type, or -1, where mask is False
+    empty_row: jax.Array  # (n_atom, 4) of an empty place
+    n_empty: jax.Array  # (n_atom,) how many there are
+
+
+def surroundings(
+    view: Neighborhood, config: Any, pair_exclude: Iterable[tuple[int, int]], davg: jax.Array, dstd: jax.Array
+) -> Surroundings:
+    """The environment of each centre.
+
+    Args:
+        view: the centres.
+        config: hyper-parameters of a descriptor.
+        pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list: their places are empty.
+        davg, dstd: (n_type, 4) statistics by type of the centre.
+    """
+    n_type, sel, dtype = davg.shape[0], kept(config)[0], dtype_of(config.precision)
+    near = nearest_neighbors(view, sel, config.rcut)
+    held = near.mask & ~paired(pair_exclude, n_type, view, near.types)
+    heard = held & ~paired(ordered_pairs(config.exclude_types), n_type, view, near.types)
+    disp = jnp.swapaxes(near.disp.astype(dtype), 1, 2)
+    raw = env_components(disp, heard, r_on=config.rcut_smth, r_off=config.rcut, protection=config.env_protection)
+    mean, spread = (jnp.asarray(stat)[view.centre_types, :, None] for stat in (davg, dstd))
+    dist = jnp.sqrt(jnp.where(heard, jnp.sum(disp * disp, axis=1), 1.0))
+    return Surroundings(
+        rows=jnp.where(heard[:, None], (raw - mean) / spread, 0.0),
+        switch=jnp.where(heard, switch_weight(dist, config.rcut_smth, config.rcut), 0.0),
+        mask=heard,
+        types=near.types,
+        empty_row=(-mean / spread)[..., 0],
+        n_empty=(sel - jnp.sum(held, axis=1)).astype(dtype),
+    )
 
 
 def nearest_neighbors(view: Neighborhood, sel: int, rcut: float) -> Neighbors:

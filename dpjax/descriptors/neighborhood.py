@@ -65,6 +65,11 @@ class Neighborhood:
         return jnp.broadcast_to(row, self.disp.shape[:2])
 
     @property
+    def empty_types(self) -> jax.Array:
+        """(n_atom,) types whose vectors empty places get; -1: the vector of padding."""
+        return jnp.full(self.n_atom, -1) if self.empty_kinds is None else self.empty_kinds
+
+    @property
     def listed(self) -> jax.Array:
         """(n_atom, sum(nbrs)) bool: which slots hold a neighbour."""
         return jnp.concatenate([_listed(self.count, t, width) for t, width in enumerate(self.nbrs)], axis=1)

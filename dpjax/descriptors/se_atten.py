@@ -11,17 +11,14 @@ All empty places (fewer neighbours than ``sel``) are alike, so they enter as one
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dpjax.config.descriptors import SeAttenConfig, SeAttenV2Config
 from dpjax.descriptors.facts import kept
-from dpjax.descriptors.nearest import nearest_neighbors, paired
-from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
-from dpjax.geometry.environment import env_components, switch_weight
+from dpjax.descriptors.nearest import Surroundings, surroundings
+from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.nn.attention import NeighborAttention, Scoring, Slots, unit
 from dpjax.nn.pair_embedding import PairEmbedding
 from dpjax.nn.precision import dtype_of
@@ -54,16 +51,6 @@ def scoring(config: AttentionConfig) -> Scoring:
     given = config.temperature
     scale = (config.attn * config.scaling_factor) ** -0.5 if given is None and config.attn_layer else given or 0.0
     return Scoring(scale, config.normalize, is_smooth(config), config.attn_dotr)
-
-
-class Surroundings(NamedTuple):
-    """The neighbours of a block of centres, and the row of an empty place."""
-
-    rows: jax.Array  # (n_atom, 4, k) normalised environment; zero where there is no neighbour
-    near: Slots
-    types: jax.Array  # (n_atom, k)
-    empty_row: jax.Array  # (n_atom, 4)
-    n_empty: jax.Array  # (n_atom,)
 
 
 class SeAtten(nn.Module):
@@ -130,7 +117,7 @@ class SeAtten(nn.Module):
             Values (n_atom, dim_out) and frame (n_atom, neuron[-1], 3) in the descriptor's precision.
         """
         cfg, vectors = self.config, self.type_embedding()
-        around = self.surroundings(view)
+        around = surroundings(view, cfg, self.pair_exclude, self.davg.value, self.dstd.value)
         moments = self._sums(view, around, vectors) + self._empty_sums(view, around, vectors)
         moments = moments / float(kept(cfg)[0])
         values = jnp.einsum("ncm,nca->nma", moments, moments[..., : cfg.axis_neuron]).reshape(view.n_atom, -1)
@@ -138,37 +125,17 @@ class SeAtten(nn.Module):
             values = jnp.concatenate([values, rows_of(vectors, view.centre_types)], axis=1)
         return Features(values, jnp.swapaxes(moments[:, 1:], 1, 2))
 
-    def surroundings(self, view: Neighborhood) -> Surroundings:
-        """Normalised environment of each centre."""
-        cfg, sel = self.config, kept(self.config)[0]
-        near = nearest_neighbors(view, sel, cfg.rcut)
-        held = near.mask & ~paired(self.pair_exclude, self.n_type, view, near.types)  # places of the others are empty
-        heard = held & ~paired(ordered_pairs(cfg.exclude_types), self.n_type, view, near.types)
-        disp = jnp.swapaxes(near.disp.astype(self.dtype), 1, 2)
-        raw = env_components(disp, heard, r_on=cfg.rcut_smth, r_off=cfg.rcut, protection=cfg.env_protection)
-        mean, spread = (jnp.asarray(stat.value)[view.centre_types, :, None] for stat in (self.davg, self.dstd))
-        rows = jnp.where(heard[:, None], (raw - mean) / spread, 0.0)
-        dist = jnp.sqrt(jnp.where(heard, jnp.sum(disp * disp, axis=1), 1.0))
-        switch = jnp.where(heard, switch_weight(dist, cfg.rcut_smth, cfg.rcut), 0.0)
-        return Surroundings(
-            rows=rows,
-            near=Slots(heard, switch, unit(rows[:, 1:], axis=1), sel),
-            types=near.types,
-            empty_row=(-mean / spread)[..., 0],
-            n_empty=(sel - jnp.sum(held, axis=1)).astype(self.dtype),
-        )
-
     def _sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:
         """(n_atom, 4, neuron[-1]) what the neighbours add."""
-        switch = around.near.switch if is_smooth(self.config) else None
+        slots = Slots(around.mask, around.switch, unit(around.rows[:, 1:], axis=1), kept(self.config)[0])
+        switch = around.switch if is_smooth(self.config) else None
         embedded = self.embedding(around.rows[:, 0], vectors, view.centre_types, around.types, switch)
-        return jnp.einsum("nck,nkm->ncm", around.rows, self.attention(embedded, around.near))
+        return jnp.einsum("nck,nkm->ncm", around.rows, self.attention(embedded, slots))
 
     def _empty_sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:
         """(n_atom, 4, neuron[-1]) what the empty places add: nothing where ``davg`` is zero."""
         radial = around.empty_row[:, :1]
-        types = jnp.full(view.n_atom, -1) if view.empty_kinds is None else view.empty_kinds
         switch = jnp.zeros_like(radial) if is_smooth(self.config) else None
-        embedded = self.embedding(radial, vectors, view.centre_types, types[:, None], switch)
+        embedded = self.embedding(radial, vectors, view.centre_types, view.empty_types[:, None], switch)
         weighted = around.empty_row * around.n_empty[:, None]
         return weighted[:, :, None] * self.attention.lonely(embedded)

@@ -24,9 +24,8 @@ import jax.numpy as jnp
 from dpjax.config.descriptors import SeE3TebdConfig
 from dpjax.descriptors.bands import band, band_number
 from dpjax.descriptors.facts import kept
-from dpjax.descriptors.nearest import Neighbors, nearest_neighbors, paired
-from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
-from dpjax.geometry.environment import env_components, switch_weight
+from dpjax.descriptors.nearest import surroundings
+from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.nn.activations import activation
 from dpjax.nn.dense import DenseStack, add_residual, has_timestep
 from dpjax.nn.precision import dtype_of
@@ -118,37 +117,19 @@ class SeE3Tebd(nn.Module):
 
     def slots(self, view: Neighborhood) -> Slots:
         """The places that enter the pair sum."""
-        cfg, sel = self.config, kept(self.config)[0]
-        near = nearest_neighbors(view, sel, cfg.rcut)
-        held = near.mask & ~paired(
-            self.pair_exclude, self.n_type, view, near.types
-        )  # the places of the others are empty
-        heard = held & ~paired(ordered_pairs(cfg.exclude_types), self.n_type, view, near.types)
-        rows, switch, empty = self._environment(near._replace(mask=heard), view.centre_types)
-        kinds = jnp.full(view.n_atom, self.n_type) if view.empty_kinds is None else view.empty_kinds
-        types = jnp.where(heard, near.types, self.n_type)
-        n_empty = (sel - jnp.sum(held, axis=1)).astype(self.dtype)
+        around = surroundings(view, self.config, self.pair_exclude, self.davg.value, self.dstd.value)
 
         def and_empty(values: jax.Array, last: jax.Array) -> jax.Array:
             return jnp.concatenate([values, last[..., None]], axis=-1)
 
+        types = jnp.where(around.mask, around.types, -1)
+        types = and_empty(types, jnp.asarray(view.empty_types, types.dtype))
         return Slots(
-            rows=and_empty(rows, empty),
-            number=and_empty(jnp.ones_like(switch), n_empty),
-            switch=and_empty(switch, jnp.zeros_like(n_empty)),
-            types=and_empty(types, jnp.asarray(kinds, types.dtype)),
+            rows=and_empty(around.rows[:, 1:], around.empty_row[:, 1:]),
+            number=and_empty(jnp.ones_like(around.switch), around.n_empty),
+            switch=and_empty(around.switch, jnp.zeros_like(around.n_empty)),
+            types=jnp.where(types < 0, self.n_type, types),
         )
-
-    def _environment(self, near: Neighbors, centre_types: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Directional rows (n_atom, 3, k) and switch (n_atom, k), zero where the mask is, and the row of an empty place."""
-        cfg = self.config
-        disp = jnp.swapaxes(near.disp.astype(self.dtype), 1, 2)
-        raw = env_components(disp, near.mask, r_on=cfg.rcut_smth, r_off=cfg.rcut, protection=cfg.env_protection)
-        mean, spread = (jnp.asarray(stat.value)[centre_types, 1:, None] for stat in (self.davg, self.dstd))
-        rows = jnp.where(near.mask[:, None, :], (raw[:, 1:] - mean) / spread, 0.0)
-        dist = jnp.sqrt(jnp.where(near.mask, jnp.sum(disp * disp, axis=1), 1.0))
-        switch = jnp.where(near.mask, switch_weight(dist, cfg.rcut_smth, cfg.rcut), 0.0)
-        return rows, switch, (-mean / spread)[..., 0]
 
     def _concat_sums(self, slots: Slots, vectors: jax.Array) -> jax.Array:
         """(n_atom, neuron[-1]) sums over ordered pairs; the network takes the product of rows and both type vectors."""
