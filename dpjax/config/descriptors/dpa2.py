@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dpjax.config import options
 from dpjax.config.descriptors.dpa2_repformer import REPFORMER, RepformerConfig
 from dpjax.config.descriptors.dpa2_repinit import REPINIT, RepinitConfig
-from dpjax.config.descriptors.layers import check_environment
+from dpjax.config.descriptors.layers import check_surroundings
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import join
@@ -68,7 +68,7 @@ def _sections(section: dict, path: str, context: Context) -> dict[str, RepinitCo
 
 
 def _check(cfg: DPA2Config, path: str, context: Context) -> Iterator[Problem]:
-    yield from check_environment(cfg, path, context)
+    yield from check_surroundings(cfg, path, context)
     outer, inner = cfg.repinit, cfg.repformer
     for key in ("rcut", "nsel"):
         most, value = getattr(outer, key), getattr(inner, key)

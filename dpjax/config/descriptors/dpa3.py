@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dpjax.config import options
 from dpjax.config.checks import check_activation, check_chg_spin
 from dpjax.config.descriptors.dpa3_repflow import REPFLOW, RepflowConfig
-from dpjax.config.descriptors.layers import check_environment
+from dpjax.config.descriptors.layers import check_surroundings
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import join
@@ -63,7 +63,7 @@ def _sections(section: dict, path: str, context: Context) -> dict[str, RepflowCo
 
 
 def _check(cfg: DPA3Config, path: str, context: Context) -> Iterator[Problem]:
-    yield from check_environment(cfg, path, context)
+    yield from check_surroundings(cfg, path, context)
     yield from check_activation(cfg.activation_function, join(path, "activation_function"))
     yield from check_chg_spin(cfg.default_chg_spin, cfg.add_chg_spin_ebd, join(path, "default_chg_spin"))
 

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from dpjax.config.checks import (
-    check_at_least,
     check_choice,
     check_elements,
-    check_precision,
-    check_type_pairs,
 )
+from dpjax.config.descriptors.rules import check_environment
 from dpjax.config.problems import Problem
 from dpjax.config.schema import Context, Option
 from dpjax.config.suggestions import join, show
@@ -64,9 +62,7 @@ def check_axis_within(axis_neuron: int, widths: dict[str, int], path: str) -> It
         yield Problem(path, f"found {axis_neuron}; it must lie between 1 and {narrowest} ({most}).")
 
 
-def check_environment(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
+def check_surroundings(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
     """The rules of the options that both descriptors have beside their layers."""
-    yield from check_precision(cfg.precision, join(path, "precision"))
-    yield from check_type_pairs(cfg.exclude_types, context.type_map, join(path, "exclude_types"))
-    yield from check_at_least(cfg, 0, ["env_protection"], path)
+    yield from check_environment(cfg, path, context)
     yield from check_elements(cfg.use_econf_tebd, context.type_map, join(path, "use_econf_tebd"))

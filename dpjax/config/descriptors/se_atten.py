@@ -11,18 +11,12 @@ from dataclasses import dataclass
 
 from dpjax.config import options
 from dpjax.config.checks import (
-    check_activation,
     check_at_least,
     check_axis_neuron,
     check_choice,
-    check_cutoff,
-    check_elements,
-    check_neuron,
     check_positive,
-    check_precision,
-    check_sel_in_all,
-    check_type_pairs,
 )
+from dpjax.config.descriptors.rules import check_activation_and_environment, check_common_nets
 from dpjax.config.problems import Problem
 from dpjax.config.schema import Component, Context, Option
 from dpjax.config.suggestions import join
@@ -205,17 +199,12 @@ def _se_atten_v2_options() -> list[Option]:
 
 
 def _check_attention(cfg: AttentionConfig, path: str, context: Context) -> Iterator[Problem]:
-    yield from check_cutoff(cfg.rcut, cfg.rcut_smth, path)
-    yield from check_elements(cfg.use_econf_tebd, context.type_map, join(path, "use_econf_tebd"))
-    yield from check_sel_in_all(cfg.sel, context.type_map, join(path, "sel"))
-    yield from check_neuron(cfg.neuron, join(path, "neuron"))
+    yield from check_common_nets(cfg, path, context)
     yield from check_axis_neuron(cfg.axis_neuron, cfg.neuron, join(path, "axis_neuron"))
     if cfg.lmax is not None and not 1 <= cfg.lmax <= 4:
         yield Problem(join(path, "lmax"), f"found {cfg.lmax}; it must lie between 1 and 4.")
-    yield from check_activation(cfg.activation_function, join(path, "activation_function"))
-    yield from check_precision(cfg.precision, join(path, "precision"))
-    yield from check_type_pairs(cfg.exclude_types, context.type_map, join(path, "exclude_types"))
-    yield from check_at_least(cfg, 0, ["env_protection", "attn_layer"], path)
+    yield from check_activation_and_environment(cfg, path, context)
+    yield from check_at_least(cfg, 0, ["attn_layer"], path)
     yield from check_at_least(cfg, 1, ["tebd_dim"], path)
     yield from check_positive(cfg, ["ln_eps", "temperature"], path)
     if cfg.attn_layer > 0:  # without layers these say nothing

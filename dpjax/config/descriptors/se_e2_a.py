@@ -4,19 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from dpjax.config import options
-from dpjax.config.checks import (
-    check_activation,
-    check_at_least,
-    check_axis_neuron,
-    check_cutoff,
-    check_neuron,
-    check_precision,
-    check_sel,
-    check_type_pairs,
-)
+from dpjax.config.checks import check_axis_neuron
+from dpjax.config.descriptors.rules import check_per_type_nets
 from dpjax.config.problems import Problem
 from dpjax.config.schema import Component, Context, Option
 from dpjax.config.suggestions import join
@@ -59,17 +50,6 @@ def se_e2_a_options() -> list[Option]:
         options.env_protection(),
         options.set_davg_zero(),
     ]
-
-
-def check_per_type_nets(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
-    """The rules of descriptors with embedding nets per type, whatever becomes of the embedding."""
-    yield from check_cutoff(cfg.rcut, cfg.rcut_smth, path)
-    yield from check_sel(cfg.sel, context.type_map, join(path, "sel"))
-    yield from check_neuron(cfg.neuron, join(path, "neuron"))
-    yield from check_activation(cfg.activation_function, join(path, "activation_function"))
-    yield from check_precision(cfg.precision, join(path, "precision"))
-    yield from check_type_pairs(cfg.exclude_types, context.type_map, join(path, "exclude_types"))
-    yield from check_at_least(cfg, 0, ["env_protection"], path)
 
 
 def check_se_e2_a(cfg: SeE2AConfig, path: str, context: Context) -> Iterator[Problem]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dpjax.config import options
-from dpjax.config.descriptors.se_e2_a import check_per_type_nets
+from dpjax.config.descriptors.rules import check_per_type_nets
 from dpjax.config.schema import Component, Option
 
 

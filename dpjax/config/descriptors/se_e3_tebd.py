@@ -7,16 +7,10 @@ from dataclasses import dataclass
 
 from dpjax.config import options
 from dpjax.config.checks import (
-    check_activation,
     check_at_least,
     check_choice,
-    check_cutoff,
-    check_elements,
-    check_neuron,
-    check_precision,
-    check_sel_in_all,
-    check_type_pairs,
 )
+from dpjax.config.descriptors.rules import check_activation_and_environment, check_common_nets
 from dpjax.config.problems import Problem
 from dpjax.config.schema import Component, Context, Option
 from dpjax.config.suggestions import join
@@ -75,16 +69,10 @@ def _options() -> list[Option]:
 
 
 def _check(cfg: SeE3TebdConfig, path: str, context: Context) -> Iterator[Problem]:
-    yield from check_cutoff(cfg.rcut, cfg.rcut_smth, path)
-    yield from check_elements(cfg.use_econf_tebd, context.type_map, join(path, "use_econf_tebd"))
-    yield from check_sel_in_all(cfg.sel, context.type_map, join(path, "sel"))
-    yield from check_neuron(cfg.neuron, join(path, "neuron"))
+    yield from check_common_nets(cfg, path, context)
     yield from check_at_least(cfg, 1, ["tebd_dim"], path)
     yield from check_choice(cfg.tebd_input_mode, options.TEBD_INPUT_MODES, join(path, "tebd_input_mode"))
-    yield from check_activation(cfg.activation_function, join(path, "activation_function"))
-    yield from check_precision(cfg.precision, join(path, "precision"))
-    yield from check_type_pairs(cfg.exclude_types, context.type_map, join(path, "exclude_types"))
-    yield from check_at_least(cfg, 0, ["env_protection"], path)
+    yield from check_activation_and_environment(cfg, path, context)
 
 
 SE_E3_TEBD = Component(
