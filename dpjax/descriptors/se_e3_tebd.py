@@ -26,8 +26,8 @@ from dpjax.descriptors.bands import band, band_number
 from dpjax.descriptors.facts import kept
 from dpjax.descriptors.nearest import surroundings
 from dpjax.descriptors.neighborhood import Features, Neighborhood
-from dpjax.nn.activations import activation
-from dpjax.nn.dense import DenseStack, add_residual, has_timestep
+from dpjax.nn.dense import DenseStack
+from dpjax.nn.pair_embedding import embedded_with_types
 from dpjax.nn.precision import dtype_of
 from dpjax.nn.type_embedding import rows_of, type_embedding
 
@@ -133,31 +133,9 @@ class SeE3Tebd(nn.Module):
 
     def _concat_sums(self, slots: Slots, vectors: jax.Array) -> jax.Array:
         """(n_atom, neuron[-1]) sums over ordered pairs; the network takes the product of rows and both type vectors."""
-        x = self._first_layer(products(slots.rows), vectors, slots.types)
-        for i in range(1, len(self.config.neuron)):
-            x = self.embedding.layers[str(i)](x)
+        types = slots.types[:, :, None], slots.types[:, None]
+        x = embedded_with_types(self.embedding, products(slots.rows), vectors, types)
         return jnp.einsum("njk,njkm->nm", products(slots.rows * slots.number[:, None]), x)
-
-    def _first_layer(self, product: jax.Array, vectors: jax.Array, types: jax.Array) -> jax.Array:
-        """First layer of the network in ``concat`` mode, (n_atom, n_slot, n_slot, neuron[0]).
-
-        The input of a pair is one number that is its own and two vectors out of few, so the products of these with their
-        parts of the matrix are formed once for each type.
-        """
-        dim, layer = self.config.tebd_dim, self.embedding.layers["0"]
-        matrix, bias, idt = layer.parameters(1 + 2 * dim)
-        row = (1, 1, 1, -1)
-        first = rows_of(vectors @ matrix[1 : 1 + dim], types)[:, :, None]
-        second = rows_of(vectors @ matrix[1 + dim :], types)[:, None]
-        y = product[..., None] * matrix[0].reshape(row) + first + second + bias.reshape(row)
-        y = activation(self.config.activation_function)(y)
-        y = y if idt is None else y * idt.reshape(row)
-        if not layer.residual or not has_timestep(1 + 2 * dim, layer.width):
-            return y
-        own = rows_of(vectors, types)
-        wide = (*product.shape, dim)
-        pair = jnp.broadcast_to(own[:, :, None], wide), jnp.broadcast_to(own[:, None], wide)
-        return add_residual(jnp.concatenate([product[..., None], *pair], axis=-1), y)
 
     def _strip_sums(self, slots: Slots, vectors: jax.Array) -> jax.Array:
         """(n_atom, neuron[-1]) sums over pairs; one network takes the product of rows, another both type vectors."""

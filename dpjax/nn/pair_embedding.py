@@ -16,8 +16,53 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.nn.activations import activation
-from dpjax.nn.dense import DenseStack, add_residual, has_timestep
+from dpjax.nn.dense import Dense, DenseStack, add_residual, has_timestep
 from dpjax.nn.type_embedding import rows_of
+
+
+def embedded_with_types(
+    stack: DenseStack,
+    number: jax.Array,
+    vectors: jax.Array,
+    types: Sequence[jax.Array],
+    shared: Sequence[jax.Array] = (),
+) -> jax.Array:
+    """What a network makes of numbers and the vectors of some types, one after the other, (..., neuron[-1]).
+
+    Args:
+        stack: the network.
+        number: (...) the only input that is each one's own.
+        vectors: (n_type + 1, dim), the last one of padding.
+        types: of the vectors; shapes that broadcast to that of ``number``, -1 for padding.
+        shared: types of the vectors that follow, which many numbers have in common: they meet the bias first, which is less work.
+    """
+    x = _first_layer(stack.layers["0"], number, vectors, types, shared)
+    for i in range(1, len(stack.neuron)):
+        x = stack.layers[str(i)](x)
+    return x
+
+
+def _first_layer(
+    layer: Dense, number: jax.Array, vectors: jax.Array, types: Sequence[jax.Array], shared: Sequence[jax.Array]
+) -> jax.Array:
+    """First layer of :func:`embedded_with_types`: each vector's product with its part of the matrix is formed once."""
+    dim, row = vectors.shape[1], (1,) * number.ndim + (-1,)
+    n_in = 1 + dim * (len(types) + len(shared))
+    matrix, bias, idt = layer.parameters(n_in)
+    parts = [matrix[start : start + dim] for start in range(1, n_in, dim)]
+    y = number[..., None] * matrix[0].reshape(row)
+    for kinds, part in zip(types, parts[: len(types)], strict=True):
+        y = y + rows_of(vectors @ part, kinds)
+    constant = bias.reshape(row)
+    for kinds, part in zip(shared, parts[len(types) :], strict=True):
+        constant = constant + rows_of(vectors @ part, kinds)
+    y = activation(layer.activation_function)(y + constant)
+    y = y if idt is None else y * idt.reshape(row)
+    if not layer.residual or not has_timestep(n_in, layer.width):  # then there is no skip connection
+        return y
+    wide = (*number.shape, dim)
+    own = (jnp.broadcast_to(rows_of(vectors, kinds), wide) for kinds in (*types, *shared))
+    return add_residual(jnp.concatenate([number[..., None], *own], axis=-1), y)
 
 
 class PairEmbedding(nn.Module):
@@ -72,33 +117,11 @@ class PairEmbedding(nn.Module):
             switch: (n_atom, k) of the smooth form of ``strip``; None: the other form.
         """
         if not self.strip:
-            x = self._first_layer(radial, vectors, centres, neighbors)
-            for i in range(1, len(self.neuron)):
-                x = self.network.layers[str(i)](x)
-            return x
+            of_centre = () if self.one_side else (centres[:, None],)
+            return embedded_with_types(self.network, radial, vectors, (neighbors,), of_centre)
         x = self.network(radial[..., None])
         factor = self._factors(vectors, centres, neighbors)
         return x + x * (factor if switch is None else factor * switch[..., None])
-
-    def _first_layer(
-        self, radial: jax.Array, vectors: jax.Array, centres: jax.Array, neighbors: jax.Array
-    ) -> jax.Array:
-        """First layer of ``concat``, (n_atom, k, neuron[0])."""
-        dim, layer = self.dim_type, self.network.layers["0"]
-        n_in, row = 1 + self.dim_types, (1, 1, -1)
-        matrix, bias, idt = layer.parameters(n_in)
-        y = radial[..., None] * matrix[0].reshape(row) + rows_of(vectors @ matrix[1 : 1 + dim], neighbors)
-        of_centre = bias.reshape(row)
-        if not self.one_side:
-            of_centre = of_centre + rows_of(vectors @ matrix[1 + dim :], centres)[:, None]
-        y = activation(self.activation_function)(y + of_centre)
-        y = y if idt is None else y * idt.reshape(row)
-        if not has_timestep(n_in, layer.width):  # then there is no skip connection either
-            return y
-        parts = [radial[..., None], rows_of(vectors, neighbors)]
-        if not self.one_side:
-            parts.append(jnp.broadcast_to(rows_of(vectors, centres)[:, None], parts[1].shape))
-        return add_residual(jnp.concatenate(parts, axis=-1), y)
 
     def _factors(self, vectors: jax.Array, centres: jax.Array, neighbors: jax.Array) -> jax.Array:
         """T for each neighbour, (n_atom, k, neuron[-1])."""
