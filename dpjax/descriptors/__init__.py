@@ -58,7 +58,7 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
 
     def make(member, **options) -> nn.Module:
         kind = DESCRIPTORS[type(member).__name__]
-        if not kind.by_type:  # type vectors may come from the elements
+        if not has_type_networks(member):  # type vectors may come from the elements
             options["type_map"] = config.type_map
         return kind(member, len(config.type_map), excluded, **options)
 

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from dpjax.config import HybridConfig
 from dpjax.descriptors.expansion import Expansion
-from dpjax.descriptors.facts import capacity, cutoff, is_by_type, is_mixed, kept
+from dpjax.descriptors.facts import capacity, cutoff, is_mixed, kept
 from dpjax.descriptors.neighborhood import Features, Listing, Neighborhood
 from dpjax.nn.chebyshev import Grid
 
@@ -72,11 +72,6 @@ class Hybrid(nn.Module):
 
     config: HybridConfig
     members: tuple[nn.Module, ...]
-
-    @property
-    def by_type(self) -> bool:
-        """Whether centres and neighbours come in sections by type, which members that need none can do with."""
-        return is_by_type(self.config)
 
     @property
     def dtype(self) -> jnp.dtype:

@@ -63,8 +63,6 @@ class SeAtten(nn.Module):
         type_map: names of the types; elements where type vectors come from electron configurations.
     """
 
-    by_type = False  # vectors tell types apart
-
     config: AttentionConfig
     n_type: int
     pair_exclude: frozenset[Pair] = frozenset()

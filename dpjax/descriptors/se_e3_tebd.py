@@ -58,8 +58,6 @@ class SeE3Tebd(nn.Module):
         type_map: names of the types; elements where type vectors come from electron configurations.
     """
 
-    by_type = False  # vectors tell types apart
-
     config: SeE3TebdConfig
     n_type: int
     pair_exclude: frozenset[Pair] = frozenset()

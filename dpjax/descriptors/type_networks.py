@@ -34,7 +34,6 @@ class TypeNetworks(nn.Module):
         pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list.
     """
 
-    by_type = True  # centres and neighbours come in sections
     n_column = 4  # of the environment matrix that have statistics
 
     config: Any
