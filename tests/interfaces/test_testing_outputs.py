@@ -216,3 +216,36 @@ def test_titles_are_aligned(tmp_path, monkeypatch, capsys):
         "Atomic polarizability",
     ]
     assert {row.index(row.split()[-6]) + len(row.split()[-6]) for row in rows} == {head.index("RMSE") + 4}
+
+
+MODEL = {
+    "type_map": ["O", "H"],
+    "descriptor": {"type": "se_atten", "sel": 8, "rcut": 4.0, "rcut_smth": 0.5, "neuron": [4, 8], "axis_neuron": 2}
+    | {"attn_layer": 0},
+    "atom_exclude_types": [1],
+}
+NETS = {
+    "dipole": {"type": "dipole", "sel_type": [0]},
+    "polar": {"type": "polar", "shift_diag": False},
+    "dos": {"type": "dos", "numb_dos": 5},
+    "property": {"type": "property", "property_name": "band_gap", "task_dim": 2, "intensive": True},
+}
+
+
+@pytest.mark.parametrize("net", NETS.values(), ids=NETS)
+def test_a_model_against_its_own_predictions(tmp_path, net):
+    pot = dpjax.build(MODEL | {"fitting_net": net | {"neuron": [8, 8], "seed": 1}})
+    output = pot.config.fitting_net.output
+    coord, _, _ = write_labels(tmp_path / "a", pot.config.fitting_net)
+    cell = np.tile(np.diag([10.0, 11.0, 12.0]), (3, 1, 1))
+    out = pot.evaluate(coord.reshape(3, 4, 3), np.array(TYPES), cell)
+    assert np.abs(out[output.total]).max() > 1e-6
+    np.save(tmp_path / "a" / "set.000" / f"{output.label}.npy", out[output.total].reshape(3, -1) + 0.5)
+    atoms = (
+        out[output.atomic].reshape(3, 4, -1) + np.array([9.0, 0.25, 9.0, 9.0])[:, None]
+    )  # 9 where atoms are excluded
+    np.save(tmp_path / "a" / "set.000" / f"{atomic_label(output)}.npy", atoms.reshape(3, -1))
+    errors = run(pot, tmp_path, atomic=True).errors
+    assert errors[output.label].rmse == pytest.approx(0.5, rel=1e-9)
+    assert errors[f"atomic_{output.label}"].mae == pytest.approx(0.25, rel=1e-9)
+    assert errors[f"atomic_{output.label}"].count == 3 * output.size
