@@ -18,4 +18,4 @@ class PropertyFitting(FittingNet):
         bias, spread = out_bias.astype(values.dtype), out_std.astype(values.dtype)
         if self.config.distinguish_types:
             return values * of_type(spread, view) + of_type(bias, view)
-        return values * spread[0] + bias[0]
+        return values * spread[:1] + bias[:1]

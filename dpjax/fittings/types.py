@@ -14,7 +14,7 @@ def network_names(n_type: int, mixed: bool) -> tuple[str, ...]:
 
 
 def of_type(values: jax.Array, view: Neighborhood) -> jax.Array:
-    """The entry of ``values`` (n_type, ...) that belongs to each centre: (n_atom, ...), or () + (...) where all are alike."""
+    """The entry of ``values`` (n_type, ...) that belongs to each centre: (n_atom, ...), or (1, ...) where all are alike."""
     if view.centre is not None:
-        return values[view.centre]
+        return values[view.centre : view.centre + 1]
     return jnp.asarray(values)[jnp.maximum(view.types, 0)]  # padding has type -1; any value does there
