@@ -9,21 +9,17 @@ import numpy as np
 
 from dpjax import units
 from dpjax.config import ModelConfig
+from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors import members
 from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import ANGLES, works_on_pairs
 from dpjax.export import runtime
-from dpjax.export.program import ENTRIES, Entry
+from dpjax.export.program import Entry, entries
 from dpjax.models import StandardModel
 
 PLACES = "places"  # the atoms axis: places of all sections in a row
-_OUTPUTS = {
-    "energy": (["frames", 1], units.ENERGY),
-    "atom_energy": ([PLACES], units.ENERGY),
-    "force": ([PLACES, 3], units.FORCE),
-    "virial": (["frames", 9], units.VIRIAL),
-    "atom_virial": ([PLACES, 9], units.VIRIAL),
-}
+OF_LABELS = "unit of the training labels"
+_DERIVATIVES = {"force": units.FORCE, "virial": units.VIRIAL, "atom_virial": units.VIRIAL}
 _CONVENTIONS = {
     "force": "-dE/dr",
     "virial": "virial[3a+b] = sum_i F_ia r_ib = -dE/d strain_ba, positive for repulsion, not divided by the volume",
@@ -56,16 +52,15 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray]) -> dict
         "conventions": config.conventions,
         "units": {
             "length": units.LENGTH,
-            "energy": units.ENERGY,
-            "force": units.FORCE,
-            "virial": units.VIRIAL,
+            **_units(model),
             **{f"meaning of {name}": text for name, text in _CONVENTIONS.items()},
         },
         "numb_fparam": fitting.numb_fparam,
         "numb_aparam": fitting.numb_aparam,
         "default_fparam": None if fitting.default_fparam is None else list(fitting.default_fparam),
-        "atom_exclude_types": list(config.atom_exclude_types),
-        "entries": {entry.name: _describe_entry(entry) for entry in ENTRIES},
+        "atom_exclude_types": list(config.silent_types),
+        "predicts": {"total": model.output.total, "atomic": model.output.atomic},
+        "entries": {entry.name: _describe_entry(model, entry) for entry in entries(model.output)},
         "inputs": _describe_inputs(model),
         "symbols": _describe_symbols(model),
         "weights": {
@@ -91,14 +86,31 @@ def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:
 
 
 def _format_version(model: StandardModel) -> int:
-    """The oldest format that says it all: 1 knows atoms in sections by type and lists that are cut before the program."""
+    """The oldest format that says it all: 1 knows energies, atoms in sections by type and lists that are cut before the program."""
+    if model.output is not ENERGY:
+        return 3
     return 1 if model.by_type and not model.takes_first and None not in model.sel else 2
 
 
-def _describe_entry(entry: Entry) -> dict[str, Any]:
-    names = ["energy", "atom_energy", *(["force", "virial"] if entry.force else [])]
-    names += ["atom_virial"] if entry.atom_virial else []
-    outputs = {name: dict(zip(("shape", "unit"), _OUTPUTS[name], strict=True), dtype="float64") for name in names}
+def _units(model: StandardModel) -> dict[str, str]:
+    """Of every output, by name."""
+    output = model.output
+    if output is ENERGY:
+        return {"energy": units.ENERGY, "atom_energy": units.ENERGY, **_DERIVATIVES}
+    found = dict.fromkeys((output.total, output.atomic), OF_LABELS)
+    per_length = {"force": f"{OF_LABELS} per angstrom", "virial": OF_LABELS, "atom_virial": OF_LABELS}
+    return found | (per_length if output.differentiated else {})
+
+
+def _describe_entry(model: StandardModel, entry: Entry) -> dict[str, Any]:
+    output = model.output
+    shapes = {output.total: ["frames", *output.total_shape], output.atomic: [PLACES, *output.shape]}
+    if entry.force:
+        shapes |= {"force": [PLACES, *output.shape, 3], "virial": ["frames", *output.shape, 9]}
+    if entry.atom_virial:
+        shapes |= {"atom_virial": [PLACES, *output.shape, 9]}
+    unit = _units(model)
+    outputs = {name: {"shape": shape, "unit": unit[name], "dtype": "float64"} for name, shape in shapes.items()}
     return {"member": runtime.program_member(entry.name), "outputs": outputs}
 
 

@@ -20,26 +20,37 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
+from dpjax.config.fittings import AtomicOutput
+from dpjax.config.fittings.outputs import ENERGY
 from dpjax.models import StandardModel
-from dpjax.models.standard import neighborhood, table_rows
+from dpjax.models.derivatives import summed_gradient
+from dpjax.models.standard import neighborhood, table_rows, where_rows
 
 Arrays = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """An entry point: every one gives ``energy`` and ``atom_energy``."""
+    """An entry point: every one gives the values of atoms and of frames."""
 
     name: str
-    force: bool  # add force and virial
-    atom_virial: bool  # add atom_virial
+    force: bool = False  # add force and virial
+    atom_virial: bool = False  # add atom_virial
 
 
-ENTRIES = (
-    Entry("energy", False, False),
-    Entry("energy_force_virial", True, False),
-    Entry("atomic", True, True),
+ENERGY_ENTRIES = (
+    Entry("energy"),
+    Entry("energy_force_virial", force=True),
+    Entry("atomic", force=True, atom_virial=True),
 )
+
+
+def entries(output: AtomicOutput) -> tuple[Entry, ...]:
+    """The entry points of a model with this output."""
+    if output is ENERGY:
+        return ENERGY_ENTRIES
+    values = Entry("output")
+    return (values, Entry("atomic", force=True, atom_virial=True)) if output.differentiated else (values,)
 
 
 def flat_weights(variables: Any) -> dict[str, np.ndarray]:
@@ -133,26 +144,31 @@ def evaluate(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
 
     Returns:
         ``energy`` (frames, 1) and ``atom_energy`` (n_atom,) eV, ``force`` (n_atom, 3) eV/angstrom, ``virial`` (frames, 9) and
-        ``atom_virial`` (n_atom, 9) eV, with ``n_atom`` the places of all sections in a row.
+        ``atom_virial`` (n_atom, 9) eV, with ``n_atom`` the places of all sections in a row.  Models of other quantities give theirs
+        (frames, *output.total_shape) and (n_atom, *output.shape); derivatives of dipoles have an axis for the components after the
+        first.
     """
-    sections = structure["atoms"]
+    output, sections = model.output, structure["atoms"]
     names = ("coord", "frame") if model.by_type else ("coord", "frame", "type")
     every = {name: jnp.concatenate([_joined(atoms[name]) for atoms in sections]) for name in names}
-    moved = _zero_sums(every["coord"].shape[0], entry)
+    moved = _zero_sums(every["coord"].shape[0], output, entry)
     rows = []
     for section, atoms in enumerate(sections):
         run = _block_program(model, variables, structure, every, section, entry)
         moved, out = jax.lax.scan(run, moved, atoms)
         rows.append(jax.tree.map(_joined, out))
     per_atom = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
-    n_frame = structure["cell"].shape[0]
-    result = {
-        "energy": jax.ops.segment_sum(per_atom["energy"], every["frame"], n_frame)[:, None],
-        "atom_energy": per_atom["energy"],
-    }
+
+    def summed(name: str) -> jax.Array:
+        return jax.ops.segment_sum(per_atom[name], every["frame"], structure["cell"].shape[0])
+
+    total = summed("values")
+    if output.intensive:
+        total = total / jnp.maximum(summed("counted"), 1.0)[:, None]
+    result = {output.total: total if output.shape else total[:, None], output.atomic: per_atom["values"]}
     if entry.force:
         result["force"] = per_atom["pull"] + moved["force"]
-        result["virial"] = jax.ops.segment_sum(per_atom["virial"], every["frame"], n_frame)
+        result["virial"] = summed("virial")
     if entry.atom_virial:
         result["atom_virial"] = moved["atom_virial"]
     return result
@@ -163,11 +179,11 @@ def _joined(array: jax.Array) -> jax.Array:
     return jnp.reshape(array, (array.shape[0] * array.shape[1], *array.shape[2:]))
 
 
-def _zero_sums(n_atom: Any, entry: Entry) -> Arrays:
-    """What blocks add up on the atoms that are neighbours: arrays (n_atom, ...)."""
+def _zero_sums(n_atom: Any, output: AtomicOutput, entry: Entry) -> Arrays:
+    """What blocks add up on the atoms that are neighbours: arrays (n_atom, *output.shape, 3 or 9)."""
     sums = {"force": 3} if entry.force else {}
     sums |= {"atom_virial": 9} if entry.atom_virial else {}
-    return {name: jnp.zeros((n_atom, size), jnp.float64) for name, size in sums.items()}
+    return {name: jnp.zeros((n_atom, *output.shape, size), jnp.float64) for name, size in sums.items()}
 
 
 def _block_program(model, variables, structure, every, section, entry):
@@ -176,7 +192,7 @@ def _block_program(model, variables, structure, every, section, entry):
     The share is added up while the block is at hand, so that nothing of the size of the neighbour list is kept.  ``every`` holds
     arrays of all sections in a row, which ``index`` refers to.
     """
-    coord = every["coord"]
+    coord, number = every["coord"], model.output.shape
     nbrs = tuple(slots.shape[0] for slots in structure["slots"])
 
     def run(moved, atoms):
@@ -186,20 +202,29 @@ def _block_program(model, variables, structure, every, section, entry):
         own = {**atoms, "atype": atoms.get("type")}
         rows = table_rows(model, own, every.get("type"), structure.get("first"))
 
-        def energies(disp):
+        def values(disp):
             view = neighborhood(model, section, disp, rows, nbrs)
-            energy = model.apply(variables, view, fparam, atoms.get("aparam"), method=StandardModel.atomic_output)
-            energy = jnp.where(atoms["real"], energy, 0.0)
-            return jnp.sum(energy), energy
+            found = model.apply(variables, view, fparam, atoms.get("aparam"), method=StandardModel.atomic_output)
+            found = where_rows(atoms["real"], found)
+            return jnp.sum(found, axis=0), found
 
+        out = {"counted": _counted(model, section, atoms)} if model.output.intensive else {}
         if not entry.force:
-            return moved, {"energy": energies(disp)[1]}
-        (_, energy), pull = jax.value_and_grad(energies, has_aux=True)(disp)
-        virial = -jnp.einsum("nka,nkb->nab", pull, disp).reshape(-1, 9)
+            return moved, out | {"values": values(disp)[1]}
+        found, gradient = summed_gradient(values, disp)
+        pull = jnp.moveaxis(gradient, 1, 2) if number else gradient  # (n, k, *number, 3)
+        virial = -jnp.einsum("nk...a,nkb->n...ab", pull, disp).reshape(-1, *number, 9)
         moved = {**moved, "force": moved["force"].at[atoms["index"]].add(-pull)}
         if entry.atom_virial:
-            pair = -jnp.einsum("nka,nkb->nkab", pull, disp).reshape(*atoms["index"].shape, 9)
+            pair = -jnp.einsum("nk...a,nkb->nk...ab", pull, disp).reshape(*atoms["index"].shape, *number, 9)
             moved["atom_virial"] = moved["atom_virial"].at[atoms["index"]].add(pair)
-        return moved, {"energy": energy, "pull": jnp.sum(pull, axis=1), "virial": virial}
+        return moved, out | {"values": found, "pull": jnp.sum(pull, axis=1), "virial": virial}
 
     return run
+
+
+def _counted(model: StandardModel, section: int, atoms: Arrays) -> jax.Array:
+    """1 for the atoms of a block that contribute, else 0."""
+    silent = model.config.silent_types
+    types = jnp.full_like(atoms["frame"], section) if model.by_type else atoms["type"]
+    return (atoms["real"] & ~jnp.isin(types, jnp.array(silent, types.dtype))).astype(jnp.float64)

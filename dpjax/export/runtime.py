@@ -31,7 +31,8 @@ from jax import export
 
 SUFFIX = ".dpx"
 FORMAT = "dpjax-artifact"
-FORMAT_VERSION = 2  # a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before
+# a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before, 3 adds outputs beside energies
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.npz"
 
@@ -188,7 +189,7 @@ class Artifact:
     def evaluate(
         self, coord, atype, cell=None, fparam=None, aparam=None, atomic: bool = False, force: bool = True
     ) -> dict[str, np.ndarray]:
-        """Energies, forces and virials of frames with equally many atoms.
+        """Energies, forces and virials of frames with equally many atoms, or what else the model predicts.
 
         Args:
             coord: (n_frame, n_atom, 3) angstrom; may lie outside the cell.
@@ -200,7 +201,9 @@ class Artifact:
             force: False leaves force and virial out and is faster; not together with ``atomic``.
 
         Returns:
-            ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV.
+            ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV.  Models of other
+            quantities give the values of frames and of atoms under the names in ``manifest["predicts"]``, and with ``atomic`` a
+            mask of the atoms that count and, of dipoles, derivatives with an axis for the component.
 
         Raises:
             ArtifactError: shapes, types or numbers that do not fit.
@@ -212,9 +215,15 @@ class Artifact:
             return {}
         for i, frame in enumerate(frames):
             self._find_neighbors(frame, i)
-        entry = "atomic" if atomic else "energy_force_virial" if force else "energy"
-        rows = self._run(entry, frames)
+        rows = self._run(self._entry(atomic, force), frames, atomic)
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _entry(self, atomic: bool, force: bool) -> str:
+        """The program that gives what is asked for."""
+        entries = self.manifest["entries"]
+        if atomic and "atomic" in entries:
+            return "atomic"
+        return "output" if "output" in entries else "energy_force_virial" if force else "energy"
 
     def _find_neighbors(self, frame: Frame, i: int) -> None:
         try:
@@ -240,7 +249,7 @@ class Artifact:
                 )  # fmt: skip
                 self._warned = True
 
-    def _run(self, entry: str, frames: list[Frame]) -> list[dict[str, np.ndarray]]:
+    def _run(self, entry: str, frames: list[Frame], atomic: bool) -> list[dict[str, np.ndarray]]:
         """All frames in groups of one size, so that the last, shorter group compiles nothing new."""
         sel = self.manifest["sel"]
         nbrs = _neighbor_sizes(frames, sel)
@@ -255,22 +264,29 @@ class Artifact:
             for group in groups:
                 structure, places = pack(group, sizes, by_type=_by_type(self.manifest))
                 out = self._calls[entry](self._weights, jax.device_put(structure, self._device))
-                rows += self._unpack(jax.device_get(out), group, places, atomic=entry == "atomic")
+                rows += self._unpack(entry, jax.device_get(out), group, places, atomic=atomic)
         return rows
 
-    def _unpack(self, out: dict, group: list[Frame], places: np.ndarray, *, atomic: bool) -> list[dict]:
+    def _unpack(
+        self, entry: str, out: dict, group: list[Frame], places: np.ndarray, *, atomic: bool
+    ) -> list[dict[str, np.ndarray]]:
+        described = self.manifest["entries"][entry]["outputs"]
+        wanted = [name for name in described if atomic or name != "atom_energy"]
         rows, start = [], 0
-        silent = self.manifest["atom_exclude_types"]
         for i, frame in enumerate(group):
             own = places[start : start + len(frame.atype)]
             start += len(own)
-            row = {name: out[name][i] for name in ("energy", "virial") if name in out}
-            per_atom = ["force"] * ("force" in out) + ["atom_energy", "atom_virial"] * atomic
-            for name in per_atom:
-                values = out[name] if out[name].ndim > 1 else out[name][:, None]
-                row[name] = np.zeros((len(frame.real), values.shape[1]))
-                row[name][frame.real] = values[own]
+            row = {}
+            for name in wanted:
+                values = out[name]
+                if described[name]["shape"][0] == "frames":
+                    row[name] = values[i]
+                else:
+                    values = values if values.ndim > 1 else values[:, None]
+                    row[name] = np.zeros((len(frame.real), *values.shape[1:]))
+                    row[name][frame.real] = values[own]
             if atomic:
+                silent = self.manifest["atom_exclude_types"]
                 row["mask"] = (frame.real & ~np.isin(frame.all_types, silent)).astype(np.int32)
             rows.append(row)
         return rows

@@ -21,7 +21,7 @@ from dpjax.config import ModelConfig
 from dpjax.errors import ModelError, OutputError
 from dpjax.export import runtime
 from dpjax.export.manifest import describe_model
-from dpjax.export.program import ENTRIES, export_entry, flat_weights
+from dpjax.export.program import entries, export_entry, flat_weights
 from dpjax.models import StandardModel
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that JAX lowers for without having them
@@ -96,7 +96,7 @@ def _programs(potential: Exportable, platforms: Sequence[str]) -> tuple[dict[str
     """Serialised programs by member name, and the calling convention they need."""
     members, convention = {}, 0
     with jax.enable_x64(True), _no_source_locations():
-        for entry in ENTRIES:
+        for entry in entries(potential.model.output):
             try:
                 exported = export_entry(potential.model, potential.variables, entry, platforms)
             except (ValueError, NotImplementedError, jax.errors.JAXTypeError) as error:

@@ -13,7 +13,7 @@ from jax import export
 
 from dpjax.errors import ModelError, OutputError
 from dpjax.export import save
-from dpjax.export.program import ENTRIES, flat_weights
+from dpjax.export.program import ENERGY_ENTRIES, flat_weights
 from dpjax.export.runtime import Container
 from dpjax.interfaces.files import in_precision
 from dpjax.interfaces.potential import Potential
@@ -59,7 +59,7 @@ def test_manifest_describes_the_model(manifest, potentials):
     }
 
 
-@pytest.mark.parametrize("entry", [entry.name for entry in ENTRIES])
+@pytest.mark.parametrize("entry", [entry.name for entry in ENERGY_ENTRIES])
 def test_programs_are_for_all_platforms_and_sizes(plain, manifest, entry):
     """Made on a machine that has a CPU only; inputs and outputs are those that the manifest names."""
     program = export.deserialize(bytearray(Container(plain).program(entry)))
