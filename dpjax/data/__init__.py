@@ -6,7 +6,7 @@ Everything here is numpy on the host; jax is not imported.
 from __future__ import annotations
 
 from dpjax.data.batch_size import BatchSizes, batch_sizes
-from dpjax.data.labels import ENERGY_LABELS, LabelSpec, energy_requirements, label_requirements, output_labels
+from dpjax.data.labels import ENERGY_LABELS, LabelSpec, label_requirements, output_labels
 from dpjax.data.loading import find_systems, load_systems
 from dpjax.data.probability import steps_of_epochs, steps_per_epoch, system_probabilities
 from dpjax.data.reader import SystemReader, open_reader
@@ -21,7 +21,6 @@ __all__ = [
     "System",
     "SystemReader",
     "batch_sizes",
-    "energy_requirements",
     "find_systems",
     "label_requirements",
     "load_systems",

@@ -200,8 +200,3 @@ def _generalized(spec: LabelSpec, number: int) -> LabelSpec:
             "Set it to their number, or loss/start_pref_gf and loss/limit_pref_gf to 0."
         )
     return replace(spec, size=3 * number)
-
-
-def energy_requirements(names: Iterable[str] = ("energy", "force", "virial"), **inputs: Any) -> tuple[LabelSpec, ...]:
-    """``label_requirements`` of an energy model."""
-    return label_requirements(names, ENERGY, **inputs)

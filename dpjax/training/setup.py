@@ -186,7 +186,7 @@ def _refuse_mixed_labels(systems: Sequence[System], labels: Sequence[str]) -> No
         lacking = [s.name for s in systems if not s.found[name]]
         if lacking and len(lacking) < len(systems):
             raise ConfigError(
-                f"batch_size: mixed:N joins frames of all systems, but {lacking[0]} has no {name}.npy and others have. "
+                f"batch_size: mixed:N joins frames of all systems, but {lacking[0]} has no {name} label and others have. "
                 f"Use auto:N, or leave {name} out of the loss."
             )
 

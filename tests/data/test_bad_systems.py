@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dpjax.data import energy_requirements, load_systems, open_system
+from dpjax.data import label_requirements, load_systems, open_system
 from dpjax.errors import ConfigError, DataError
 from tests.data.writing import TYPE_MAP, data_section, random_set, write_system
 
-LABELS = energy_requirements()
+NAMES = ("energy", "force", "virial")
+LABELS = label_requirements(NAMES)
 
 
 @pytest.fixture
@@ -153,7 +154,7 @@ def test_not_finite_energy_and_hessian(tmp_path):
     arrays = random_set(2) | {"hessian": np.zeros((2, 81))}
     arrays["hessian"][1, 30] = np.nan
     folder = write_system(tmp_path / "s", arrays)
-    assert_says(failure(folder, read=True, labels=energy_requirements(["hessian"])), "hessian.npy: frame 1, atom 1")
+    assert_says(failure(folder, read=True, labels=label_requirements(["hessian"])), "hessian.npy: frame 1, atom 1")
     spoil(folder / "set.000" / "energy.npy", 0, np.nan)
     assert_says(failure(folder, read=True), "energy.npy: frame 0, component 0")
 
@@ -206,14 +207,18 @@ def test_label_needed_in_at_least_one_system(tmp_path):
 
 
 def test_missing_model_inputs(folder):
-    message = failure(folder, labels=energy_requirements(numb_fparam=2))
+    message = failure(folder, labels=label_requirements(NAMES, numb_fparam=2))
     assert_says(message, "fparam.npy is missing", "(frames, 2)", "numb_fparam", "default_fparam")
-    assert_says(failure(folder, labels=energy_requirements(numb_aparam=1)), "aparam.npy is missing", "numb_aparam")
+    assert_says(
+        failure(folder, labels=label_requirements(NAMES, numb_aparam=1)),
+        "aparam.npy is missing",
+        "numb_aparam",
+    )
 
 
 def test_generalised_forces_without_coordinates():
     with pytest.raises(ConfigError, match="loss/numb_generalized_coord is 0"):
-        energy_requirements(["drdq"])
+        label_requirements(["drdq"])
 
 
 def test_mixed_system_needs_names(tmp_path):

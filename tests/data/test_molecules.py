@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dpjax.config.fittings.outputs import DIPOLE, POLARIZABILITY, density_of_states, named_property
-from dpjax.data import LabelSpec, energy_requirements, find_systems, open_system, output_labels
+from dpjax.data import LabelSpec, find_systems, label_requirements, open_system, output_labels
 from tests.shared import REPOSITORY
 
 SCRIPT = REPOSITORY / "scripts" / "make_molecules_data.py"
@@ -39,7 +39,7 @@ def labels_of_outputs() -> list[LabelSpec]:
 @pytest.fixture(scope="module", params=SYSTEMS, ids=lambda path: path.relative_to(FOLDER).as_posix())
 def frames(request):
     """Name, types and all arrays of one system."""
-    specs = (*energy_requirements(("energy", "force")), *labels_of_outputs())
+    specs = (*label_requirements(("energy", "force")), *labels_of_outputs())
     system = open_system(request.param, maker.TYPE_MAP, specs)
     assert not system.periodic
     found = {name for name, flag in system.found.items() if flag}
@@ -157,7 +157,7 @@ def test_a_written_system_is_read_back(tmp_path):
     sizes = {"coord": 9, "energy": 1, "force": 9, "dos": N_DOS, "atom_dos": 3 * N_DOS}
     rows = [{name: rng.normal(size=size) for name, size in sizes.items()} for _ in range(2)]
     maker.write_system(tmp_path / "water", ("O", "H", "H"), rows)
-    specs = (*energy_requirements(("energy", "force")), *labels_of_outputs())
+    specs = (*label_requirements(("energy", "force")), *labels_of_outputs())
     system = open_system(tmp_path / "water", maker.TYPE_MAP, specs)
     read = system.arrays([0, 1], ["coord", "energy", "dos", "atom_dos"])
     assert not system.periodic

@@ -8,12 +8,12 @@ import shutil
 import numpy as np
 import pytest
 
-from dpjax.data import LabelSpec, energy_requirements, open_system
+from dpjax.data import LabelSpec, label_requirements, open_system
 from tests.data.writing import TYPE_MAP, random_set, write_system
 from tests.shared import golden
 
 CASES = json.loads(golden("data", "index.json").read_text())["cases"]
-ENERGY = energy_requirements()
+ENERGY = label_requirements(("energy", "force", "virial"))
 
 
 def specs_of(case: dict, arrays: dict[str, np.ndarray]) -> list[LabelSpec]:
@@ -66,14 +66,14 @@ def test_sets_join_in_name_order_not_in_creation_order(tmp_path):
 def test_hessian_follows_the_atoms_on_both_axes(tmp_path):
     coord = np.random.default_rng(0).normal(size=(2, 9))
     arrays = random_set(2) | {"coord": coord, "hessian": (coord[:, :, None] * coord[:, None, :]).reshape(2, -1)}
-    system = open_system(write_system(tmp_path / "s", arrays), TYPE_MAP, energy_requirements(["hessian"]))
+    system = open_system(write_system(tmp_path / "s", arrays), TYPE_MAP, label_requirements(["hessian"]))
     got = system.arrays([0, 1], ["coord", "hessian"])
     flat = got["coord"].reshape(2, 9)
     assert np.array_equal(got["hessian"].reshape(2, 9, 9), flat[:, :, None] * flat[:, None, :])
 
 
 def test_missing_labels_are_flagged_and_filled(tmp_path):
-    labels = energy_requirements(["virial", "atom_ener_coeff"], numb_fparam=2, default_fparam=(0.5, -1.0))
+    labels = label_requirements(["virial", "atom_ener_coeff"], numb_fparam=2, default_fparam=(0.5, -1.0))
     arrays = {key: value for key, value in random_set(2).items() if key != "virial"}
     system = open_system(write_system(tmp_path / "s", arrays), TYPE_MAP, labels)
     got = system.arrays([1, 0], ["virial", "atom_ener_coeff", "fparam"])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpjax.config import DataConfig
-from dpjax.data import energy_requirements, load_systems
+from dpjax.data import label_requirements, load_systems
 from dpjax.statistics import atomic_bias, energy_bias, parameter_normalisation, prefer_atomic
 from tests.shared import shared
 
@@ -99,7 +99,7 @@ def bias_case(index, name: str) -> dict:
 def test_bias_of_water_equals_the_reference(case, index):
     spec = bias_case(index, case)
     names = tuple(str(shared("data", "water", f"data_{i}")) for i in range(2))
-    systems = load_systems(DataConfig(systems=names), ("O", "H"), energy_requirements(("energy",)))
+    systems = load_systems(DataConfig(systems=names), ("O", "H"), label_requirements(("energy",)))
     drawn = [np.asarray(row["frames"]) for row in index["frames_drawn"]]
     energy = np.concatenate([s.arrays(frames, ["energy"])["energy"] for s, frames in zip(systems, drawn)])
     preset, rcond = (spec["options"].get(name) for name in ("atom_ener", "rcond"))

@@ -12,7 +12,7 @@ import pytest
 
 from dpjax import losses, optimizers, schedules
 from dpjax.config import DataConfig, parse_model
-from dpjax.data import energy_requirements, load_systems
+from dpjax.data import label_requirements, load_systems
 from dpjax.formats import read_model_tree
 from dpjax.interop import flatten, read_model, write_model
 from dpjax.models import build_model, predict
@@ -41,7 +41,7 @@ def batches(folder):
     config, _ = read_model(read_model_tree(folder / "train_step.dp"))
     rows = json.loads((folder / "train_step.json").read_text())["batches"]
     data = DataConfig(systems=tuple(str(shared("data", row["system"])) for row in rows))
-    systems = load_systems(data, config.type_map, energy_requirements(("energy", "force")))
+    systems = load_systems(data, config.type_map, label_requirements(("energy", "force")))
     needs = model_needs(config)
     source = BatchSource(systems, NeighborCache(systems, needs.rcut, needs.n_type), needs, ("energy", "force"))
     return [source.batch([(i, row["frames"])]) for i, row in enumerate(rows)]
