@@ -11,13 +11,13 @@ import pytest
 
 import dpjax
 from dpjax.config import parse_model
-from dpjax.descriptors import Neighborhood, build_descriptor
+from dpjax.descriptors import build_descriptor
 from dpjax.descriptors.se_atten import is_smooth, is_stripped
 from dpjax.errors import ConfigError, ModelError
 from dpjax.interop import read_model, write_model
 from dpjax.training.setup import trainable_labels
 from tests.contracts.cases import model, potential, se_atten
-from tests.descriptors.test_se_e3_tebd import COUNT, SEL, TYPES, WIDTH, embed, slots, switch
+from tests.descriptors.places import COUNT, SEL, WIDTH, compare, embed, seen, slots, switch
 
 
 def unit(x):
@@ -102,27 +102,9 @@ VARIANTS = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_definition_is_met(name, empty_kind):
     options, whole = VARIANTS[name]
-    config = parse_model(model(se_atten(**({"sel": SEL} | options)), **whole))
-    descriptor = build_descriptor(config)
-    variables = descriptor.init(jax.random.key(0), method="init_parameters")
-    rng = np.random.default_rng(1)
-    stats = {"davg": rng.normal(size=(2, 4)) / 5, "dstd": rng.uniform(0.3, 1.0, (2, 4))}
-    variables = {"params": variables["params"], "stats": variables["stats"] | stats}
-    vectors = np.asarray(descriptor.apply(variables, method=lambda m: m.type_embedding()))
-    disp, kinds = slots()
-    empty = None if empty_kind is None else jnp.full(5, empty_kind)
-
-    def compute(disp):
-        view = Neighborhood(disp, COUNT[:, None], jnp.asarray(TYPES), jnp.asarray(kinds), empty, nbrs=(WIDTH,))
-        return descriptor.apply(variables, view)
-
-    got = jax.jit(compute)(jnp.asarray(disp))
-    assert got.values.shape == (5, descriptor.dim_out) and got.frame.shape == (5, descriptor.dim_frame, 3)
-    for i in range(5):
-        near = disp[i, : COUNT[i]], kinds[i, : COUNT[i]]
-        kind = 2 if empty_kind is None else empty_kind
-        want = written_out(config.descriptor, variables, vectors, TYPES[i], *near, config.pair_exclude_types, kind)
-        np.testing.assert_allclose(got.values[i], want, rtol=1e-10, atol=1e-12)
+    section = model(se_atten(**({"sel": SEL} | options)))
+    got = compare(written_out, section, whole, empty_kind, rtol=1e-10, atol=1e-12)
+    assert got.frame.shape == (5, section["descriptor"]["neuron"][-1], 3)
 
 
 @pytest.mark.parametrize("options", [{}, {"smooth_type_embedding": False}], ids=["smooth", "not smooth"])
@@ -133,8 +115,7 @@ def test_unused_slots_have_no_effect_and_finite_derivatives(options):
     disp, kinds = slots()
 
     def total(disp):
-        view = Neighborhood(disp, COUNT[:, None], jnp.asarray(TYPES), jnp.asarray(kinds), nbrs=(WIDTH,))
-        return jnp.sum(jnp.sin(descriptor.apply(variables, view).values))
+        return jnp.sum(jnp.sin(descriptor.apply(variables, seen(disp, kinds)).values))
 
     both = jax.jit(jax.value_and_grad(lambda d: jnp.sum(jax.grad(total)(d) ** 2) + total(d)))
     unused = np.arange(WIDTH)[None] >= COUNT[:, None]

@@ -11,6 +11,7 @@ from dpjax.config import parse_model
 from dpjax.descriptors import Neighborhood, build_descriptor
 from dpjax.errors import ConfigError
 from tests.contracts.cases import model, se_e2_a
+from tests.descriptors.places import displacements, embed, switch
 
 N_SLOT = (7, 9)
 SEL = (9, 12)
@@ -18,24 +19,9 @@ SEL = (9, 12)
 
 def slots(seed: int = 0):
     """Five atoms with 0 to all neighbours of each type; rubbish in unused slots."""
-    rng = np.random.default_rng(seed)
-    disp = rng.normal(size=(5, sum(N_SLOT), 3))
-    disp *= rng.uniform(0.8, 3.4, (5, sum(N_SLOT), 1)) / np.linalg.norm(disp, axis=-1, keepdims=True)
+    disp = displacements(np.random.default_rng(seed), sum(N_SLOT))
     count = np.array([[0, 0], [7, 9], [3, 0], [0, 5], [2, 6]], np.int32)
     return disp, count
-
-
-def switch(r, on, off):
-    u = np.clip((r - on) / (off - on), 0, 1)
-    return u**3 * (-6 * u**2 + 15 * u - 10) + 1
-
-
-def embed(params, x):
-    """Residual tanh layers of a column (n, 1)."""
-    for layer in params.values():
-        y = np.tanh(x @ layer["matrix"] + layer["bias"][None]) * (layer["idt"][None] if "idt" in layer else 1.0)
-        x = y + (x if y.shape == x.shape else np.tile(x, 2) if y.shape[1] == 2 * x.shape[1] else 0.0)
-    return x
 
 
 def written_out(cfg, variables, centre, disp, count, pair_exclude):

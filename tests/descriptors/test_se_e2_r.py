@@ -12,7 +12,8 @@ from dpjax.descriptors import Neighborhood, build_descriptor
 from dpjax.descriptors.neighborhood import Listing
 from dpjax.nn.chebyshev import Grid
 from tests.contracts.cases import model, se_e2_r
-from tests.descriptors.test_se_e2_a import N_SLOT, SEL, embed, slots, switch
+from tests.descriptors.places import embed, switch
+from tests.descriptors.test_se_e2_a import N_SLOT, SEL, slots
 
 
 def written_out(cfg, variables, centre, disp, count, pair_exclude):

@@ -13,7 +13,8 @@ from dpjax.descriptors.se_e3 import own_products
 from dpjax.errors import ModelError
 from dpjax.interop import read_model, write_model
 from tests.contracts.cases import model, potential, se_e3
-from tests.descriptors.test_se_e2_a import N_SLOT, SEL, embed, slots, switch
+from tests.descriptors.places import embed, switch
+from tests.descriptors.test_se_e2_a import N_SLOT, SEL, slots
 
 
 def written_out(cfg, variables, centre, disp, count, silent):

@@ -11,32 +11,7 @@ from dpjax.config import parse_model
 from dpjax.descriptors import Neighborhood, build_descriptor
 from dpjax.descriptors.bands import band, band_number
 from tests.contracts.cases import model, se_e3_tebd
-
-WIDTH, SEL = 11, 14
-COUNT = np.array([0, 11, 3, 6, 1], np.int32)
-TYPES = np.array([0, 1, 1, 0, 1], np.int32)
-
-
-def slots(seed: int = 0):
-    """Five atoms with 0 to all neighbours; rubbish in unused slots."""
-    rng = np.random.default_rng(seed)
-    disp = rng.normal(size=(5, WIDTH, 3))
-    disp *= rng.uniform(0.8, 3.4, (5, WIDTH, 1)) / np.linalg.norm(disp, axis=-1, keepdims=True)
-    return disp, rng.integers(0, 2, (5, WIDTH)).astype(np.int32)
-
-
-def switch(r, on, off):
-    u = np.clip((r - on) / (off - on), 0, 1)
-    return u**3 * (-6 * u**2 + 15 * u - 10) + 1
-
-
-def embed(params, x):
-    """Residual tanh layers of rows (n, n_in)."""
-    for i in range(len(params)):
-        layer = params[f"layers_{i}"]
-        y = np.tanh(x @ layer["matrix"] + layer["bias"][None]) * (layer["idt"][None] if "idt" in layer else 1.0)
-        x = y + (x if y.shape == x.shape else np.tile(x, 2) if y.shape[1] == 2 * x.shape[1] else 0.0)
-    return x
+from tests.descriptors.places import SEL, WIDTH, compare, embed, slots, switch
 
 
 def written_out(cfg, variables, vectors, centre, disp, kinds, pair_exclude, empty_kind):
@@ -92,23 +67,9 @@ VARIANTS = {
 @pytest.mark.parametrize("name", VARIANTS)
 def test_the_definition_is_met(name, empty_kind):
     options, whole = VARIANTS[name]
-    config = parse_model(model(se_e3_tebd(**({"sel": SEL} | options)), **whole))
-    descriptor = build_descriptor(config)
-    variables = descriptor.init(jax.random.key(0), method="init_parameters")
-    rng = np.random.default_rng(1)
-    stats = {"davg": rng.normal(size=(2, 4)) / 5, "dstd": rng.uniform(0.3, 1.0, (2, 4))}
-    variables = {"params": variables["params"], "stats": variables["stats"] | stats}
-    vectors = np.asarray(descriptor.apply(variables, method=lambda m: m.type_embedding()))
-    disp, kinds = slots()
-    empty = None if empty_kind is None else jnp.full(5, empty_kind)
-    view = Neighborhood(jnp.asarray(disp), COUNT[:, None], TYPES, kinds, empty, nbrs=(WIDTH,))
-    got = jax.jit(lambda v, view: descriptor.apply(v, view).values)(variables, view)
-    assert got.shape == (5, descriptor.dim_out)
-    for i, n in enumerate(COUNT):
-        last = 2 if empty_kind is None else empty_kind
-        excluded = config.pair_exclude_types
-        want = written_out(config.descriptor, variables, vectors, TYPES[i], disp[i, :n], kinds[i, :n], excluded, last)
-        np.testing.assert_allclose(got[i], want, rtol=1e-11, atol=1e-13)
+    section = model(se_e3_tebd(**({"sel": SEL} | options)))
+    got = compare(written_out, section, whole, empty_kind, rtol=1e-11, atol=1e-13)
+    assert got.frame is None
 
 
 def test_a_table_in_sections_by_type_gives_the_same():
