@@ -11,20 +11,18 @@ All empty places (fewer neighbours than ``sel``) are alike, so they enter as one
 
 from __future__ import annotations
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dpjax.config.descriptors import SeAttenConfig, SeAttenV2Config
 from dpjax.descriptors.facts import kept
-from dpjax.descriptors.nearest import Surroundings, surroundings
+from dpjax.descriptors.nearest import Surroundings
 from dpjax.descriptors.neighborhood import Features, Neighborhood
+from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.attention import NeighborAttention, Scoring, Slots, unit
 from dpjax.nn.pair_embedding import PairEmbedding
-from dpjax.nn.precision import dtype_of
-from dpjax.nn.type_embedding import rows_of, type_embedding
+from dpjax.nn.type_embedding import rows_of
 
-Pair = tuple[int, int]
 AttentionConfig = SeAttenConfig | SeAttenV2Config
 
 
@@ -53,24 +51,14 @@ def scoring(config: AttentionConfig) -> Scoring:
     return Scoring(scale, config.normalize, is_smooth(config), config.attn_dotr)
 
 
-class SeAtten(nn.Module):
-    """Descriptor of dimension ``neuron[-1] * axis_neuron``, ``tebd_dim`` more with ``concat_output_tebd``, for any centres.
-
-    Attributes:
-        config: hyper-parameters; ``sel`` is resolved.
-        n_type: number of types.
-        pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list.
-        type_map: names of the types; elements where type vectors come from electron configurations.
-    """
+class SeAtten(TypeVectors):
+    """Descriptor of dimension ``neuron[-1] * axis_neuron``, ``tebd_dim`` more with ``concat_output_tebd``, for any centres."""
 
     config: AttentionConfig
-    n_type: int
-    pair_exclude: frozenset[Pair] = frozenset()
-    type_map: tuple[str, ...] = ()
 
-    def setup(self):
+    def add_networks(self) -> None:
+        super().add_networks()
         cfg = self.config
-        self.type_embedding = type_embedding(cfg, self.n_type, self.type_map, self.dtype)
         self.embedding = PairEmbedding(
             cfg.neuron,
             cfg.tebd_dim,
@@ -82,17 +70,11 @@ class SeAtten(nn.Module):
         )
         eps = 1e-5 if cfg.ln_eps is None else cfg.ln_eps
         self.attention = NeighborAttention(cfg.attn_layer, cfg.neuron[-1], cfg.attn, scoring(cfg), eps, self.dtype)
-        self.davg = self.variable("stats", "davg", jnp.zeros, (self.n_type, 4), self.dtype)
-        self.dstd = self.variable("stats", "dstd", jnp.ones, (self.n_type, 4), self.dtype)
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return dtype_of(self.config.precision)
 
     @property
     def dim_out(self) -> int:
         cfg = self.config
-        return cfg.neuron[-1] * cfg.axis_neuron + (cfg.tebd_dim if cfg.concat_output_tebd else 0)
+        return cfg.neuron[-1] * cfg.axis_neuron + self.dim_appended
 
     @property
     def dim_frame(self) -> int:
@@ -100,13 +82,9 @@ class SeAtten(nn.Module):
 
     def init_parameters(self) -> None:
         """Touch every network and statistic once, so that ``init`` creates all of them."""
-        self.type_embedding.init_parameters()
+        super().init_parameters()
         self.embedding.init_parameters()
         self.attention.init_parameters()
-
-    def grids(self, n_atom: int, nbrs: tuple[int, ...]) -> tuple[()]:
-        """No series for the networks."""
-        return ()
 
     def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
         """Descriptor of centres of any type.
@@ -115,7 +93,7 @@ class SeAtten(nn.Module):
             Values (n_atom, dim_out) and frame (n_atom, neuron[-1], 3) in the descriptor's precision.
         """
         cfg, vectors = self.config, self.type_embedding()
-        around = surroundings(view, cfg, self.pair_exclude, self.davg.value, self.dstd.value)
+        around = self.surroundings(view)
         moments = self._sums(view, around, vectors) + self._empty_sums(view, around, vectors)
         moments = moments / float(kept(cfg)[0])
         values = jnp.einsum("ncm,nca->nma", moments, moments[..., : cfg.axis_neuron]).reshape(view.n_atom, -1)

@@ -17,21 +17,17 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from dpjax.config.descriptors import SeE3TebdConfig
 from dpjax.descriptors.bands import band, band_number
 from dpjax.descriptors.facts import kept
-from dpjax.descriptors.nearest import surroundings
 from dpjax.descriptors.neighborhood import Features, Neighborhood
+from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.dense import DenseStack
 from dpjax.nn.pair_embedding import embedded_with_types
-from dpjax.nn.precision import dtype_of
-from dpjax.nn.type_embedding import rows_of, type_embedding
-
-Pair = tuple[int, int]
+from dpjax.nn.type_embedding import rows_of
 
 
 class Slots(NamedTuple):
@@ -48,34 +44,18 @@ def products(rows: jax.Array) -> jax.Array:
     return jnp.einsum("naj,nak->njk", rows, rows)
 
 
-class SeE3Tebd(nn.Module):
-    """Descriptor of dimension ``neuron[-1]``, and ``tebd_dim`` more with ``concat_output_tebd``, for centres of any type.
-
-    Attributes:
-        config: hyper-parameters; ``sel`` is resolved.
-        n_type: number of types.
-        pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list.
-        type_map: names of the types; elements where type vectors come from electron configurations.
-    """
+class SeE3Tebd(TypeVectors):
+    """Descriptor of dimension ``neuron[-1]``, and ``tebd_dim`` more with ``concat_output_tebd``, for centres of any type."""
 
     config: SeE3TebdConfig
-    n_type: int
-    pair_exclude: frozenset[Pair] = frozenset()
-    type_map: tuple[str, ...] = ()
 
-    def setup(self):
+    def add_networks(self) -> None:
+        super().add_networks()
         cfg = self.config
         stack = DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, dtype=self.dtype, parent=None)
         self.embedding = stack
         if self.strip:
             self.type_pair_embedding = stack.clone(parent=None)
-        self.type_embedding = type_embedding(cfg, self.n_type, self.type_map, self.dtype)
-        self.davg = self.variable("stats", "davg", jnp.zeros, (self.n_type, 4), self.dtype)
-        self.dstd = self.variable("stats", "dstd", jnp.ones, (self.n_type, 4), self.dtype)
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return dtype_of(self.config.precision)
 
     @property
     def strip(self) -> bool:
@@ -83,23 +63,15 @@ class SeE3Tebd(nn.Module):
 
     @property
     def dim_out(self) -> int:
-        return self.config.neuron[-1] + (self.config.tebd_dim if self.config.concat_output_tebd else 0)
-
-    @property
-    def dim_frame(self) -> int:
-        return 0
+        return self.config.neuron[-1] + self.dim_appended
 
     def init_parameters(self) -> None:
         """Touch every network and statistic once, so that ``init`` creates all of them."""
+        super().init_parameters()
         pair = 2 * self.config.tebd_dim
-        self.type_embedding.init_parameters()
         self.embedding.init_parameters(1 if self.strip else 1 + pair)
         if self.strip:
             self.type_pair_embedding.init_parameters(pair)
-
-    def grids(self, n_atom: int, nbrs: tuple[int, ...]) -> tuple[()]:
-        """No series for the networks."""
-        return ()
 
     def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
         """Descriptor of centres of any type; values (n_atom, dim_out) in the descriptor's precision."""
@@ -115,7 +87,7 @@ class SeE3Tebd(nn.Module):
 
     def slots(self, view: Neighborhood) -> Slots:
         """The places that enter the pair sum."""
-        around = surroundings(view, self.config, self.pair_exclude, self.davg.value, self.dstd.value)
+        around = self.surroundings(view)
 
         def and_empty(values: jax.Array, last: jax.Array) -> jax.Array:
             return jnp.concatenate([values, last[..., None]], axis=-1)

@@ -11,56 +11,28 @@ over neighbours is then taken of basis functions, and the coefficients come in o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from dpjax.descriptors.base import Descriptor
 from dpjax.descriptors.expansion import Expansion, embedding_expansion, paying_grids, radial_intervals
 from dpjax.descriptors.neighborhood import Neighborhood, Section, ordered_pairs
 from dpjax.geometry.environment import env_components
 from dpjax.nn.chebyshev import BASIS_SUMS, Grid, Interval, Series, weighted_sums
 from dpjax.nn.dense import DenseStack
-from dpjax.nn.precision import dtype_of
 
 
-class TypeNetworks(nn.Module):
-    """An embedding network for each ordered pair of types, and statistics for each type of the centre.
+class TypeNetworks(Descriptor):
+    """An embedding network for each ordered pair of types."""
 
-    Attributes:
-        config: hyper-parameters; ``sel`` is resolved.
-        n_type: number of types.
-        pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list.
-    """
-
-    n_column = 4  # of the environment matrix that have statistics
-
-    config: Any
-    n_type: int
-    pair_exclude: frozenset[tuple[int, int]] = frozenset()
-
-    def setup(self):
+    def add_networks(self) -> None:
         cfg = self.config
         self.embedding = {
             self.network_key(s, t): DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, dtype=self.dtype)
             for s in range(self.n_side)
             for t in range(self.n_type)
         }
-        self.davg = self.variable("stats", "davg", jnp.zeros, (self.n_type, self.n_column), self.dtype)
-        self.dstd = self.variable("stats", "dstd", jnp.ones, (self.n_type, self.n_column), self.dtype)
-
-    @property
-    def dtype(self) -> jnp.dtype:
-        return dtype_of(self.config.precision)
-
-    @property
-    def dim_out(self) -> int:
-        return self.config.neuron[-1]
-
-    @property
-    def dim_frame(self) -> int:
-        return 0
 
     @property
     def n_side(self) -> int:
@@ -75,10 +47,6 @@ class TypeNetworks(nn.Module):
         """Touch every network and statistic once, so that ``init`` creates all of them."""
         for network in self.embedding.values():
             network.init_parameters(1)
-
-    def grids(self, n_atom: int, nbrs: Sequence[int]) -> tuple[Grid, ...]:
-        """Resolutions, coarse to fine, at which series in place of the networks save time for ``n_atom`` centres: none."""
-        return ()
 
     def _environment(self, section: Section, columns: Callable[..., jax.Array] = env_components) -> jax.Array:
         """The environment matrix of one section before normalisation, in the descriptor's precision.
