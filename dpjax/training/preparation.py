@@ -105,7 +105,8 @@ def output_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:
             bias, spread = prefer_atomic((bias, spread), atomic_bias(*of_atoms, n_type))
     for t, given in enumerate(preset or ()):
         bias[t] = np.where(np.isnan(bias[t]) & (given is not None), given, bias[t])
-    return {"out_bias": np.nan_to_num(bias, nan=0.0), "out_std": np.nan_to_num(spread, nan=1.0)}
+    scale = np.broadcast_to(getattr(config.fitting_net, "scale", 1.0), n_type)  # of a polarizability, bias included
+    return {"out_bias": np.nan_to_num(bias, nan=0.0) / scale[:, None], "out_std": np.nan_to_num(spread, nan=1.0)}
 
 
 def _fitted(

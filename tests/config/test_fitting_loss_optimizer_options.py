@@ -271,3 +271,44 @@ def message(edits: dict) -> str:
     with pytest.raises(ConfigError) as info:
         config.normalize(water(edits))
     return str(info.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "loss", "fitting_loss"),
+    [
+        ("dos", "ener", "dos"),
+        ("property", "tensor", "property"),
+        ("polar", "dos", "tensor"),
+        ("dipole", "ener", "tensor"),
+    ],
+)
+def test_a_training_refuses_the_loss_of_another_quantity(kind, loss, fitting_loss):
+    section = {"type": loss} | ({"pref": 1, "pref_atomic": 0} if loss == "tensor" else {})
+    with pytest.raises(
+        ConfigError, match=rf"loss/type: found '{loss}', but .* '{kind}' .* is trained with: {fitting_loss}\.$"
+    ):
+        config.load(water({F: FITTINGS[kind], "loss": section}))
+
+
+@pytest.mark.parametrize("descriptor", ["se_e2_r", "se_e3"])
+@pytest.mark.parametrize("kind", ["dipole", "polar"])
+def test_tensors_need_a_descriptor_with_vectors(descriptor, kind):
+    section = {"type": descriptor, "rcut": 6.0, "sel": [46, 92]}
+    found = message({F: FITTINGS[kind], "model/descriptor": section})
+    assert (
+        found.startswith(f"model/fitting_net/type: found '{kind}'")
+        and f"the descriptor '{descriptor}' has none" in found
+    )
+
+
+def test_types_without_a_part_in_the_prediction():
+    """Those excluded, and those that sel_type leaves out."""
+
+    def silent(**fitting):
+        section = water({F: {"type": "dipole"} | fitting, "model/type_map": ["O", "H", "N"]})["model"]
+        section["descriptor"]["sel"] = [10, 20, 5]
+        return config.parse_model(section | {"atom_exclude_types": [0]}).silent_types
+
+    assert silent() == (0,)
+    assert silent(sel_type=1) == (0, 2)
+    assert silent(sel_type=[1, 2]) == (0,)
