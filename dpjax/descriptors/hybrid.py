@@ -76,7 +76,8 @@ class Hybrid(nn.Module):
     @property
     def dtype(self) -> jnp.dtype:
         """The widest of the members."""
-        return jnp.result_type(*[member.dtype for member in self.members])
+        with jax.enable_x64(True):  # else float64 would count as float32 here, and the model would not refuse to run
+            return jnp.result_type(*[member.dtype for member in self.members])
 
     @property
     def dim_out(self) -> int:

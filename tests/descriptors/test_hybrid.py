@@ -14,6 +14,7 @@ from dpjax.descriptors import Neighborhood, build_descriptor, capacity, expansio
 from dpjax.descriptors.crowding import by_cut, cuts, most_neighbors_of
 from dpjax.descriptors.hybrid import Grids, shared_list
 from dpjax.descriptors.neighborhood import Listing
+from dpjax.errors import ModelError
 from dpjax.models import resolutions
 from dpjax.neighbors import search
 from dpjax.nn.chebyshev import Grid
@@ -183,3 +184,11 @@ def test_in_another_precision():
     assert {member.precision for member in config.descriptor.list} == {"float32"}
     got = dpjax.Potential(config, variables).evaluate(s.coord[None], s.atype, s.cell[None])["energy"]
     assert 0 < abs(got - want).item() < 1e-4
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_hybrid_alone_needs_64_bit_types():
+    """Its fitting net does not."""
+    pot = dpjax.build(model(hybrid(se_e2_a(), se_e2_r()), fitting={"precision": "float32"}))
+    with jax.enable_x64(False), pytest.raises(ModelError, match="jax_enable_x64"):
+        pot.model.init(jax.random.key(0), method="init_parameters")
