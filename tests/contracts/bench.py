@@ -12,11 +12,11 @@ from dpjax.batching import Batch, Frame, Layout, pack, unpack_atoms
 from dpjax.models import RESOLVED, predict
 from dpjax.neighbors import search
 from tests.contracts.cases import Case, potential
+from tests.contracts.outputs import per_atom
 from tests.contracts.structures import Structure, make
 
 N_FRAME = 9
 QUICK = {"xla_backend_optimization_level": 0}  # half the compile time; full optimisation is tested through ``evaluate``
-PER_ATOM = ("force", "atom_energy", "atom_virial")
 
 
 class Bench:
@@ -26,6 +26,7 @@ class Bench:
         self.case = case
         self.potential = potential(case.section)
         self.model, self.variables = self.potential.model, self.potential.variables
+        self.output = self.model.output
         wide = (20, 28) if self.model.by_type else (48,)  # what the structures need, and what most cases keep
         nbrs = tuple(keep or width for keep, width in zip(self.model.sel, wide, strict=True))
         self.layout = Layout(atoms=(48, 80) if self.model.by_type else (128,), nbrs=nbrs, frames=N_FRAME)
@@ -58,6 +59,6 @@ class Bench:
         batch, places = self.pack(structures)
         out = self.run(batch)
         return [
-            {key: unpack_atoms(value, own) if key in PER_ATOM else value[i] for key, value in out.items()}
+            {key: unpack_atoms(value, own) if key in per_atom(self.output) else value[i] for key, value in out.items()}
             for i, own in enumerate(places)
         ]

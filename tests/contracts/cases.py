@@ -10,6 +10,8 @@ import jax
 import numpy as np
 
 import dpjax
+from dpjax.config import parse_model
+from dpjax.config.fittings import AtomicOutput
 from dpjax.descriptors import members
 from dpjax.nn.chebyshev import Grid
 
@@ -23,7 +25,7 @@ class Case:
     ``touching`` are two types whose pair no option excludes: an excluded pair keeps a place in ``sel`` while it is near, so with
     non-zero ``davg`` the energy may jump where such a pair parts, in the reference as here.
 
-    ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model.
+    ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model.  ``storable``: some backend has, so that its files may hold it.
     """
 
     name: str
@@ -31,6 +33,12 @@ class Case:
     touching: tuple[int, int] = (0, 1)
     grid: Grid | None = None
     in_pytorch: bool = True
+    storable: bool = True
+
+    @property
+    def output(self) -> AtomicOutput:
+        """What the model predicts."""
+        return parse_model(self.section).fitting_net.output
 
 
 def se_e2_a(**options) -> dict[str, Any]:
@@ -124,6 +132,35 @@ CASES = [
             se_atten(type="se_atten_v2", attn_dotr=False, exclude_types=[[0, 0]], sel=[20, 28]),
             pair_exclude_types=[[1, 1]],
             fitting={"atom_ener": [-3.0, None]},
+        ),
+    ),
+    Case(
+        "se_e2_a-dipole-series",
+        model(
+            se_e2_a(exclude_types=[[0, 0]]),
+            fitting={"type": "dipole", "sel_type": [1], "numb_fparam": 2, "numb_aparam": 1},
+        ),
+        grid=Grid(6, 4, 8),
+    ),
+    Case(
+        "hybrid-dipole",
+        model(hybrid(se_e2_a(rcut=2.6, neuron=[6]), se_e3(neuron=[3])), fitting={"type": "dipole"}),
+        in_pytorch=False,
+        storable=False,
+    ),
+    Case(
+        "se_e2_a-polar",
+        model(se_e2_a(type_one_side=False), fitting={"type": "polar", "sel_type": 0, "scale": [1.5, 0.5]}),
+    ),
+    Case("se_atten-polar", model(se_atten(), fitting={"type": "polar", "fit_diag": False, "scale": [2.0, -0.5]})),
+    Case("se_atten-dos", model(se_atten(attn_layer=0), fitting={"type": "dos", "numb_dos": 4, "numb_fparam": 1})),
+    Case("se_e2_r-property", model(se_e2_r(), fitting={"type": "property", "property_name": "gap", "task_dim": 3})),
+    Case(
+        "se_e3_tebd-property",
+        model(
+            se_e3_tebd(),
+            fitting={"type": "property", "property_name": "gap", "intensive": True, "distinguish_types": False},
+            atom_exclude_types=[0],
         ),
     ),
 ]

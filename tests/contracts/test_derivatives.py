@@ -1,35 +1,45 @@
-"""Forces and virials are the derivatives of the energy, and so are those of the forces, everywhere."""
+"""Forces and virials are the derivatives of the energy, and those of the forces exist everywhere.
+
+Of other quantities that have them force and virial are derivatives of each number.  What has none is differentiated here: its
+slopes and second derivatives are as smooth as those of an energy.
+"""
 
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from dpjax.models import predict
-from tests.contracts.bench import QUICK
+from tests.contracts.outputs import has_force, of_frames, only
+from tests.contracts.slopes import SecondDerivatives
 
 STEPS = np.array([-2.0, -1.0, 1.0, 2.0])
 WEIGHTS = np.array([1.0, -8.0, 8.0, -1.0]) / 12.0  # fourth-order central difference
 
 
+@only(has_force)
 def test_force_is_minus_the_slope_of_the_energy(bench, kind):
     s, h = bench.structure(kind), 1e-3
     for atom, axis in ((0, 0), (2, 1), (len(s.coord) - 1, 2)):
         step = np.zeros_like(s.coord)
         step[atom, axis] = h
         here, *around = bench(s, *[s.replace(coord=s.coord + k * step) for k in STEPS])
-        slope = WEIGHTS @ [out["energy"].item() for out in around] / h
-        np.testing.assert_allclose(here["force"][atom, axis], -slope, rtol=1e-7, atol=1e-8)
+        np.testing.assert_allclose(here["force"][atom, ..., axis], -slope(bench, around, h), rtol=1e-7, atol=1e-8)
 
 
+@only(has_force)
 def test_virial_is_minus_the_slope_under_strain(bench, kind):
     s, h = bench.structure(kind), 1e-3
     strain = np.random.default_rng(0).normal(size=(3, 3))
     here, *around = bench(s, *[s.mapped(np.eye(3) + k * h * strain) for k in STEPS])
-    slope = WEIGHTS @ [out["energy"].item() for out in around] / h
-    np.testing.assert_allclose(np.sum(here["virial"].reshape(3, 3) * strain.T), -slope, rtol=1e-7, atol=1e-8)
+    virial = here["virial"].reshape(*bench.output.shape, 3, 3)
+    along = np.sum(virial * strain.T.reshape(*(1,) * len(bench.output.shape), 3, 3), axis=(-2, -1))
+    np.testing.assert_allclose(along, -slope(bench, around, h), rtol=1e-7, atol=1e-8)
+
+
+def slope(bench, around, h: float) -> np.ndarray:
+    """Derivative of a frame's value, (*output.shape), from those at :data:`STEPS`."""
+    return np.tensordot(WEIGHTS, [out[bench.output.total].reshape(bench.output.shape) for out in around], 1) / h
 
 
 def dimer(bench, distance: float):
@@ -41,31 +51,35 @@ def dimer(bench, distance: float):
     return s.replace(coord=coord, atype=np.array([first, second, second, first]))
 
 
-def test_energy_and_force_are_smooth_at_the_cutoff(bench):
+def test_values_and_slopes_are_smooth_at_the_cutoff(bench, second_derivatives):
     """Crossing the cut-off turns a neighbour into an empty place; with davg not zero an empty place counts too."""
-    rcut = bench.model.rcut
+    rcut, output = bench.model.rcut, bench.output
     gaps = np.array([-1e-3, -1e-6, 1e-6, 1e-3])
-    assert [int(bench.pack([dimer(bench, rcut + g)])[0].count.sum()) for g in gaps[[0, -1]]] == [4, 2]
-    inside, near, beyond, outside = bench(*[dimer(bench, rcut + g) for g in gaps])
-    for key in ("energy", "force", "virial", "atom_energy"):
+    dimers = [dimer(bench, rcut + g) for g in gaps]
+    assert [int(bench.pack([dimers[i]])[0].count.sum()) for i in (0, -1)] == [4, 2]
+    keys = (output.total, output.atomic, *(("force", "virial") if has_force(output) else ()))
+    states = [{key: out[key] for key in keys} for out in bench(*dimers)]
+    if not has_force(output):
+        states = [out | {"slopes": second_derivatives.slopes(s)} for out, s in zip(states, dimers, strict=True)]
+    inside, near, beyond, outside = states
+    for key in near:
         np.testing.assert_allclose(near[key], beyond[key], atol=1e-10, err_msg=key)
         np.testing.assert_allclose(beyond[key], outside[key], atol=1e-13, err_msg=key)
         np.testing.assert_allclose(inside[key], beyond[key], atol=1e-4, err_msg=key)
 
 
 @pytest.fixture(scope="module")
-def second_derivatives(bench):
-    """Derivatives of a random projection of all forces with respect to coordinates and parameters, compiled once."""
-    probe = np.random.default_rng(1).normal(size=(bench.layout.n_atom, 3))
+def second_derivatives(bench) -> SecondDerivatives:
+    return SecondDerivatives(bench)
 
-    def projection(params, coord, batch):
-        out = predict(
-            bench.model, {**bench.variables, "params": params}, batch.replace(coord=coord), grid=bench.case.grid
-        )
-        return jnp.sum(out["force"] * jnp.where(batch.atype >= 0, 1.0, 0.0)[:, None] * probe)
 
-    gradient = jax.jit(jax.grad(projection, argnums=(0, 1)), compiler_options=QUICK)
-    return probe, lambda batch: jax.device_get(gradient(bench.variables["params"], jnp.asarray(batch.coord), batch))
+@only(lambda output: not has_force(output))
+def test_slopes_without_forces_are_those_of_the_values(bench, second_derivatives, kind):
+    s, h = bench.structure(kind), 1e-3
+    direction = np.random.default_rng(2).normal(size=s.coord.shape)
+    around = bench(*[s.replace(coord=s.coord + k * h * direction) for k in STEPS])
+    want = np.sum(slope(bench, around, h) * second_derivatives.weights)
+    np.testing.assert_allclose(-np.sum(second_derivatives.slopes(s) * direction), want, rtol=1e-7, atol=1e-8)
 
 
 def test_second_derivatives_are_finite(bench, second_derivatives):
@@ -73,25 +87,23 @@ def test_second_derivatives_are_finite(bench, second_derivatives):
     lone = bench.structure("cluster", numbers=(1, 0))
     batch, _ = bench.pack([bench.structure(), bench.structure("cluster"), lone, dimer(bench, 1.0)])
     for filled in (batch, rubbish(batch, 1e9)):
-        for leaf in jax.tree.leaves(second_derivatives[1](filled)):
+        for leaf in jax.tree.leaves(second_derivatives(filled)):
             assert np.isfinite(leaf).all()
 
 
 def test_second_derivatives_are_the_slope_of_the_forces(bench, second_derivatives):
-    probe, gradient = second_derivatives
     s, h = bench.structure(), 1e-3
     direction = np.random.default_rng(2).normal(size=s.coord.shape)
     batch, (places,) = bench.pack([s])
-    slope = np.sum(gradient(batch)[1][places] * direction)
-    sums = []
-    for k in STEPS:
-        sums.append(np.sum(bench(s.replace(coord=s.coord + k * h * direction))[0]["force"] * probe[places]))
-    np.testing.assert_allclose(slope, WEIGHTS @ sums / h, rtol=1e-6)
+    found = np.sum(second_derivatives(batch)[1][places] * direction)
+    moved = [second_derivatives.slopes(s.replace(coord=s.coord + k * h * direction)) for k in STEPS]
+    sums = [np.sum(slopes * second_derivatives.probe[places]) for slopes in moved]
+    np.testing.assert_allclose(found, WEIGHTS @ sums / h, rtol=1e-6)
 
 
 def test_rubbish_in_padding_reaches_no_parameter(bench, second_derivatives):
     batch, places = bench.pack([bench.structure(), bench.structure("cluster")])
-    clean, dirty = second_derivatives[1](batch), second_derivatives[1](rubbish(batch, 1e9))
+    clean, dirty = second_derivatives(batch), second_derivatives(rubbish(batch, 1e9))
     for want, got in zip(jax.tree.leaves(clean[0]), jax.tree.leaves(dirty[0]), strict=True):
         np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-12)
     real = np.concatenate(places)
@@ -119,7 +131,7 @@ def test_rubbish_in_padding_changes_no_output(bench, size):
     batch, places = bench.pack([bench.structure(), bench.structure("cluster"), bench.structure(numbers=(0, 3))])
     want, got = bench.run(batch), bench.run(rubbish(batch, size))
     for key, value in want.items():
-        real = np.arange(3) if key in ("energy", "virial") else np.concatenate(places)
+        real = np.arange(3) if key in of_frames(bench.output) else np.concatenate(places)
         np.testing.assert_allclose(got[key][real], value[real], rtol=1e-13, atol=1e-13, err_msg=key)
-    assert not got["atom_energy"][batch.atype < 0].any()
-    assert not got["energy"][3:].any()
+    assert not got[bench.output.atomic][batch.atype < 0].any()
+    assert not got[bench.output.total][3:].any()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.contracts.outputs import has_force, of_frames, only, per_atom, repeated, summed, turned, turning
 from tests.contracts.structures import rotation
 
 TIGHT = 1e-11
@@ -20,11 +21,21 @@ def test_the_model_feels_every_input(bench):
     s = bench.structure()
     moved = s.replace(coord=s.coord + 0.05 * np.random.default_rng(0).normal(size=s.coord.shape))
     variants = [s, moved]
-    if s.fparam is not None:
-        variants += [s.replace(fparam=s.fparam + 0.1), s.replace(aparam=s.aparam + 0.1)]
-    energies = [out["energy"].item() for out in bench(*variants)]
-    assert min(abs(e - energies[0]) for e in energies[1:]) > 1e-4
-    assert np.abs(bench(s)[0]["force"]).min() > 1e-6
+    given = {name: getattr(s, name) for name in ("fparam", "aparam") if getattr(s, name) is not None}
+    variants += [s.replace(**{name: value + 0.1}) for name, value in given.items()]
+    here, *others = bench(*variants)
+    for out in others:
+        changes = np.abs(summed(bench.output, out) - summed(bench.output, here))
+        assert changes.max() > 1e-4
+        assert changes.min() > 1e-6
+    if has_force(bench.output):
+        assert np.abs(here["force"]).min() > 1e-6
+    if "mask" in here:
+        silent = np.isin(s.atype, bench.model.config.silent_types)
+        assert len(np.unique(s.atype)) == bench.model.n_type
+        np.testing.assert_array_equal(here["mask"], ~silent)
+        assert here["counted"] == np.sum(~silent)
+        np.testing.assert_array_equal(here[bench.output.atomic].reshape(len(silent), -1).any(axis=1), ~silent)
 
 
 def test_translation_changes_nothing(bench, kind):
@@ -41,60 +52,72 @@ def test_whole_cell_vectors_may_be_added_to_any_atom(bench):
 
 
 def test_rotation_turns_forces_and_virials(bench, kind):
+    """And vectors and matrices that are predicted, and their derivatives; numbers stay as they are."""
     s, turn = bench.structure(kind), rotation(np.random.default_rng(5))
     want, got = bench(s, s.mapped(turn))
+    same(got, turned(bench.output, want, turn))
 
-    def turned(virial):
-        return np.einsum("...ab,ac,bd->...cd", virial.reshape(-1, 3, 3), turn, turn).reshape(virial.shape)
 
-    same(got, want | {"force": want["force"] @ turn} | {k: turned(want[k]) for k in ("virial", "atom_virial")})
+@only(lambda output: len(output.shape) == 2)
+def test_matrices_are_symmetric(bench, kind):
+    out = bench(bench.structure(kind))[0]
+    for name in (bench.output.total, bench.output.atomic):
+        np.testing.assert_allclose(np.swapaxes(out[name], -1, -2), out[name], atol=1e-13, err_msg=name)
 
 
 def test_the_order_of_atoms_does_not_matter(bench, kind):
     s = bench.structure(kind)
     order = np.random.default_rng(4).permutation(len(s.coord))
     want, got = bench(s, s.take(order))
-    same(got, {k: want[k][order] if k in ("force", "atom_energy", "atom_virial") else want[k] for k in want})
+    same(got, {k: want[k][order] if k in per_atom(bench.output) else want[k] for k in want})
 
 
 def test_parts_add_up(bench, kind):
-    out = bench(bench.structure(kind))[0]
-    np.testing.assert_allclose(out["atom_energy"].sum(), out["energy"][0], atol=TIGHT)
-    np.testing.assert_allclose(out["atom_virial"].sum(axis=0), out["virial"], atol=TIGHT)
-    np.testing.assert_allclose(out["force"].sum(axis=0), 0.0, atol=TIGHT)
+    out, output = bench(bench.structure(kind))[0], bench.output
+    total = out[output.atomic].sum(axis=0)
+    np.testing.assert_allclose(total.reshape(output.total_shape), summed(output, out), atol=TIGHT)
+    if has_force(output):
+        np.testing.assert_allclose(out["atom_virial"].sum(axis=0), out["virial"], atol=TIGHT)
+        np.testing.assert_allclose(out["force"].sum(axis=0), 0.0, atol=TIGHT)
 
 
+@only(has_force)
 def test_virial_is_symmetric(bench, kind):
-    """No torque: the energy does not change under rotation."""
-    virial = bench(bench.structure(kind))[0]["virial"].reshape(3, 3)
-    np.testing.assert_allclose(virial, virial.T, atol=TIGHT)
+    """No torque: the energy does not change under rotation.  Of a vector, the torque is what turns it."""
+    out = bench(bench.structure(kind))[0]
+    virial = out["virial"].reshape(*bench.output.shape, 3, 3)
+    for generator in np.eye(9).reshape(9, 3, 3):
+        generator = generator - generator.T
+        torque = np.einsum("...ab,ba->...", virial, generator)
+        turn = turning(bench.output, out, generator).reshape(bench.output.shape)
+        np.testing.assert_allclose(torque, -turn, atol=TIGHT)
 
 
+@only(has_force)
 def test_a_cluster_has_the_virial_of_its_forces(bench):
     s = bench.structure("cluster")
     out = bench(s)[0]
-    np.testing.assert_allclose(out["virial"].reshape(3, 3), out["force"].T @ s.coord, atol=TIGHT)
+    want = np.einsum("i...a,ib->...ab", out["force"], s.coord)
+    np.testing.assert_allclose(out["virial"].reshape(want.shape), want, atol=TIGHT)
 
 
 @pytest.mark.parametrize("axis", [0, 2])
 def test_two_cells_hold_twice_the_energy(bench, axis):
+    """Or twice of what else adds up, and the same of what does not."""
     s = bench.structure()
     double = s.joined(s.replace(coord=s.coord + s.cell[axis]))
     double = double.replace(cell=s.cell * np.where(np.arange(3) == axis, 2.0, 1.0)[:, None])
     want, got = bench(s, double)
-    same(
-        got,
-        {key: 2.0 * want[key] for key in ("energy", "virial")}
-        | {key: np.concatenate([want[key]] * 2) for key in ("force", "atom_energy", "atom_virial")},
-    )
+    same(got, repeated(bench.output, want, 2))
 
 
 def test_far_clusters_do_not_see_each_other(bench):
     a, b = bench.structure("cluster", seed=1), bench.structure("cluster", seed=2)
     b = b.replace(fparam=a.fparam, coord=b.coord + 50.0)
     first, second, both = bench(a, b, a.joined(b))
-    same({"energy": both["energy"]}, {"energy": first["energy"] + second["energy"]})
-    same({"force": both["force"]}, {"force": np.concatenate([first["force"], second["force"]])})
+    total, *parts = (summed(bench.output, out) for out in (both, first, second))
+    np.testing.assert_allclose(total, sum(parts), rtol=0, atol=TIGHT)
+    same(both, {key: np.concatenate([first[key], second[key]]) for key in both if key in per_atom(bench.output)})
 
 
 def test_frames_do_not_see_each_other(bench):
@@ -112,7 +135,7 @@ def test_placeholders_are_not_there(bench, kind):
     mixed, order = s.joined(holes), rng.permutation(2 * len(s.coord))
     want, got = bench(s, mixed.take(order))
     real = order < len(s.coord)
-    for key in ("force", "atom_energy", "atom_virial"):
+    for key in want.keys() & set(per_atom(bench.output)):
         assert not got[key][~real].any()
         np.testing.assert_allclose(got[key][real], want[key][order[real]], atol=TIGHT)
-    same({"energy": got["energy"], "virial": got["virial"]}, {"energy": want["energy"], "virial": want["virial"]})
+    same(got, {key: want[key] for key in want if key in of_frames(bench.output)})

@@ -1,4 +1,4 @@
-"""Every family of descriptors in an artifact: equal to ``Potential.evaluate``, one program for each set of padded sizes."""
+"""Every family of descriptors and every output in an artifact: as in ``Potential.evaluate``, one program for each padded size."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 import dpjax
 from dpjax.export import Artifact, save, writer
-from dpjax.export.program import ENTRIES
+from dpjax.export.program import entries
 from dpjax.interfaces.potential import Potential
 from tests.contracts.cases import CASES, hybrid, model, potential, se_e2_a, se_e3_tebd
 from tests.export.frames import assert_close, expected, frame, padded_sizes
@@ -27,6 +27,13 @@ FAMILIES = (  # a section and its conventions, which only models with type vecto
     ("se_atten_v2", "reference"),
     ("hybrid", "corrected"),
     ("hybrid-of-both-kinds", "reference"),
+    ("se_e2_a-dipole-series", "corrected"),
+    ("hybrid-dipole", "corrected"),
+    ("se_e2_a-polar", "corrected"),
+    ("se_atten-polar", "reference"),
+    ("se_atten-dos", "reference"),
+    ("se_e2_r-property", "corrected"),
+    ("se_e3_tebd-property", "reference"),
 )
 
 
@@ -39,33 +46,42 @@ def crowded(section: dict[str, Any]) -> dict[str, Any]:
 
 
 def in_artifact(name: str, conventions: str, tmp_path, monkeypatch) -> tuple[dpjax.Potential, Artifact]:
-    monkeypatch.setattr(writer, "ENTRIES", ENTRIES[2:])  # the one with all outputs, which saves time
     made = potential(crowded(SECTIONS[name]))
+    everything = entries(made.model.output)[-1:]  # only this one, which saves time
+    monkeypatch.setattr(writer, "entries", lambda output: everything)
     pot = Potential(made.config, made.variables, conventions=conventions)
     return pot, Artifact(save(pot, tmp_path / "model.dpx"))
+
+
+def frame_for(pot: dpjax.Potential, n_atom: int, **options) -> dict[str, Any]:
+    """A frame with the parameters that the model takes."""
+    fitting = pot.config.fitting_net
+    return frame(n_atom, fparam=fitting.numb_fparam, aparam=fitting.numb_aparam, **options)
 
 
 @pytest.mark.parametrize(("name", "conventions"), FAMILIES)
 def test_equal_to_evaluate(name, conventions, tmp_path, monkeypatch):
     """Few atoms, virtual atoms of which one is the first, and two frames at once whose first atoms have different types."""
     pot, artifact = in_artifact(name, conventions, tmp_path, monkeypatch)
-    few, virtual, one, other = frame(3, periodic=False), frame(24, periodic=False), frame(24), frame(24, seed=1)
+    few, virtual = (frame_for(pot, n_atom, periodic=False) for n_atom in (3, 24))
+    one, other = (frame_for(pot, 24, seed=seed) for seed in (0, 1))
     virtual["atype"][[0, 7]] = -1
     other["atype"][0] = 1 - one["atype"][0]
     *want, first, second = expected(pot, [few, virtual, one, other])
     for given, result in zip((few, virtual), want, strict=True):
         assert_close(artifact.evaluate(**given, atomic=True), result, where=f"{len(given['atype'])} atoms")
     known = {padded_sizes(pot, given) for given in (few, virtual)}
-    assert artifact.programs == artifact._calls["atomic"]._cache_size() == len(known)
-    both = {name: np.concatenate([one[name], other[name]]) for name in ("coord", "cell")}
+    [program] = artifact._calls.values()
+    assert artifact.programs == program._cache_size() == len(known)
+    both = {name: np.concatenate([one[name], other[name]]) for name in one if name != "atype"}
     got = artifact.evaluate(**both, atype=np.stack([one["atype"], other["atype"]]), atomic=True)
     assert_close(got, {name: np.concatenate([first[name], second[name]]) for name in first}, where="two frames")
-    assert artifact.programs == artifact._calls["atomic"]._cache_size() == len(known) + 1
+    assert artifact.programs == program._cache_size() == len(known) + 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "conventions"), FAMILIES)
 def test_many_atoms(name, conventions, tmp_path, monkeypatch):
     pot, artifact = in_artifact(name, conventions, tmp_path, monkeypatch)
-    for given in (frame(190), frame(300, periodic=False)):
+    for given in (frame_for(pot, 190), frame_for(pot, 300, periodic=False)):
         assert_close(artifact.evaluate(**given, atomic=True), expected(pot, [given])[0])
