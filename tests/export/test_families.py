@@ -18,7 +18,7 @@ from tests.export.frames import assert_close, expected, frame, padded_sizes
 SECTIONS = {case.name: case.section for case in CASES} | {
     "hybrid-of-both-kinds": model(hybrid(se_e2_a(), se_e3_tebd(rcut=2.5)))
 }
-FAMILIES = (  # a section and its conventions, which only models with type vectors tell apart
+FAMILIES = [  # a section and its conventions, which only models with type vectors tell apart
     ("se_e2_r", "corrected"),
     ("se_e3", "corrected"),
     ("se_e3_tebd", "corrected"),
@@ -28,13 +28,14 @@ FAMILIES = (  # a section and its conventions, which only models with type vecto
     ("hybrid", "corrected"),
     ("hybrid-of-both-kinds", "reference"),
     ("se_e2_a-dipole-series", "corrected"),
-    ("hybrid-dipole", "corrected"),
-    ("se_e2_a-polar", "corrected"),
     ("se_atten-polar", "reference"),
     ("se_atten-dos", "reference"),
-    ("se_e2_r-property", "corrected"),
     ("se_e3_tebd-property", "reference"),
-)
+    *(
+        pytest.param(name, "corrected", marks=pytest.mark.slow)
+        for name in ("hybrid-dipole", "se_e2_a-polar", "se_e2_r-property")
+    ),
+]
 
 
 def crowded(section: dict[str, Any]) -> dict[str, Any]:
