@@ -29,6 +29,9 @@ class Neighbors(NamedTuple):
 class Surroundings(NamedTuple):
     """Normalised environment of a block of centres, in the precision of the descriptor."""
 
+    disp: jax.Array  # (n_atom, 3, k) angstrom; any finite value where mask is False
+    dist: jax.Array  # (n_atom, k) angstrom, 1 where mask is False
+    spread: jax.Array  # (n_atom, 4, 1) by which the rows are divided
     rows: jax.Array  # (n_atom, 4, k), zero where mask is False
     switch: jax.Array  # (n_atom, k) 1 near the centre, 0 at the cut-off and where mask is False
     mask: jax.Array  # (n_atom, k) bool: which slots hold a neighbour that no option excludes
@@ -57,6 +60,9 @@ def surroundings(
     mean, spread = (jnp.asarray(stat)[view.centre_types, :, None] for stat in (davg, dstd))
     dist = jnp.sqrt(jnp.where(heard, jnp.sum(disp * disp, axis=1), 1.0))
     return Surroundings(
+        disp=disp,
+        dist=dist,
+        spread=spread,
         rows=jnp.where(heard[:, None], (raw - mean) / spread, 0.0),
         switch=jnp.where(heard, switch_weight(dist, config.rcut_smth, config.rcut), 0.0),
         mask=heard,

@@ -4,7 +4,8 @@ As in ``se_e2_a``, each centre's environment matrix R (one row per neighbour) me
 ``X = R^T G / sel``, ``D = X^T X_<`` with ``X_<`` the first ``axis_neuron`` columns.  One network makes G for all pairs of types,
 which it tells apart by type vectors (:mod:`dpjax.nn.pair_embedding`), and attention between the neighbours of an atom refines it
 (:mod:`dpjax.nn.attention`).  Zhang et al., arXiv:2208.08236.  ``se_atten_v2`` is the form with separate, smooth type networks.
-Lengths in angstrom.
+With ``lmax`` above 1, R has more rows, of higher degree, whose weight in D is trained (:mod:`dpjax.descriptors.degrees`); attention
+does not see them.  Lengths in angstrom.
 
 All empty places (fewer neighbours than ``sel``) are alike, so they enter as one of them times their number.
 """
@@ -15,11 +16,13 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config.descriptors import SeAttenConfig, SeAttenV2Config
+from dpjax.descriptors.degrees import row_weights, with_degrees
 from dpjax.descriptors.facts import kept
 from dpjax.descriptors.nearest import Surroundings
 from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.attention import NeighborAttention, Scoring, Slots, unit
+from dpjax.nn.dense import normal_init
 from dpjax.nn.pair_embedding import PairEmbedding
 from dpjax.nn.type_embedding import rows_of
 
@@ -42,6 +45,11 @@ def is_smooth(config: AttentionConfig) -> bool:
 def empty_types_matter(config: AttentionConfig) -> bool:
     """Whether the type vector that is given to empty places has an effect, where their rows are not zero (``davg``)."""
     return not (is_stripped(config) and is_smooth(config))
+
+
+def highest_degree(config: AttentionConfig) -> int:
+    """Degree up to which the environment matrix has functions of a neighbour's direction."""
+    return config.lmax or 1
 
 
 def scoring(config: AttentionConfig) -> Scoring:
@@ -70,6 +78,9 @@ class SeAtten(TypeVectors):
         )
         eps = 1e-5 if cfg.ln_eps is None else cfg.ln_eps
         self.attention = NeighborAttention(cfg.attn_layer, cfg.neuron[-1], cfg.attn, scoring(cfg), eps, self.dtype)
+        n_higher = highest_degree(cfg) - 1
+        if n_higher:
+            self.degree_gain = self.param("degree_gain", normal_init(0.1), (n_higher,), self.dtype)
 
     @property
     def dim_out(self) -> int:
@@ -93,23 +104,27 @@ class SeAtten(TypeVectors):
             Values (n_atom, dim_out) and frame (n_atom, neuron[-1], 3) in the descriptor's precision.
         """
         cfg, vectors = self.config, self.type_embedding()
-        around = self.surroundings(view)
+        highest = highest_degree(cfg)
+        around = with_degrees(self.surroundings(view), highest, cfg.env_protection)
         moments = self._sums(view, around, vectors) + self._empty_sums(view, around, vectors)
         moments = moments / float(kept(cfg)[0])
-        values = jnp.einsum("ncm,nca->nma", moments, moments[..., : cfg.axis_neuron]).reshape(view.n_atom, -1)
+        axis = moments[..., : cfg.axis_neuron]
+        if highest > 1:
+            axis = axis * row_weights(self.degree_gain)[None, :, None]
+        values = jnp.einsum("ncm,nca->nma", moments, axis).reshape(view.n_atom, -1)
         if cfg.concat_output_tebd:
             values = jnp.concatenate([values, rows_of(vectors, view.centre_types)], axis=1)
-        return Features(values, jnp.swapaxes(moments[:, 1:], 1, 2))
+        return Features(values, jnp.swapaxes(moments[:, 1:4], 1, 2))
 
     def _sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:
-        """(n_atom, 4, neuron[-1]) what the neighbours add."""
-        slots = Slots(around.mask, around.switch, unit(around.rows[:, 1:], axis=1), kept(self.config)[0])
+        """(n_atom, n_row, neuron[-1]) what the neighbours add."""
+        slots = Slots(around.mask, around.switch, unit(around.rows[:, 1:4], axis=1), kept(self.config)[0])
         switch = around.switch if is_smooth(self.config) else None
         embedded = self.embedding(around.rows[:, 0], vectors, view.centre_types, around.types, switch)
         return jnp.einsum("nck,nkm->ncm", around.rows, self.attention(embedded, slots))
 
     def _empty_sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:
-        """(n_atom, 4, neuron[-1]) what the empty places add: nothing where ``davg`` is zero."""
+        """(n_atom, n_row, neuron[-1]) what the empty places add: nothing where ``davg`` is zero."""
         radial = around.empty_row[:, :1]
         switch = jnp.zeros_like(radial) if is_smooth(self.config) else None
         embedded = self.embedding(radial, vectors, view.centre_types, view.empty_types[:, None], switch)

@@ -1,4 +1,4 @@
-"""Weight map of ``se_atten`` (stored as ``dpa1``) and ``se_atten_v2``: DeePMD-kit's ``Descriptor`` tree, version 2, both ways."""
+"""Weight map of ``se_atten`` (stored as ``dpa1``) and ``se_atten_v2``: DeePMD-kit's ``Descriptor`` tree, versions 2 and 4."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from dpjax.config.descriptors import SeAttenConfig, SeAttenV2Config
 from dpjax.descriptors.facts import kept
-from dpjax.descriptors.se_atten import is_smooth, is_stripped
+from dpjax.descriptors.se_atten import highest_degree, is_smooth, is_stripped
 from dpjax.errors import ModelError
 from dpjax.interop.attention import read_attention, write_attention
 from dpjax.interop.networks import collection, common_precision, networks_of, read_stack, write_embedding
@@ -52,7 +52,6 @@ def read_section(tree: Tree) -> Tree:
     """
     refused = {
         "compress": (None, "compressed embeddings are not built yet"),
-        "lmax": (1, "the expansion in angular degrees above 1 is not built yet"),
         "attn_mask": (False, "DeePMD-kit's PyTorch backend ignores it, too"),
         "spin": (None, "spin descriptors are not built yet"),
     }
@@ -62,6 +61,7 @@ def read_section(tree: Tree) -> Tree:
     if tree.get("env_mat", {}).get("use_exp_switch"):
         raise ModelError("descriptor/env_mat: use_exp_switch is true, which se_atten does not have")
     section = {key: tree[key] for key in (*_SAME, "precision", "sel")}
+    section |= {"lmax": tree["lmax"]} if tree.get("lmax", 1) != 1 else {}
     if len(section["sel"]) == 1:  # files hold lists only
         section["sel"] = section["sel"][0]
     bias = tree.get("use_tebd_bias", True)  # which version 1 always had
@@ -81,8 +81,22 @@ def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     attention = read_attention(tree["attention_layers"])
     if attention:
         params["attention"] = attention
+    if tree.get("lmax", 1) != 1:
+        params["degree_gain"] = _degree_gain(tree)
     stats = {key: shared_row(tree["@variables"][key], f"descriptor/{key}") for key in ("davg", "dstd")}
     return params, stats
+
+
+def _degree_gain(tree: Tree) -> np.ndarray:
+    """(lmax - 1,) numbers whose squares are the weights of degrees 2 to ``lmax``."""
+    found, expected = tree["@variables"].get("degree_gain_raw"), (tree["lmax"] - 1,)
+    if found is None or np.shape(found) != expected:
+        shape = "none" if found is None else f"shape {np.shape(found)}"
+        raise ModelError(
+            f"descriptor/@variables/degree_gain_raw: found {shape}, but lmax {tree['lmax']} needs {expected[0]} numbers; "
+            "write the file again from the model's checkpoint"
+        )
+    return found
 
 
 def write_tree(config: SeAttenConfig | SeAttenV2Config, type_map: tuple[str, ...], params: Tree, stats: Tree) -> Tree:
@@ -98,10 +112,16 @@ def write_tree(config: SeAttenConfig | SeAttenV2Config, type_map: tuple[str, ...
     }
     form = {"tebd_input_mode": "strip" if strip else "concat", "smooth_type_embedding": is_smooth(config)}
     newer = isinstance(config, SeAttenV2Config)
+    arrays = {key: np.repeat(np.asarray(stats[key])[:, None], n_place, axis=1) for key in ("davg", "dstd")}
+    degrees = {}
+    if highest_degree(config) > 1:  # only then the tree is of version 4
+        degrees["lmax"] = config.lmax
+        arrays["degree_gain_raw"] = np.asarray(params["degree_gain"])
     return {
         "@class": "Descriptor",
         "type": "se_atten_v2" if newer else "dpa1",
-        "@version": 2,
+        "@version": 4 if degrees else 2,
+        **degrees,
         **{key: _plain(getattr(config, key)) for key in _SAME},
         **({} if newer else form),
         "ln_eps": 1e-5 if config.ln_eps is None else config.ln_eps,
@@ -122,7 +142,7 @@ def write_tree(config: SeAttenConfig | SeAttenV2Config, type_map: tuple[str, ...
             "use_exp_switch": False,
         },
         "type_embedding": write_type_embedding(config, type_map, params["type_embedding"]),
-        "@variables": {key: np.repeat(np.asarray(stats[key])[:, None], n_place, axis=1) for key in ("davg", "dstd")},
+        "@variables": arrays,
         "spin": None,
     }
 

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from numpy.polynomial.legendre import Legendre
 
 import dpjax
 from dpjax.config import parse_model
@@ -46,6 +47,16 @@ def attention(cfg, params, x, real, weight, direction):
     return x
 
 
+def beyond_degree_one(cfg, params, g, length, ratio, direction):
+    """What degrees 2 and above add to the product of the moments: a Legendre polynomial of the angle for each pair of places."""
+    cosine, total = np.clip(direction @ direction.T, -1.0, 1.0), 0.0
+    for degree in range(2, (cfg.lmax or 1) + 1):
+        weighted = (length * ratio**degree)[:, None] * g / len(g)
+        gain = params["degree_gain"][degree - 2] ** 2
+        total = total + gain * weighted.T @ Legendre.basis(degree)(cosine) @ weighted[:, : cfg.axis_neuron]
+    return total
+
+
 def written_out(cfg, variables, vectors, centre, disp, kinds, pair_exclude, empty_kind):
     """The definition: a row, a type and a weight for each of ``sel`` places."""
     variables = jax.tree.map(np.asarray, variables)
@@ -56,6 +67,7 @@ def written_out(cfg, variables, vectors, centre, disp, kinds, pair_exclude, empt
     order = [k for k in order if {centre, kinds[k]} not in [set(p) for p in pair_exclude]]
     rows = np.repeat(-stats["davg"][[centre]] / stats["dstd"][[centre]], sel, axis=0)
     types, weight, real = np.full(sel, empty_kind), np.zeros(sel), np.zeros(sel, bool)
+    length, ratio, direction = np.zeros(sel), np.zeros(sel), np.zeros((sel, 3))
     for place, k in enumerate(order):
         if {centre, kinds[k]} in [set(p) for p in cfg.exclude_types]:
             rows[place] = 0.0
@@ -63,6 +75,8 @@ def written_out(cfg, variables, vectors, centre, disp, kinds, pair_exclude, empt
         r, w = dist[k] + cfg.env_protection, switch(dist[k], cfg.rcut_smth, cfg.rcut)
         rows[place] = (w / r * np.array([1.0, *(disp[k] / r)]) - stats["davg"][centre]) / stats["dstd"][centre]
         types[place], weight[place], real[place] = kinds[k], w, True
+        length[place], ratio[place] = w / r / stats["dstd"][centre, 0], dist[k] / r
+        direction[place] = disp[k] / dist[k]
     pair = vectors[types]
     if not cfg.type_one_side:
         pair = np.concatenate([pair, np.tile(vectors[centre], (sel, 1))], axis=1)
@@ -74,7 +88,8 @@ def written_out(cfg, variables, vectors, centre, disp, kinds, pair_exclude, empt
         g = embed(networks["network"], np.concatenate([rows[:, :1], pair], axis=1))
     g = attention(cfg, params, g, real, weight, unit(rows[:, 1:]))
     moments = rows.T @ g / sel
-    out = (moments.T @ moments[:, : cfg.axis_neuron]).reshape(-1)
+    out = moments.T @ moments[:, : cfg.axis_neuron]
+    out = (out + beyond_degree_one(cfg, params, g, length, ratio, direction)).reshape(-1)
     return np.concatenate([out, vectors[centre]]) if cfg.concat_output_tebd else out
 
 
@@ -93,6 +108,10 @@ VARIANTS = {
     "strip, one side": ({"stripped_type_embedding": True, "type_one_side": True, "attn_layer": 0}, {}),
     "strip, not smooth": ({"tebd_input_mode": "strip", "smooth_type_embedding": False, "attn_layer": 0}, {}),
     "version 2": ({"type": "se_atten_v2", "exclude_types": [[0, 1]]}, {}),
+    "degree 1": ({"lmax": 1}, {}),
+    "degree 2": ({"lmax": 2, "attn_layer": 0}, {}),
+    "degree 3": ({"type": "se_atten_v2", "lmax": 3, "exclude_types": [[0, 1]]}, {"pair_exclude_types": [[1, 1]]}),
+    "degree 4": ({"lmax": 4, "env_protection": 0.2}, {}),
     "excluded by the descriptor": ({"exclude_types": [[0, 1]]}, {}),
     "excluded by the model": ({}, {"pair_exclude_types": [[0, 1]]}),
 }
@@ -107,7 +126,19 @@ def test_the_definition_is_met(name, empty_kind):
     assert got.frame.shape == (5, section["descriptor"]["neuron"][-1], 3)
 
 
-@pytest.mark.parametrize("options", [{}, {"smooth_type_embedding": False}], ids=["smooth", "not smooth"])
+def test_higher_degrees_leave_the_frame_alone_and_add_what_their_weights_say():
+    one, four = (build_descriptor(parse_model(model(se_atten(sel=SEL, lmax=lmax)))) for lmax in (1, 4))
+    variables = four.init(jax.random.key(0), method="init_parameters")
+    disp, kinds = slots()
+    want = one.apply(variables, seen(jnp.asarray(disp), kinds))
+    for gain, alike in ((np.zeros(3), True), (np.array([0.0, 0.0, 1.0]), False)):
+        given = variables | {"params": variables["params"] | {"degree_gain": gain}}
+        got = four.apply(given, seen(jnp.asarray(disp), kinds))
+        np.testing.assert_array_equal(got.frame, want.frame)
+        assert np.allclose(got.values, want.values, rtol=1e-12, atol=1e-14) == alike
+
+
+@pytest.mark.parametrize("options", [{}, {"smooth_type_embedding": False}, {"lmax": 4}], ids=str)
 def test_unused_slots_have_no_effect_and_finite_derivatives(options):
     config = parse_model(model(se_atten(sel=SEL, **options)))
     descriptor = build_descriptor(config)
@@ -166,25 +197,58 @@ def test_normalisation_layers_can_be_left_out_of_training():
     assert set(labels["attention"]["layers_0"]["in_proj"].values()) == {True}
 
 
-@pytest.mark.parametrize("options", [{"attn_mask": True}, {"lmax": 2}], ids=str)
-def test_what_is_not_built_is_refused(options):
-    with pytest.raises(ConfigError, match=next(iter(options))):
-        dpjax.build(model(se_atten(**options)))
+def test_what_is_not_built_is_refused():
+    with pytest.raises(ConfigError, match="attn_mask"):
+        dpjax.build(model(se_atten(attn_mask=True)))
 
 
-@pytest.mark.parametrize("key", ["lmax", "compress", "attn_mask"])
+@pytest.mark.parametrize("key", ["compress", "attn_mask"])
 def test_stored_models_with_what_is_not_built_are_refused(key):
     pot = potential(model(se_atten()))
     tree = write_model(pot.config, pot.variables)
-    tree["model"]["descriptor"][key] = {"lmax": 3, "compress": {}, "attn_mask": True}[key]
+    tree["model"]["descriptor"][key] = {"compress": {}, "attn_mask": True}[key]
     with pytest.raises(ModelError, match=f"descriptor/{key}"):
         read_model(tree)
 
 
-@pytest.mark.parametrize("options", [{}, {"type": "se_atten_v2", "attn_layer": 0, "sel": [20, 28]}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"type": "se_atten_v2", "attn_layer": 0, "sel": [20, 28]}, {"lmax": 3}], ids=str
+)
 def test_settings_go_out_and_come_back(options):
     pot = potential(model(se_atten(**options)))
     config, variables = read_model(write_model(pot.config, pot.variables))
     spelt = {"precision": "default", "seed": pot.config.descriptor.seed}
     assert dataclasses.replace(config.descriptor, **spelt) == pot.config.descriptor
     assert jax.tree.structure(variables["params"]) == jax.tree.structure(pot.variables["params"])
+
+
+def stored(**options) -> dict:
+    """Tree of a descriptor."""
+    pot = potential(model(se_atten(**options)))
+    return write_model(pot.config, pot.variables)["model"]["descriptor"]
+
+
+def test_degree_one_is_stored_as_before():
+    for tree in (stored(), stored(lmax=1)):
+        assert tree["@version"] == 2 and "lmax" not in tree and "degree_gain_raw" not in tree["@variables"]
+
+
+def test_higher_degrees_are_stored_with_their_weights():
+    for kind in ("se_atten", "se_atten_v2"):
+        tree = stored(type=kind, lmax=4)
+        assert tree["@version"] == 4 and tree["lmax"] == 4 and tree["@variables"]["degree_gain_raw"].shape == (3,)
+
+
+def test_stored_weights_must_fit_to_the_degree():
+    pot = potential(model(se_atten(lmax=3)))
+    tree = write_model(pot.config, pot.variables)
+    for wrong in (np.zeros(3), None):
+        tree["model"]["descriptor"]["@variables"]["degree_gain_raw"] = wrong
+        with pytest.raises(ModelError, match=r"descriptor/@variables/degree_gain_raw.*2 numbers"):
+            read_model(tree)
+
+
+def test_the_weight_of_a_degree_is_trained_with_the_descriptor():
+    for trainable in (True, False):
+        pot = potential(model(se_atten(lmax=2, trainable=trainable)))
+        assert trainable_labels(pot.config, pot.variables["params"])["descriptor"]["degree_gain"] == trainable

@@ -84,7 +84,7 @@ def _embedding_options() -> list[Option]:
         *options.cutoff(),
         options.neuron(),
         options.axis_neuron(),
-        Option("lmax", int, lmax, neutral=1, newer=True, not_built="the expansion in angular degrees above 1"),
+        Option("lmax", int, lmax, neutral=1, newer=True),
         options.activation(),
         options.resnet_dt(),
         options.type_one_side_of_vectors(),
