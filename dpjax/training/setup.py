@@ -170,9 +170,11 @@ def _data_side(config: Config, systems: Sequence[System], sampler: Sampler, loss
     if config.dpjax.neighbor_cache is not None:
         cache.build()
     source = BatchSource(systems, cache, needs, label_names(loss))
+    atoms = source.observe(sampler.kept)
     if sampler.mixed:
         _refuse_mixed_labels(systems, loss.labels)
-    source.observe(sampler.kept)
+        weights = [p for system, p in zip(sampler.kept, sampler.probabilities, strict=True) if system in atoms]
+        source.expect(list(atoms.values()), weights, -(-sampler.mixed // len(jax.local_devices())))
     return DataSide(systems, sampler, source)
 
 

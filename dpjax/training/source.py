@@ -63,17 +63,40 @@ class BatchSource:
     def __post_init__(self):
         self.capacity = np.zeros(self.needs.n_section, dtype=int)
 
-    def observe(self, systems: Sequence[int], n_frame: int = OBSERVED) -> None:
+    def observe(self, systems: Sequence[int], n_frame: int = OBSERVED) -> dict[int, np.ndarray]:
         """Make room for the neighbours of about ``n_frame`` frames, spread evenly over these systems and their frames.
 
         Without it every frame denser than those before it would cost a compilation in the middle of the run.
+
+        Returns:
+            For each system that was looked at (n, n_section) atoms of its frames.
         """
+        atoms: dict[int, np.ndarray] = {}
         for system in _spread(systems, n_frame):
             source = self.systems[system]
-            for i in _spread(range(source.n_frame), max(1, n_frame // len(systems))):
-                extent = self.extent(system, i)
+            frames = _spread(range(source.n_frame), max(1, n_frame // len(systems)))
+            extents = [self.extent(system, i) for i in frames]
+            for extent in extents:
                 self._warn_truncation(source.name, extent.within)
                 self.reserve([neighbor_capacity(int(m), k) for m, k in zip(extent.most, self.needs.sel, strict=True)])
+            atoms[system] = np.array([extent.atoms for extent in extents])
+        return atoms
+
+    def expect(self, atoms: Sequence[np.ndarray], weights: Sequence[float], n_frame: int) -> None:
+        """Make room for the atoms of batches of ``n_frame`` frames, each drawn by itself from systems of any sizes.
+
+        Places for three standard deviations more than the mean hold nearly every batch, so that few programs are compiled.
+
+        Args:
+            atoms: for each system (n, n_section) atoms of its frames.
+            weights: how often a system is drawn.
+            n_frame: of a batch, on one device.
+        """
+        mean = np.average([own.mean(axis=0) for own in atoms], axis=0, weights=weights)
+        square = np.average([(own**2).mean(axis=0) for own in atoms], axis=0, weights=weights)
+        most = n_frame * np.max([own.max(axis=0) for own in atoms], axis=0)
+        wanted = n_frame * mean + 3.0 * np.sqrt(n_frame * np.maximum(square - mean**2, 0.0))
+        self.places[str(n_frame)] = np.minimum(np.ceil(wanted), most).astype(int)
 
     def reserve(self, capacity: Sequence[int]) -> None:
         """Neighbour capacities (n_section,) that every batch from now on has at least."""

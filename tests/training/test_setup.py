@@ -74,7 +74,10 @@ def test_statistics_of_few_atoms_by_hand(system):
 def test_systems_that_share_no_labels_cannot_share_a_batch(tmp_path):
     systems = [tiny.system(tmp_path / "a"), tiny.system(tmp_path / "b", seed=1, virial=False)]
     config = load(tiny.config(systems, {"training/training_data/batch_size": "mixed:4"}))
-    with pytest.warns(UserWarning, match="virial"), pytest.raises(ConfigError, match="mixed:N joins .* no virial.npy"):
+    with (
+        pytest.warns(UserWarning, match="virial"),
+        pytest.raises(ConfigError, match="mixed:N joins .* no virial label"),
+    ):
         prepare(config)
 
 

@@ -11,7 +11,7 @@ from dpjax import losses
 from dpjax.config import load
 from dpjax.data import Sampler
 from dpjax.neighbors import NeighborCache
-from dpjax.training.setup import model_needs, open_systems
+from dpjax.training.setup import model_needs, open_systems, prepare
 from dpjax.training.source import BatchSource
 from tests.training import tiny
 
@@ -149,3 +149,13 @@ def test_neighbours_beyond_sel_warn_once(system, caplog):
     [record] = caplog.records
     assert f"model/descriptor/sel: an atom in {system} has" in record.message
     assert "neighbours of type H within 3 angstrom, but sel keeps 1" in record.message
+
+
+def test_batches_of_frames_from_all_systems_have_one_size_from_the_start(tmp_path):
+    """Places for the atoms that most batches have: neither those of the first ones nor as many as could ever meet."""
+    paths = [tiny.system(tmp_path / str(n), n_atom=n, n_frame=3, seed=n) for n in (2, 5, 12)]
+    edits = {"training/training_data/batch_size": "mixed:16"}
+    side = prepare(load(tiny.config(paths, edits))).training
+    layouts = {side.source.batch(side.sampler.next_batch(), 16).batch.layout for _ in range(40)}
+    assert len(layouts) <= 2
+    assert max(layout.n_atom for layout in layouts) < 16 * 12
