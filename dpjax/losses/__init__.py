@@ -15,11 +15,11 @@ from typing import Any
 from dpjax.config import parse_loss
 from dpjax.config.losses import DosLossConfig, EnerLossConfig, LossConfig, PropertyLossConfig, TensorLossConfig
 from dpjax.errors import ConfigError
+from dpjax.losses.base import Loss
 from dpjax.losses.dos import DosLoss, dos_loss
 from dpjax.losses.ener import EnerLoss, energy_loss
 from dpjax.losses.facts import model_facts
 from dpjax.losses.property import PropertyLoss, property_loss
-from dpjax.losses.protocol import Loss
 from dpjax.losses.tensor import TensorLoss, tensor_loss
 from dpjax.losses.terms import energy_term, force_term, virial_term
 

@@ -11,8 +11,9 @@ import jax.numpy as jnp
 
 from dpjax.config.losses import DosLossConfig
 from dpjax.errors import ConfigError
+from dpjax.losses.base import Loss
 from dpjax.losses.comparisons import Comparison, metric_names, sum_of_terms
-from dpjax.losses.inputs import Arrays, Inputs
+from dpjax.losses.inputs import Inputs
 from dpjax.losses.prefactor import Prefactor
 
 # ending of the prefactors -> (metric, name of prediction and label, of atoms, running sum)
@@ -25,8 +26,8 @@ TERMS = {
 
 
 @dataclass(frozen=True, eq=False)
-class DosLoss:
-    """Loss of densities of states; see :meth:`__call__`."""
+class DosLoss(Loss):
+    """Loss of densities of states; see :meth:`evaluate`."""
 
     comparisons: tuple[Comparison, ...]  # active terms only
     start_lr: float
@@ -35,11 +36,6 @@ class DosLoss:
     def labels(self) -> tuple[str, ...]:
         """Labels that the active terms compare."""
         return tuple(dict.fromkeys(x.label for x in self.comparisons))
-
-    @property
-    def optional_labels(self) -> dict[str, float]:
-        """No labels but those of the terms."""
-        return {}
 
     @property
     def predictions(self) -> tuple[str, ...]:
@@ -51,17 +47,8 @@ class DosLoss:
         """Names of the printed metrics, sorted."""
         return metric_names(self.comparisons)
 
-    def __call__(
-        self,
-        prediction: Arrays,
-        label: Arrays,
-        *,
-        natoms: int | jax.Array,
-        learning_rate: float | jax.Array,
-        find: Mapping[str, Any],
-        atom_weight: jax.Array | None = None,
-        frame_weight: jax.Array | None = None,
-        **from_model: Any,
+    def evaluate(
+        self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Loss value () and metrics of one batch.
 
@@ -70,12 +57,9 @@ class DosLoss:
                 prediction also mask and counted.
             from_model: not needed; the arrays say how many energies there are.
 
-        The others are those of :class:`dpjax.losses.Loss`.
-
         Raises:
             ModelError: the model does not predict what an active term compares, or on another grid of energies.
         """
-        inputs = Inputs(prediction, label, natoms, find, atom_weight, frame_weight)
         return sum_of_terms(self.comparisons, inputs, jnp.asarray(learning_rate, float) / self.start_lr)
 
 

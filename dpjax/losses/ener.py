@@ -14,7 +14,8 @@ import jax.numpy as jnp
 
 from dpjax.config import EnerLossConfig
 from dpjax.errors import ConfigError
-from dpjax.losses.inputs import Arrays, found_flag, predicted
+from dpjax.losses.base import Loss
+from dpjax.losses.inputs import Inputs, found_flag, predicted
 from dpjax.losses.prefactor import Prefactor
 from dpjax.losses.terms import Term, energy_term, force_term, virial_term
 
@@ -25,8 +26,8 @@ LATER += ("enable_atom_ener_coeff", "use_huber", "f_use_norm")
 
 
 @dataclass(frozen=True, eq=False)
-class EnerLoss:
-    """Energy, force and virial loss; see :meth:`__call__`."""
+class EnerLoss(Loss):
+    """Energy, force and virial loss; see :meth:`evaluate`."""
 
     prefactors: Mapping[str, Prefactor]  # by letter, active terms only
     start_lr: float
@@ -38,11 +39,6 @@ class EnerLoss:
         return tuple(TERMS[letter][0] for letter in self.prefactors)
 
     @property
-    def optional_labels(self) -> dict[str, float]:
-        """No labels but those of the terms."""
-        return {}
-
-    @property
     def predictions(self) -> tuple[str, ...]:
         """Predictions that the active terms compare; called like their labels."""
         return self.labels
@@ -52,25 +48,14 @@ class EnerLoss:
         """Names of the printed metrics, sorted."""
         return tuple(sorted(["rmse", *(f"rmse_{letter}" for letter in self.prefactors)]))
 
-    def __call__(
-        self,
-        prediction: Arrays,
-        label: Arrays,
-        *,
-        natoms: int | jax.Array,
-        learning_rate: float | jax.Array,
-        find: Mapping[str, Any],
-        atom_weight: jax.Array | None = None,
-        frame_weight: jax.Array | None = None,
-        **from_model: Any,
+    def evaluate(
+        self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Loss value () and metrics of one batch.
 
         Args:
             prediction, label: energy (n_frame, 1), force (n_frame, n_atom, 3) or flat (n_atom, 3), virial (n_frame, 9).
             from_model: not needed.
-
-        The others are those of :class:`dpjax.losses.Loss`.
 
         Raises:
             ModelError: the model does not predict what an active term compares.
@@ -79,33 +64,24 @@ class EnerLoss:
         value, metrics = jnp.zeros(()), {}
         for letter, prefactor in self.prefactors.items():
             name, internal = TERMS[letter]
-            found = found_flag(name, label, find)
-            term = self._term(letter, prediction, label, found, natoms, atom_weight, frame_weight)
+            found = found_flag(name, inputs.label, inputs.find)
+            term = self._term(letter, inputs, found)
             value = value + prefactor.at(ratio) * found * term.value
             metrics[internal] = jnp.where(found > 0.0, term.square, jnp.nan)
             metrics[f"rmse_{letter}"] = jnp.where(found > 0.0, term.rmse, jnp.nan)
         return value, metrics | {"rmse": jnp.sqrt(value)}
 
-    def _term(
-        self,
-        letter: str,
-        prediction: Arrays,
-        label: Arrays,
-        found: jax.Array,
-        natoms: int | jax.Array,
-        atom_weight: jax.Array | None,
-        frame_weight: jax.Array | None,
-    ) -> Term:
+    def _term(self, letter: str, inputs: Inputs, found: jax.Array) -> Term:
         name = TERMS[letter][0]
-        ours = predicted(prediction, name, f"start_pref_{letter}")
-        theirs = label.get(name, jnp.zeros_like(ours))
+        ours = predicted(inputs.prediction, name, f"start_pref_{letter}")
+        theirs = inputs.label.get(name, jnp.zeros_like(ours))
         present = jnp.where(found > 0.0, 1.0, 0.0)  # a label that is not there is padding from end to end
         if letter == "f":
-            weight = jnp.ones(()) if atom_weight is None else atom_weight
+            weight = jnp.ones(()) if inputs.atom_weight is None else inputs.atom_weight
             return force_term(ours, theirs, jnp.broadcast_to(weight * present, ours.shape[:-1]))
-        weight = jnp.ones(()) if frame_weight is None else frame_weight
+        weight = jnp.ones(()) if inputs.frame_weight is None else inputs.frame_weight
         weight = jnp.broadcast_to(weight * present, ours.shape[:1])
-        counts = jnp.broadcast_to(jnp.asarray(natoms), ours.shape[:1])
+        counts = jnp.broadcast_to(jnp.asarray(inputs.natoms), ours.shape[:1])
         return (energy_term if letter == "e" else virial_term)(ours, theirs, counts, weight, self.intensive)
 
 

@@ -11,7 +11,8 @@ import jax.numpy as jnp
 
 from dpjax.config.losses import PropertyLossConfig
 from dpjax.errors import ConfigError, ModelError
-from dpjax.losses.inputs import Arrays, compared, counted_atoms, fact, found_flag, predicted, row_weights
+from dpjax.losses.base import Loss
+from dpjax.losses.inputs import Inputs, compared, counted_atoms, fact, found_flag, predicted, row_weights
 from dpjax.losses.means import real_values, root, weighted_mean, weighted_sum
 
 # of ours, theirs and the weights, all (n_frame, task_dim), and beta
@@ -20,8 +21,8 @@ SHIFT = 1e-3  # keeps the relative error finite where a label is 0
 
 
 @dataclass(frozen=True, eq=False)
-class PropertyLoss:
-    """Loss of a property; see :meth:`__call__`. Its names raise a ModelError unless ``facts`` has var_name."""
+class PropertyLoss(Loss):
+    """Loss of a property; see :meth:`evaluate`. Its names raise a ModelError unless ``facts`` has var_name."""
 
     loss_func: str = "smooth_mae"
     metric: tuple[str, ...] = ("mae",)
@@ -34,11 +35,6 @@ class PropertyLoss:
         return (fact(self.facts, "var_name", "property"),)
 
     @property
-    def optional_labels(self) -> dict[str, float]:
-        """No labels but those of the terms."""
-        return {}
-
-    @property
     def predictions(self) -> tuple[str, ...]:
         """The prediction: it is called like the property."""
         return self.labels
@@ -48,17 +44,8 @@ class PropertyLoss:
         """Names of the printed metrics, sorted."""
         return tuple(sorted(set(self.metric)))
 
-    def __call__(
-        self,
-        prediction: Arrays,
-        label: Arrays,
-        *,
-        natoms: int | jax.Array,
-        learning_rate: float | jax.Array,
-        find: Mapping[str, Any],
-        atom_weight: jax.Array | None = None,
-        frame_weight: jax.Array | None = None,
-        **from_model: Any,
+    def evaluate(
+        self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Loss value () and metrics of one batch.
 
@@ -74,19 +61,17 @@ class PropertyLoss:
                 for each type, of which the first is taken. A bias of the output is the same on both sides of the error and
                 not needed.
 
-        The others are those of :class:`dpjax.losses.Loss`.
-
         Raises:
             ModelError: a fact is missing or has another shape, or the model does not predict the property.
         """
         facts = {**self.facts, **from_model}
         name = fact(facts, "var_name", "property")
-        ours = predicted(prediction, name, "type")
-        found = found_flag(name, label, find)
-        ours, theirs = compared(ours, label, name, ours.shape[-1])
-        count = counted_atoms(prediction, natoms, len(ours))
+        ours = predicted(inputs.prediction, name, "type")
+        found = found_flag(name, inputs.label, inputs.find)
+        ours, theirs = compared(ours, inputs.label, name, ours.shape[-1])
+        count = counted_atoms(inputs.prediction, inputs.natoms, len(ours))
         present = jnp.where((found > 0.0) & (count > 0.0), 1.0, 0.0)
-        weight = jnp.broadcast_to((row_weights(frame_weight, len(ours)) * present)[:, None], ours.shape)
+        weight = jnp.broadcast_to((row_weights(inputs.frame_weight, len(ours)) * present)[:, None], ours.shape)
         # zeros in the place of padding keep it out of gradients, too
         ours, theirs = real_values(ours, weight), real_values(theirs, weight)
         if not fact(facts, "intensive", "property"):

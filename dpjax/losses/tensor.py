@@ -11,14 +11,15 @@ import jax.numpy as jnp
 
 from dpjax.config.losses import TensorLossConfig
 from dpjax.errors import ConfigError
+from dpjax.losses.base import Loss
 from dpjax.losses.comparisons import Comparison, metric_names, sum_of_terms
-from dpjax.losses.inputs import Arrays, Inputs, fact
+from dpjax.losses.inputs import Inputs, fact
 from dpjax.losses.prefactor import Prefactor
 
 
 @dataclass(frozen=True, eq=False)
-class TensorLoss:
-    """Loss of tensors; see :meth:`__call__`.
+class TensorLoss(Loss):
+    """Loss of tensors; see :meth:`evaluate`.
 
     Its names are those of the model: all properties raise a ModelError unless ``facts`` has tensor_name and label_name.
     """
@@ -48,17 +49,8 @@ class TensorLoss:
         """Names of the printed metrics, sorted."""
         return metric_names(self._comparisons(self.facts))
 
-    def __call__(
-        self,
-        prediction: Arrays,
-        label: Arrays,
-        *,
-        natoms: int | jax.Array,
-        learning_rate: float | jax.Array,
-        find: Mapping[str, Any],
-        atom_weight: jax.Array | None = None,
-        frame_weight: jax.Array | None = None,
-        **from_model: Any,
+    def evaluate(
+        self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Loss value () and metrics of one batch.
 
@@ -70,14 +62,11 @@ class TensorLoss:
             learning_rate: has no influence.
             from_model: tensor_name, label_name and tensor_size, before those the loss was made with.
 
-        The others are those of :class:`dpjax.losses.Loss`.
-
         Raises:
             ModelError: a fact is missing, or the model does not predict what an active term compares.
         """
         facts = {**self.facts, **from_model}
         size = fact(facts, "tensor_size", "tensor")
-        inputs = Inputs(prediction, label, natoms, find, atom_weight, frame_weight)
         return sum_of_terms(self._comparisons(facts), inputs, jnp.ones(()), size)
 
     def _comparisons(self, facts: Mapping[str, Any]) -> list[Comparison]:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import jax
 
-from dpjax.losses.inputs import Arrays
+from dpjax.losses.inputs import Arrays, Inputs
 
 
-class Loss(Protocol):
-    """A callable with four attributes that say what it takes and gives.
+class Loss:
+    """A callable with four attributes that say what it takes and gives.  A kind of loss says in :meth:`evaluate` what it computes.
 
     Attributes:
         labels: names of the labels that the active terms compare.
@@ -20,14 +20,20 @@ class Loss(Protocol):
         metrics: names of the printed metrics, sorted.
     """
 
+    labels: tuple[str, ...]
+    predictions: tuple[str, ...]
+    metrics: tuple[str, ...]
+
     @property
-    def labels(self) -> tuple[str, ...]: ...
-    @property
-    def optional_labels(self) -> Mapping[str, float]: ...
-    @property
-    def predictions(self) -> tuple[str, ...]: ...
-    @property
-    def metrics(self) -> tuple[str, ...]: ...
+    def optional_labels(self) -> Mapping[str, float]:
+        """None but where a kind of loss says so."""
+        return {}
+
+    def evaluate(
+        self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]
+    ) -> tuple[jax.Array, dict[str, jax.Array]]:
+        """Loss value () and metrics of one batch, from what :meth:`__call__` was given."""
+        raise NotImplementedError
 
     def __call__(
         self,
@@ -58,4 +64,5 @@ class Loss(Protocol):
         Raises:
             ModelError: the model does not predict what an active term compares, or a fact is missing.
         """
-        ...
+        inputs = Inputs(prediction, label, natoms, find, atom_weight, frame_weight)
+        return self.evaluate(inputs, learning_rate, from_model)
