@@ -125,6 +125,7 @@ CASES = [
         "se_e3_tebd-strip",
         model(se_e3_tebd(tebd_input_mode="strip", exclude_types=[[0, 0]], use_econf_tebd=True, sel=[20, 28])),
     ),
+    Case("se_atten-lmax", model(se_atten(lmax=3, attn_layer=0))),
     Case("se_atten", model(se_atten(attn_layer=2, resnet_dt=True, activation_function="silu"))),
     Case(
         "se_atten_v2",
