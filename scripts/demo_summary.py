@@ -21,9 +21,8 @@ def main() -> None:
     for name in (name for name in promised if name in reached):
         kind, _, quantity = name.partition("_")
         unit = UNITS.get(quantity, "in the unit of the labels")
-        print(
-            f"{quantity.capitalize()} {kind.upper()} on held-back frames: {reached[name]:.3f} {unit}, expected about {promised[name]:.3f}"
-        )
+        reach = f"{quantity.capitalize()} {kind.upper()} on held-back frames: {reached[name]:.3f} {unit}"
+        print(f"{reach}, expected about {promised[name]:.3f}")
     print(f"Pictures: {args.run}/lcurve.png, {args.run}/test.parity.png, {args.run}/test.errors.png")
 
 
