@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""One training step and one evaluation of each family of descriptors: dpjax beside DeePMD-kit's PyTorch backend, in one run.
+"""One training step and one evaluation of each family of descriptors: dpjax beside DeePMD-kit's backends, in one run.
 
     python benchmarks/families.py                                      dpjax alone
     PEER=DIR python benchmarks/families.py --repeat 3                  with the DeePMD-kit installed in the environment DIR
     PEER=DIR python benchmarks/families.py --families se_e3 se_e3_tebd
+    PEER=DIR python benchmarks/families.py --only dpjax pytorch jax    also with its JAX backend, which is slow to compile
 
-Sizes are those of DeePMD-kit's examples for water; se_atten is se_atten_v2 with the number of its attention layers. Both
+Sizes are those of DeePMD-kit's examples for water; se_atten is se_atten_v2 and dpa1 se_atten with type vectors in its embedding
+network, with the number of their attention layers. All
 programs train from the same input, and evaluate one model with the statistics of the data. Times are taken as in train_step.py
 and evaluation.py; families come one after the other, and programs alternate within each. "dev F" is the largest difference
 of a force over the root mean square of the forces.
@@ -41,6 +43,7 @@ from watching import train
 
 _CUT = {"rcut": 6.0, "rcut_smth": 0.5}
 _ATTENTION = {"type": "se_atten_v2", **_CUT, "sel": 120, "neuron": [25, 50, 100], "axis_neuron": 16, "attn": 128}
+_DPA1 = _ATTENTION | {"type": "dpa1", "tebd_dim": 8, "type_one_side": True}
 FAMILIES: dict[str, dict] = {  # what water_input takes
     "se_e2_a": {"descriptor": STANDARD},
     "se_e2_r": {
@@ -50,6 +53,8 @@ FAMILIES: dict[str, dict] = {  # what water_input takes
     "se_e3": {"descriptor": {"type": "se_e3", **_CUT, "rcut": 5.8, "sel": [40, 80], "neuron": [2, 4, 8]}},
     "se_atten-0": {"descriptor": _ATTENTION | {"attn_layer": 0}},
     "se_atten-2": {"descriptor": _ATTENTION | {"attn_layer": 2}},
+    "dpa1-0": {"descriptor": _DPA1 | {"attn_layer": 0}},
+    "dpa1-2": {"descriptor": _DPA1 | {"attn_layer": 2}},
     "se_e3_tebd": {
         "descriptor": {"type": "se_e3_tebd", **_CUT, "rcut": 4.0, "sel": 40, "neuron": [2, 4, 8], "tebd_dim": 8},
     },
@@ -58,7 +63,7 @@ FAMILIES: dict[str, dict] = {  # what water_input takes
 
 def main() -> None:
     args = parse_args()
-    programs = {program.name: program for program in find_programs(args.only, ("pytorch",))}
+    programs = {program.name: program for program in find_programs(args.only) if args.only or program.name != "jax"}
     facts = machine_facts(args.threads)
     rows = {name: measure_family(args, programs, name) for name in args.families}
     what = {
@@ -72,7 +77,7 @@ def main() -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = new_parser(__doc__, repeat=1, peers=("pytorch",))
+    parser = new_parser(__doc__, repeat=1)
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="leave the others out")
     parser.add_argument("--data", type=system, default=WATER[0], metavar="DIR", help="system O H to train on")
     add_timeout(parser)
@@ -120,7 +125,7 @@ def evaluation(args: argparse.Namespace, names: list[str], model: dict) -> dict[
     frame = first_frame(args.data)
     copies = repetitions(max(1, round(args.size / len(frame["atype"]))))
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(args, Path(folder), find_peer() if "pytorch" in names else None, **model)
+        bench = Bench(args, Path(folder), find_peer() if set(names) - {"dpjax"} else None, **model)
         try:
             files, errors = bench.write_models(names)
             rows, more = bench.evaluate(repeated(frame, copies), {n: f for n, f in files.items() if n not in errors})

@@ -56,7 +56,7 @@ def scoring(config: AttentionConfig) -> Scoring:
     """How attention scores are formed."""
     given = config.temperature
     scale = (config.attn * config.scaling_factor) ** -0.5 if given is None and config.attn_layer else given or 0.0
-    return Scoring(scale, config.normalize, is_smooth(config), config.attn_dotr)
+    return Scoring(scale, config.normalize, is_smooth(config), config.attn_dotr, config.attn_mask)
 
 
 class SeAtten(TypeVectors):

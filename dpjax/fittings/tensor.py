@@ -83,4 +83,6 @@ class PolarFitting(TensorFitting):
             return values
         mean = jnp.trace(out_bias.reshape(-1, 3, 3), axis1=1, axis2=2) / 3
         shift = (self.constant_matrix.value + mean) * self.scale
-        return values + of_type(shift.astype(values.dtype), view)[..., None, None] * jnp.eye(3, dtype=values.dtype)[None]
+        return (
+            values + of_type(shift.astype(values.dtype), view)[..., None, None] * jnp.eye(3, dtype=values.dtype)[None]
+        )

@@ -52,7 +52,6 @@ def read_section(tree: Tree) -> Tree:
     """
     refused = {
         "compress": (None, "compressed embeddings are not built yet"),
-        "attn_mask": (False, "DeePMD-kit's PyTorch backend ignores it, too"),
         "spin": (None, "spin descriptors are not built yet"),
     }
     for key, (neutral, why) in refused.items():
@@ -61,6 +60,7 @@ def read_section(tree: Tree) -> Tree:
     if tree.get("env_mat", {}).get("use_exp_switch"):
         raise ModelError("descriptor/env_mat: use_exp_switch is true, which se_atten does not have")
     section = {key: tree[key] for key in (*_SAME, "precision", "sel")}
+    section["attn_mask"] = bool(tree.get("attn_mask", False))
     section |= {"lmax": tree["lmax"]} if tree.get("lmax", 1) != 1 else {}
     if len(section["sel"]) == 1:  # files hold lists only
         section["sel"] = section["sel"][0]
@@ -100,7 +100,16 @@ def _degree_gain(tree: Tree) -> np.ndarray:
 
 
 def write_tree(config: SeAttenConfig | SeAttenV2Config, type_map: tuple[str, ...], params: Tree, stats: Tree) -> Tree:
-    """The ``Descriptor`` tree of our descriptor."""
+    """The ``Descriptor`` tree of our descriptor.
+
+    Raises:
+        ModelError: ``attn_mask`` is true, with which DeePMD-kit makes no model from such a file.
+    """
+    if config.attn_mask and config.attn_layer:
+        raise ModelError(
+            "model/descriptor/attn_mask: found true, which no backend of DeePMD-kit that reads this file has. "
+            "Keep the checkpoint, or freeze the model as a .dpx artifact."
+        )
     n_type, n_place, strip = len(type_map), kept(config)[0], is_stripped(config)
     n_vector = config.tebd_dim * (1 if config.type_one_side else 2)
     widths = {"network": 1, "type_network": n_vector} if strip else {"network": 1 + n_vector}
@@ -127,7 +136,7 @@ def write_tree(config: SeAttenConfig | SeAttenV2Config, type_map: tuple[str, ...
         "ln_eps": 1e-5 if config.ln_eps is None else config.ln_eps,
         "sel": [config.sel] if isinstance(config.sel, int) else list(config.sel),
         "ntypes": n_type,
-        "attn_mask": False,
+        "attn_mask": config.attn_mask,
         "use_tebd_bias": config.use_tebd_bias,
         "type_map": list(type_map),
         "precision": common_precision(config.precision),

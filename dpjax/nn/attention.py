@@ -5,7 +5,8 @@ With queries q, keys k and values v of the neighbours i, j of one atom, a layer 
     sum_j p_ij g_ij v_j W + b,    p_ij = exp(a_ij) / sum_j exp(a_ij),    a_ij = scale q_i . k_j,
 
 and normalises the result.  The gate g_ij is the cosine of the angle between both neighbours, or 1.  In the smooth form, with the
-switch w that falls to 0 at the cut-off, ``a_ij = (scale q_i . k_j + 20) w_i w_j - 20`` and g_ij has a factor ``w_i w_j``.
+switch w that falls to 0 at the cut-off, ``a_ij = (scale q_i . k_j + 20) w_i w_j - 20`` and g_ij has a factor ``w_i w_j``.  With a
+mask g_ii is 0.
 
 Places of ``sel`` without a neighbour give no values.  In the smooth form they count in the denominator, each with exp(-20).
 What such a place becomes itself depends on no neighbour (:meth:`NeighborAttention.lonely`).
@@ -43,6 +44,7 @@ class Scoring(NamedTuple):
     normalize: bool = True  # bring queries, keys and values to unit length
     smooth: bool = True
     angular: bool = True  # gate with the cosine of the angle
+    masked: bool = False  # leave out what a neighbour would take from itself
 
 
 def unit(x: jax.Array, axis: int = -1) -> jax.Array:
@@ -90,6 +92,9 @@ def attend(q: jax.Array, k: jax.Array, v: jax.Array, near: Slots, how: Scoring) 
     if how.normalize:
         q, k, v = unit(q), unit(k), unit(v)
     numerator, total = weights(q, k, near, how)
+    if how.masked:  # after the soft-max, whose denominator keeps it
+        place = jnp.arange(q.shape[1])
+        numerator = numerator * (place[:, None] != place[None])[None]
     if how.angular:
         arm = near.direction * near.switch[:, None] if how.smooth else near.direction
         mixed = jnp.einsum("nij,njh->nih", numerator * jnp.einsum("nai,naj->nij", arm, arm), v)

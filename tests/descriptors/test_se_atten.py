@@ -14,7 +14,7 @@ import dpjax
 from dpjax.config import parse_model
 from dpjax.descriptors import build_descriptor
 from dpjax.descriptors.se_atten import is_smooth, is_stripped
-from dpjax.errors import ConfigError, ModelError
+from dpjax.errors import ModelError
 from dpjax.interop import read_model, write_model
 from dpjax.training.setup import trainable_labels
 from tests.contracts.cases import model, potential, se_atten
@@ -41,6 +41,7 @@ def attention(cfg, params, x, real, weight, direction):
         p = p / p.sum(axis=1, keepdims=True) * real[:, None]
         p = p * np.outer(weight, weight) if is_smooth(cfg) else p
         p = p * (direction @ direction.T) if cfg.attn_dotr else p
+        p = p * (1 - np.eye(len(p))) if cfg.attn_mask else p
         x = x + p @ v @ layer["out_proj"]["matrix"] + layer["out_proj"]["bias"]
         x = (x - x.mean(axis=1, keepdims=True)) / np.sqrt(x.var(axis=1, keepdims=True) + (cfg.ln_eps or 1e-5))
         x = x * layer["norm"]["matrix"] + layer["norm"]["bias"]
@@ -102,6 +103,8 @@ VARIANTS = {
     "protected": ({"env_protection": 0.2, "concat_output_tebd": False, "ln_eps": 1e-2}, {}),
     "not smooth": ({"smooth_type_embedding": False, "exclude_types": [[0, 1]]}, {}),
     "without angles": ({"attn_dotr": False, "scaling_factor": 3.0}, {}),
+    "masked": ({"attn_mask": True, "attn_layer": 2}, {}),
+    "masked, not smooth": ({"attn_mask": True, "smooth_type_embedding": False, "exclude_types": [[0, 1]]}, {}),
     "lengths count": ({"normalize": False, "temperature": 0.7}, {}),
     "great scores": ({"temperature": 900.0}, {}),
     "strip": ({"tebd_input_mode": "strip", "use_tebd_bias": True}, {}),
@@ -197,17 +200,24 @@ def test_normalisation_layers_can_be_left_out_of_training():
     assert set(labels["attention"]["layers_0"]["in_proj"].values()) == {True}
 
 
-def test_what_is_not_built_is_refused():
-    with pytest.raises(ConfigError, match="attn_mask"):
-        dpjax.build(model(se_atten(attn_mask=True)))
-
-
-@pytest.mark.parametrize("key", ["compress", "attn_mask"])
-def test_stored_models_with_what_is_not_built_are_refused(key):
+def test_a_mask_is_read_but_not_written_for_deepmd_kit():
+    """Only DeePMD-kit's TensorFlow backend has it; without attention it has nothing to say."""
     pot = potential(model(se_atten()))
     tree = write_model(pot.config, pot.variables)
-    tree["model"]["descriptor"][key] = {"compress": {}, "attn_mask": True}[key]
-    with pytest.raises(ModelError, match=f"descriptor/{key}"):
+    tree["model"]["descriptor"]["attn_mask"] = True
+    config, variables = read_model(tree)
+    assert config.descriptor.attn_mask
+    with pytest.raises(ModelError, match="model/descriptor/attn_mask: found true"):
+        write_model(config, variables)
+    without = potential(model(se_atten(attn_mask=True, attn_layer=0)))
+    assert read_model(write_model(without.config, without.variables))[0].descriptor.attn_mask
+
+
+def test_compressed_models_are_refused():
+    pot = potential(model(se_atten()))
+    tree = write_model(pot.config, pot.variables)
+    tree["model"]["descriptor"]["compress"] = {}
+    with pytest.raises(ModelError, match="descriptor/compress"):
         read_model(tree)
 
 

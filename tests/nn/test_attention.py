@@ -38,16 +38,17 @@ def all_places(q, k, v, slots, how):
     p = np.exp(score - score.max(axis=2, keepdims=True))
     p = p / p.sum(axis=2, keepdims=True) * mask[:, None]
     p = p * both if how.smooth else p
+    p = p * (1 - np.eye(WIDTH, SEL)) if how.masked else p
     return (p * (direction[:, :, :WIDTH].transpose(0, 2, 1) @ direction) if how.angular else p) @ v
 
 
 @pytest.mark.parametrize("scale", [0.3, 500.0])
 @pytest.mark.parametrize("angular", [True, False])
 @pytest.mark.parametrize("smooth", [True, False])
-@pytest.mark.parametrize("normalize", [True, False])
-def test_empty_places_count_as_if_they_were_there(normalize, smooth, angular, scale):
+@pytest.mark.parametrize(("normalize", "masked"), [(True, False), (False, False), (True, True)])
+def test_empty_places_count_as_if_they_were_there(normalize, masked, smooth, angular, scale):
     q, k, v, slots = inputs()
-    how = Scoring(scale, normalize, smooth, angular)
+    how = Scoring(scale, normalize, smooth, angular, masked)
     got = jax.jit(lambda q, k, v: attend(q, k, v, slots, how))(q, k, v)
     real = np.arange(WIDTH)[None] < COUNT[:, None]
     np.testing.assert_allclose(got[real], all_places(q, k, v, slots, how)[real], rtol=1e-11, atol=1e-13)

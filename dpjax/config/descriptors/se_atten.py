@@ -116,7 +116,6 @@ def _attention_options() -> list[Option]:
             bool,
             "Keep a neighbour from attending to itself.",
             False,
-            not_built="attention without the neighbour itself, which DeePMD-kit's PyTorch backend does not have either",
         ),
     ]
 
