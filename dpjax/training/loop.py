@@ -173,12 +173,12 @@ class Loop:
         return row | {f"{k}_val": v for k, v in (validation or {}).items()}
 
     def _validate(self, step: int) -> Row:
-        """Errors on the next validation batches, averaged with the number of atoms as weight."""
+        """Errors on the next validation batches that have the label, averaged with the number of atoms as weight."""
         rows, weights = [], []
         for data in next(self._validation):
             rows.append(printed(self._errors(data, step)))
             weights.append(float(np.sum(data.batch.natoms)))
-        return {k: float(np.average([r[k] for r in rows], weights=weights)) for k in rows[0]}
+        return {name: mean_found(name, [row[name] for row in rows], weights) for name in rows[0]}
 
     def save(self, step: int) -> Path:
         """Write the checkpoint of the state after ``step`` updates.
@@ -226,13 +226,15 @@ def rows_of(steps: int, frequency: int) -> int:
     return rows_before(steps - 1, frequency) + 1 if steps > 0 else 0
 
 
-def mean_found(name: str, values: list[float]) -> float:
-    """Mean of a metric over batches; those whose data lack the label have NaN there and do not count.
+def mean_found(name: str, values: Sequence[float], weights: Sequence[float] | None = None) -> float:
+    """Mean of a metric over batches, with weights if given; those whose data lack the label have NaN there and do not count.
 
     A NaN of the loss itself is no missing label and stays.
     """
-    found = values if name == "loss" else [v for v in values if not math.isnan(v)]
-    return sum(found) / len(found) if found else math.nan
+    pairs = zip(values, weights or [1.0] * len(values), strict=True)
+    found = [(v, w) for v, w in pairs if name == "loss" or not math.isnan(v)]
+    total = sum(w for _, w in found)
+    return sum(v * w for v, w in found) / total if total else math.nan
 
 
 def printed(metrics: Row) -> Row:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import dpjax
 from dpjax.checkpoints import load_checkpoint
 from dpjax.training.lcurve import read_lcurve
+from dpjax.training.loop import mean_found
 from tests.training import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")
@@ -206,3 +208,10 @@ def test_mixed_parameter_systems_ignore_placeholders(tmp_path):
     )
     stats = load_checkpoint(result.checkpoint)[0]["stats"]["fitting_net"]
     np.testing.assert_allclose(stats["aparam_avg"], [aparam[real].mean()])
+
+
+def test_batches_without_a_label_do_not_count_in_a_mean():
+    assert mean_found("rmse_v", [1.0, math.nan, 4.0], [1.0, 5.0, 2.0]) == 3.0
+    assert mean_found("rmse_v", [1.0, math.nan, 4.0]) == 2.5
+    assert math.isnan(mean_found("rmse_v", [math.nan] * 2))
+    assert math.isnan(mean_found("loss", [1.0, math.nan]))
