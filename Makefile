@@ -25,10 +25,10 @@ demo: $(VENV)/.plot
 	@$(BIN)/python scripts/demo_summary.py --config $(CONFIG) --run $(RUN)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""Test-wide settings: two virtual CPU devices, float64, no silent rank promotion, plots without a window.
+"""Test-wide settings: two virtual CPU devices, float64, no silent rank promotion, plots without a window, tests of a file together.
 
 They are made here, before the first import of jax, and nowhere in the package: importing dpjax changes no flag
 (``test_layout.py`` checks it), so a user's program keeps its own settings.
@@ -16,6 +16,14 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the loader of cached programs is noisy about nothing
 
 import jax  # noqa: E402  the variables above must be set first
+import pytest  # noqa: E402
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
+
+
+def pytest_collection_modifyitems(items):
+    """Tests of one file share trainings and compiled programs: with several workers (``--dist loadgroup``) one gets them all."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))

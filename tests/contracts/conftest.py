@@ -18,9 +18,14 @@ def kind(request) -> str:
     return request.param
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    """Leave out what says nothing about a case's output."""
+    """Leave out what says nothing about a case's output; the tests of a case share its program, so one worker gets them all."""
     items[:] = [item for item in items if _applies(item)]
+    for item in items:
+        case = getattr(item, "callspec", None) and item.callspec.params.get("bench")
+        if case is not None and "contracts" in item.path.parts:
+            item.add_marker(pytest.mark.xdist_group(f"contracts-{case.name}"))
 
 
 def _applies(item) -> bool:
