@@ -65,9 +65,11 @@ class NpyDirectory:
         out = np.zeros((len(indices), spec.width(self.n_atom)))
         for part in np.unique(which):
             here, file = which == part, self._files[spec.name][part]
-            columns = self._columns(spec, file, self._counts[part])
-            rows = file.rows(indices[here] - self._starts[part], len(columns))
-            out[np.ix_(here, columns)] = rows
+            frames, columns = indices[here] - self._starts[part], self._columns(spec, file, self._counts[part])
+            if columns is None:
+                out[here] = file.rows(frames, out.shape[1])
+            else:
+                out[np.ix_(here, columns)] = file.rows(frames, len(columns))
         return out
 
     def locate(self, spec: LabelSpec, frame: int) -> tuple[str, int]:
@@ -124,7 +126,8 @@ class NpyDirectory:
 
     def _check_frames(self, spec: LabelSpec) -> None:
         for file, expected in zip(self._files[spec.name], self._counts, strict=True):
-            width = len(self._columns(spec, file, expected))
+            columns = self._columns(spec, file, expected)
+            width = spec.width(self.n_atom) if columns is None else len(columns)
             found = frame_count(file, width, self._expected(spec, expected))
             if found != expected:
                 raise DataError(
@@ -132,10 +135,10 @@ class NpyDirectory:
                     f"expected {self._expected(spec, expected)}. All files of a set must hold the same frames."
                 )
 
-    def _columns(self, spec: LabelSpec, file: NpyFile, frames: int) -> np.ndarray:
-        """Where the numbers that a file holds of a frame stand in a frame of all atoms."""
+    def _columns(self, spec: LabelSpec, file: NpyFile, frames: int) -> np.ndarray | None:
+        """Where the numbers that a file holds of a frame stand in a frame of all atoms; None where it holds those of all."""
         if spec.atoms is None or file.size != frames * spec.size * len(spec.atoms):
-            return np.arange(spec.width(self.n_atom))
+            return None
         return (spec.size * np.array(spec.atoms, dtype=int)[:, None] + np.arange(spec.size)).ravel()
 
     def _read_frame_types(self) -> np.ndarray:

@@ -136,7 +136,7 @@ def output_labels(output: AtomicOutput, selected: int | tuple[int, ...] | None =
     of_frame, of_atom = _ADVICE[output.losses[0]]
     specs = [
         LabelSpec(output.label, size=output.size, high_precision="property" in output.losses, advice=of_frame),
-        _per_atom(output.atom_label or output.atomic, output.size, advice=of_atom, selected=selected),
+        _per_atom(output.atom_label, output.size, advice=of_atom, selected=selected),
     ]
     if "tensor" in output.losses:
         advice = "set loss/enable_atomic_weight to false"

@@ -155,11 +155,6 @@ ENERGY_QUANTITIES = (
 )
 
 
-def atomic_label(output: AtomicOutput) -> str:
-    """Name of the label that holds the values of the atoms."""
-    return output.atom_label or output.atomic
-
-
 def quantities_of(output: AtomicOutput, atomic: bool) -> tuple[Quantity, ...]:
     """What is compared for a model of this output.
 
@@ -168,7 +163,7 @@ def quantities_of(output: AtomicOutput, atomic: bool) -> tuple[Quantity, ...]:
         atomic: compare the values of atoms, too.
     """
     known = ENERGY_QUANTITIES if output == ENERGY else _other_quantities(output)
-    return tuple(quantity for quantity in known if atomic or quantity.label != atomic_label(output))
+    return tuple(quantity for quantity in known if atomic or quantity.label != output.atom_label)
 
 
 def _other_quantities(output: AtomicOutput) -> tuple[Quantity, ...]:
@@ -210,7 +205,7 @@ def _total_and_atoms(
     atoms = Quantity(
         name=f"atomic_{output.label}",
         title=titles[1],
-        label=atomic_label(output),
+        label=output.atom_label,
         output=output.atomic,
         columns=columns[1],
         suffix=suffixes[1],

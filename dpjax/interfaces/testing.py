@@ -16,7 +16,7 @@ import numpy as np
 
 from dpjax.data import LabelSpec, System, find_systems, label_requirements, open_system
 from dpjax.errors import DataError, NonFiniteError
-from dpjax.interfaces.quantities import Quantity, Structures, atomic_label, quantities_of
+from dpjax.interfaces.quantities import Quantity, Structures, quantities_of
 from dpjax.interfaces.reports import Comparison, SystemReport, TestReport
 
 ATOMS_PER_CHUNK = 20_000  # frames are read and evaluated in chunks of about this many atoms
@@ -49,7 +49,7 @@ def test_model(
     """
     output = pot.config.fitting_net.output
     quantities = quantities_of(output, atomic)
-    specs = _requirements(pot.config.fitting_net, quantities, atomic_label(output))
+    specs = _requirements(pot.config.fitting_net, quantities, output.atom_label)
     reports = []
     order = np.random.default_rng(shuffle_seed).permutation if shuffle_seed is not None else np.arange
     for system in _opened(pot.type_map, systems, specs):

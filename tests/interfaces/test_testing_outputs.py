@@ -12,7 +12,6 @@ import dpjax
 from dpjax.cli.main import main
 from dpjax.config.fittings import DipoleFittingConfig, DosFittingConfig, PolarFittingConfig, PropertyFittingConfig
 from dpjax.errors import DataError, NonFiniteError
-from dpjax.interfaces.quantities import atomic_label
 from dpjax.interfaces.testing import test_model as run  # not a test case
 from tests.interfaces.test_testing import write_system
 
@@ -64,7 +63,7 @@ def write_labels(path, fitting, n_frame=3, types=TYPES, atomic=True, stem=None, 
     atoms = rng.normal(size=(n_frame, len(types), output.size))
     np.save(path / "set.000" / f"{output.label}.npy", total)
     if atomic:
-        np.save(path / "set.000" / f"{stem or atomic_label(output)}.npy", atoms.reshape(n_frame, -1))
+        np.save(path / "set.000" / f"{stem or output.atom_label}.npy", atoms.reshape(n_frame, -1))
     return coord, total, atoms
 
 
@@ -167,7 +166,7 @@ def test_details(tmp_path, name, files, columns):
 @EVERY
 def test_missing_labels_are_named(tmp_path, fitting):
     write_system(tmp_path / "a", types=TYPES, labels=("energy",))
-    label, own = fitting.output.label, atomic_label(fitting.output)
+    label, own = fitting.output.label, fitting.output.atom_label
     with pytest.raises(DataError, match=rf"a: found none of {label}\.npy in its sets"):
         run(Linear(fitting), tmp_path)
     other = own.replace("atom_", "atomic_")
@@ -244,7 +243,7 @@ def test_a_model_against_its_own_predictions(tmp_path, net):
     atoms = (
         out[output.atomic].reshape(3, 4, -1) + np.array([9.0, 0.25, 9.0, 9.0])[:, None]
     )  # 9 where atoms are excluded
-    np.save(tmp_path / "a" / "set.000" / f"{atomic_label(output)}.npy", atoms.reshape(3, -1))
+    np.save(tmp_path / "a" / "set.000" / f"{output.atom_label}.npy", atoms.reshape(3, -1))
     errors = run(pot, tmp_path, atomic=True).errors
     assert errors[output.label].rmse == pytest.approx(0.5, rel=1e-9)
     assert errors[f"atomic_{output.label}"].mae == pytest.approx(0.25, rel=1e-9)

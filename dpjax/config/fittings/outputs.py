@@ -15,7 +15,7 @@ class AtomicOutput:
         atomic: of the values of the atoms, among the outputs of a model.
         total: of the value of the frame, among the outputs of a model.
         label: of the value of the frame, among the labels.
-        atom_label: of the values of the atoms, among the labels; None where data have none.
+        atom_label: of the values of the atoms, among the labels.
         losses: types of the ``loss`` section that can train it, the usual one first.
         shape: of the value of one atom.
         intensive: whether the value of the frame is the mean over its atoms instead of the sum.
@@ -27,7 +27,7 @@ class AtomicOutput:
     atomic: str
     total: str
     label: str
-    atom_label: str | None = None
+    atom_label: str
     losses: tuple[str, ...]
     shape: tuple[int, ...] = ()
     intensive: bool = False
@@ -96,6 +96,7 @@ def named_property(name: str, task_dim: int, intensive: bool) -> AtomicOutput:
         atomic=f"atom_{name}",
         total=name,
         label=name,
+        atom_label=f"atom_{name}",
         losses=("property",),
         shape=(task_dim,),
         intensive=intensive,
