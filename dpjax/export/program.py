@@ -24,7 +24,7 @@ from dpjax.config.fittings import AtomicOutput
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.models import StandardModel
 from dpjax.models.derivatives import summed_gradient
-from dpjax.models.standard import neighborhood, table_rows, where_rows
+from dpjax.models.standard import contributes, neighborhood, table_rows, where_rows
 
 Arrays = dict[str, Any]
 
@@ -225,6 +225,5 @@ def _block_program(model, variables, structure, every, section, entry):
 
 def _counted(model: StandardModel, section: int, atoms: Arrays) -> jax.Array:
     """1 for the atoms of a block that contribute, else 0."""
-    silent = model.config.silent_types
     types = jnp.full_like(atoms["frame"], section) if model.by_type else atoms["type"]
-    return (atoms["real"] & ~jnp.isin(types, jnp.array(silent, types.dtype))).astype(jnp.float64)
+    return (atoms["real"] & contributes(model.config, types)).astype(jnp.float64)

@@ -21,7 +21,15 @@ from dpjax.descriptors.facts import embedded_pairs
 from dpjax.descriptors.neighborhood import nearest_distance
 from dpjax.models.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.models.geometry import Geometry
-from dpjax.models.standard import StandardModel, atom_rows, batch_geometry, extra_rows, neighborhood, where_rows
+from dpjax.models.standard import (
+    StandardModel,
+    atom_rows,
+    batch_geometry,
+    contributes,
+    extra_rows,
+    neighborhood,
+    where_rows,
+)
 from dpjax.nn.chebyshev import Grid
 
 Variables = dict[str, Any]
@@ -214,7 +222,5 @@ def predict(
 
 def _counted(model: StandardModel, batch: Batch) -> tuple[jax.Array, jax.Array]:
     """(n_atom,) 1 for atoms that contribute, else 0; (n_frame,) how many do."""
-    atype = jnp.asarray(batch.atype)
-    mask = (atype >= 0) & ~jnp.isin(atype, jnp.array(model.config.silent_types, atype.dtype))
-    mask = mask.astype(float)
+    mask = contributes(model.config, jnp.asarray(batch.atype)).astype(float)
     return mask, jax.ops.segment_sum(mask, batch.frame, batch.layout.frames)

@@ -104,7 +104,7 @@ class StandardModel(nn.Module):
         values = self.fitting_net(view, features, fparam, aparam).astype(dtype)
         values = self.fitting_net.shifted(values, view, self.out_bias.value, self.out_std.value)
         if view.centre is None and silent:
-            values = where_rows(~jnp.isin(view.types, jnp.array(silent)), values)
+            values = where_rows(contributes(self.config, view.types), values)
         return values
 
     def grids(self, layout: Layout) -> tuple[Grid, ...]:
@@ -130,6 +130,11 @@ class StandardModel(nn.Module):
                 view = neighborhood(self, t, geometry.disp[take], atom_rows(self, batch, take), layout.nbrs)
                 parts.append(self.atomic_output(view, *extra_rows(batch, take)))
         return {self.output.atomic: where_rows(batch.atype >= 0, jnp.concatenate(parts))}
+
+
+def contributes(config: ModelConfig, types: jax.Array) -> jax.Array:
+    """Which atoms of these types, -1 for padding, have a part in the prediction; bool, shaped like ``types``."""
+    return (types >= 0) & ~jnp.isin(types, jnp.array(config.silent_types, types.dtype))
 
 
 def where_rows(keep: jax.Array, values: jax.Array) -> jax.Array:
