@@ -45,6 +45,7 @@ class Loss:
         find: Mapping[str, Any],
         atom_weight: jax.Array | None = None,
         frame_weight: jax.Array | None = None,
+        frame: jax.Array | None = None,
         **from_model: Any,
     ) -> tuple[jax.Array, dict[str, jax.Array]]:
         """Loss value () and metrics of one batch.
@@ -59,10 +60,11 @@ class Loss:
                 ``label`` counts as not found, one that is absent from ``find`` as found.
             atom_weight: shaped like the atoms, or (n_atom,) for all frames; 0 on padding atoms.
             frame_weight: (n_frame,); 0 on padding frames.
+            frame: (n_atom,) frame of each atom, where the atoms of all frames are on one axis.
             from_model: facts about the model, before those the loss was made with; those it has no use for are ignored.
 
         Raises:
             ModelError: the model does not predict what an active term compares, or a fact is missing.
         """
-        inputs = Inputs(prediction, label, natoms, find, atom_weight, frame_weight)
+        inputs = Inputs(prediction, label, natoms, find, atom_weight, frame_weight, frame)
         return self.evaluate(inputs, learning_rate, from_model)

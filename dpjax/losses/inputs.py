@@ -28,6 +28,7 @@ class Inputs:
     find: Mapping[str, Any] = field(default_factory=dict)
     atom_weight: jax.Array | None = None
     frame_weight: jax.Array | None = None
+    frame: jax.Array | None = None
 
 
 def fact(facts: Mapping[str, Any], name: str, loss: str) -> Any:

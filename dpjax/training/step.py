@@ -51,7 +51,9 @@ def loss_of(model, loss: Callable, needs_force: bool, block: int | None, spread:
     def fn(params, stats, data: LabelledBatch, learning_rate, grid: Grid | None = None) -> tuple[jax.Array, Metrics]:
         prediction = prediction_of({"params": params, "stats": stats}, data.batch, grid)
         resolved = {RESOLVED: jnp.all(prediction.pop(RESOLVED))} if grid is not None else {}
-        natoms, atype = flat((jnp.asarray(data.batch.natoms), jnp.asarray(data.batch.atype)))
+        natoms, atype, frame = flat(
+            (jnp.asarray(data.batch.natoms), jnp.asarray(data.batch.atype), frames_of(data.batch))
+        )
         value, metrics = loss(
             prediction,
             flat(data.label),
@@ -60,10 +62,19 @@ def loss_of(model, loss: Callable, needs_force: bool, block: int | None, spread:
             find=data.find,
             atom_weight=(atype >= 0).astype(float),
             frame_weight=(natoms > 0).astype(float),
+            frame=frame,
         )
         return value, metrics | resolved
 
     return fn
+
+
+def frames_of(batch: Batch) -> jax.Array:
+    """Frame of each atom, shaped like ``batch.atype``; with a device axis the frames of all devices are counted on."""
+    frame = jnp.asarray(batch.frame)
+    if frame.ndim == 1:
+        return frame
+    return frame + batch.layout.frames * jnp.arange(len(frame), dtype=frame.dtype)[:, None]
 
 
 def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, schedule: Callable) -> Callable:
