@@ -27,12 +27,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Counts and prints."""
-    from dpjax.data import find_systems, open_system
+    from dpjax.data import find_systems, open_systems
     from dpjax.neighbors.stat import neighbor_stat, suggest_sel
 
     paths = [path for entry in args.system for path in find_systems(entry)]
     type_map = args.type_map or _names(paths)
-    systems = [open_system(path, type_map, (), str(path)) for path in paths]
+    systems = [system for path in paths for system in open_systems(path, type_map, (), str(path))]
     stat = neighbor_stat(systems, args.rcut, type_map, mixed_type=args.mixed_type)
     print(f"systems: {len(systems)}, frames: {sum(s.n_frame for s in systems)}, cut-off: {args.rcut:g} angstrom")
     print(f"min_nbor_dist: {stat.min_nbor_dist:.6f}")
@@ -42,12 +42,15 @@ def run(args: argparse.Namespace) -> None:
 
 def _names(paths: list) -> list[str]:
     """Type names of the data, in the order in which they first appear."""
+    from dpjax.data import open_readers
     from dpjax.errors import DataError
 
     names: dict[str, None] = {}
     for path in paths:
-        file = path / "type_map.raw"
-        if not file.is_file():
-            raise DataError(f"{file} is missing, so the types of {path} have no names; give them with --type-map")
-        names.update(dict.fromkeys(file.read_text(encoding="utf-8").split()))
+        for _, reader in open_readers(path):
+            if reader.type_names is None:
+                raise DataError(
+                    f"{reader.names_file} is missing, so the types of {path} have no names; give them with --type-map"
+                )
+            names.update(dict.fromkeys(reader.type_names))
     return list(names)

@@ -6,12 +6,13 @@ Everything here is numpy on the host; jax is not imported.
 from __future__ import annotations
 
 from dpjax.data.batch_size import BatchSizes, batch_sizes
+from dpjax.data.finding import find_systems
 from dpjax.data.labels import ENERGY_LABELS, LabelSpec, label_requirements, output_labels
-from dpjax.data.loading import find_systems, load_systems
+from dpjax.data.loading import load_systems
 from dpjax.data.probability import steps_of_epochs, steps_per_epoch, system_probabilities
-from dpjax.data.reader import SystemReader, open_reader
+from dpjax.data.reader import SystemReader, open_readers
 from dpjax.data.sampling import Sampler
-from dpjax.data.system import System, open_system, require_label
+from dpjax.data.system import System, open_system, open_systems, require_label
 
 __all__ = [
     "ENERGY_LABELS",
@@ -24,8 +25,9 @@ __all__ = [
     "find_systems",
     "label_requirements",
     "load_systems",
-    "open_reader",
+    "open_readers",
     "open_system",
+    "open_systems",
     "output_labels",
     "require_label",
     "steps_of_epochs",

@@ -63,22 +63,38 @@ def _given(probs: np.ndarray, count: np.ndarray, path: str) -> np.ndarray:
     return out / out.sum()
 
 
-def _blocks(blocks: list[str], count: np.ndarray, path: str) -> np.ndarray:
+Block = tuple[int, int, float]
+"""First system, the one after the last, weight."""
+
+
+def _blocks(texts: list[str], count: np.ndarray, path: str) -> np.ndarray:
     out = np.zeros(len(count))
-    taken = np.zeros(len(count), dtype=bool)
-    parsed = [_block(text, len(count), path) for text in blocks if text.strip()]
-    total = sum(weight for _, _, weight in parsed)
-    if not total > 0 or not math.isfinite(total):
-        raise ConfigError(f"{path}: the block weights sum to {total:g}; expected at least one positive weight.")
-    for start, end, weight in parsed:
-        if taken[start:end].any():
-            raise ConfigError(f"{path}: block {start}:{end} overlaps an earlier one. Put every system into one block.")
-        taken[start:end] = True
+    blocks = parsed_blocks(texts, len(count), path)
+    total = sum(weight for _, _, weight in blocks)
+    for start, end, weight in blocks:
         out[start:end] = weight / total * count[start:end] / count[start:end].sum()
     return out
 
 
-def _block(text: str, n_system: int, path: str) -> tuple[int, int, float]:
+def parsed_blocks(texts: Sequence[str], n_system: int, path: str) -> list[Block]:
+    """The blocks of a rule ``prob_sys_size;start:end:weight;...``, given what stands between the semicolons.
+
+    Raises:
+        ConfigError: one is malformed or out of range, two overlap, or no weight is positive.
+    """
+    taken = np.zeros(n_system, dtype=bool)
+    parsed = [_block(text, n_system, path) for text in texts if text.strip()]
+    total = sum(weight for _, _, weight in parsed)
+    if not total > 0 or not math.isfinite(total):
+        raise ConfigError(f"{path}: the block weights sum to {total:g}; expected at least one positive weight.")
+    for start, end, _ in parsed:
+        if taken[start:end].any():
+            raise ConfigError(f"{path}: block {start}:{end} overlaps an earlier one. Put every system into one block.")
+        taken[start:end] = True
+    return parsed
+
+
+def _block(text: str, n_system: int, path: str) -> Block:
     try:
         start, end, weight = text.split(":")
         block = int(start), int(end), float(weight)

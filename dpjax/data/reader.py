@@ -7,14 +7,18 @@ files hold, frame by frame in file order; mapping of types, sorting, defaults an
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 
-from dpjax.data.deepmd_npy import NpyDirectory
+from dpjax.data.deepmd_npy import open_npy_system
+from dpjax.data.hdf5 import is_hdf5, open_hdf5_system
 from dpjax.data.labels import LabelSpec
+from dpjax.data.lmdb import is_lmdb, open_lmdb
+from dpjax.data.xyz import is_xyz, open_xyz
 from dpjax.errors import DataError
 
 
@@ -25,16 +29,22 @@ class SystemReader(Protocol):
         n_frame, n_atom: sizes; ``n_atom`` includes padding atoms of mixed systems.
         periodic: whether frames have a cell.
         mixed: whether every frame has types of its own.
-        type_index: (n_atom,) or, if mixed, (n_frame, n_atom) types as the files number them, -1 for padding.
-        type_names: element of each such number, or None when the numbers are the model's own.
+        type_names: element of each number that stands for a type in the files, or None when these are the model's own.
+        types_file, names_file: where these numbers and names stand, for messages.
+        used_types: numbers of the types that occur, as far as is known without reading all frames.
     """
 
     n_frame: int
     n_atom: int
     periodic: bool
     mixed: bool
-    type_index: np.ndarray
     type_names: tuple[str, ...] | None
+    types_file: str
+    names_file: str
+    used_types: np.ndarray
+
+    def frame_types(self, frames: np.ndarray) -> np.ndarray:
+        """Types as the files number them, -1 for padding: (n_atom,), or (len(frames), n_atom) if the system is mixed."""
 
     def has(self, spec: LabelSpec) -> bool:
         """Whether the array is there; checks its shape. Raises DataError when it is malformed or only partly there."""
@@ -52,24 +62,30 @@ class SystemReader(Protocol):
         """SHA-256 of the types and the arrays named, independent of where the files lie."""
 
 
-def _not_built(kind: str) -> Callable[[Path], SystemReader]:
-    def opener(path: Path) -> SystemReader:
-        raise DataError(
-            f"{path} is {kind}, a format that is not built yet; found no other data there. "
-            "Expected a deepmd/npy directory (type.raw and set.*/coord.npy): convert it, for example with dpdata."
-        )
+@dataclass(frozen=True)
+class Format:
+    """One way to store systems.
 
-    return opener
+    Attributes:
+        matches: whether a path is of this format.
+        open: the readers of what is there, each with what its name has beyond the path; a file of frames of several sizes
+            is several systems. Takes the path, the arrays that are wanted, and whether frames that cannot be read are left out.
+    """
+
+    matches: Callable[[Path], bool]
+    open: Callable[[Path, tuple[LabelSpec, ...], bool], list[tuple[str, SystemReader]]]
 
 
-def is_hdf5(path: Path) -> bool:
-    """Whether a path names an HDF5 file or, with ``#``, a group inside one."""
-    return Path(str(path).split("#")[0]).suffix in (".h5", ".hdf5")
+def _single(opener: Callable[[Path], SystemReader]) -> Callable[..., list[tuple[str, SystemReader]]]:
+    """A format with one system per path, which has no frames that could be left out."""
+    return lambda path, specs, skip: [("", opener(path))]
 
 
-def is_lmdb(path: Path) -> bool:
-    """Whether a path names an LMDB environment."""
-    return path.suffix == ".lmdb" or (path / "data.mdb").is_file()
+def _raw_text(path: Path) -> SystemReader:
+    raise DataError(
+        f"{path} is a raw text system (*.raw without set.* directories), which is not trained from, as in DeePMD-kit. "
+        "Expected set.*/coord.npy: convert it, for example with dpdata."
+    )
 
 
 def is_raw_text(path: Path) -> bool:
@@ -77,22 +93,30 @@ def is_raw_text(path: Path) -> bool:
     return (path / "coord.raw").is_file() and not any(path.glob("set.*"))
 
 
-FORMATS: tuple[tuple[Callable[[Path], bool], Callable[[Path], SystemReader]], ...] = (
-    (is_hdf5, _not_built("an HDF5 file")),
-    (is_lmdb, _not_built("an LMDB environment")),
-    (is_raw_text, _not_built("a raw text system (*.raw without set.* directories)")),
-    (Path.is_dir, NpyDirectory),
+FORMATS: tuple[Format, ...] = (
+    Format(is_hdf5, _single(open_hdf5_system)),
+    Format(is_lmdb, open_lmdb),
+    Format(is_xyz, open_xyz),
+    Format(is_raw_text, _single(_raw_text)),
+    Format(Path.is_dir, _single(open_npy_system)),
 )
-"""Which reader opens a path: the first whose test holds."""
+"""Which readers open a path: those of the first format that matches."""
 
 
-def open_reader(path: Path) -> SystemReader:
-    """Opens the system at ``path`` with the reader of its format.
+def open_readers(
+    path: Path, specs: Iterable[LabelSpec] = (), skip_bad_frames: bool = False
+) -> list[tuple[str, SystemReader]]:
+    """Opens what lies at ``path`` with the readers of its format, each with what its name has beyond the path.
+
+    Args:
+        path: where it is.
+        specs: the arrays that are wanted; frames that have others of them are other systems.
+        skip_bad_frames: leave out frames that cannot be read, where frames are stored one by one.
 
     Raises:
-        DataError: nothing is there, the format is not built yet, or the reader finds the files malformed.
+        DataError: nothing is there, the format is not read, or the reader finds the files malformed.
     """
-    for matches, opener in FORMATS:
-        if matches(path):
-            return opener(path)
+    for kind in FORMATS:
+        if kind.matches(path):
+            return kind.open(path, tuple(specs), skip_bad_frames)
     raise DataError(f"{path} does not exist. Expected a system directory with type.raw; correct `systems`.")

@@ -15,6 +15,7 @@ import numpy as np
 
 from dpjax.data.batch_size import batch_sizes
 from dpjax.data.probability import steps_of_epochs, steps_per_epoch, system_probabilities
+from dpjax.data.repeats import repeats_of
 from dpjax.errors import DataError
 
 _BLOCK = 1024  # steps whose systems are drawn at once: replaying a million steps takes a thousand generators
@@ -44,7 +45,8 @@ class Sampler:
         kept: positions, in the list of systems given, of those that take part (``filter:N`` drops some). The three
             attributes below and block indices in ``auto_prob`` follow this shorter list.
         batch_sizes: frames per batch.
-        batches_per_system: batches in one pass.
+        batches_per_system: batches in one pass; with block weights over the origins of frames (``repeats``) a pass takes some
+            frames several times.
         probabilities: of each system, summing to 1.
         mixed: frames of a batch that come from any systems (``mixed:N``), else 0.
         step: number of draws so far: one for each batch, or one for each frame of a mixed batch.
@@ -72,11 +74,23 @@ class Sampler:
         self.seed = int(seed)
         self.kept = plan.kept
         self.batch_sizes = plan.sizes
-        self.batches_per_system = plan.batches
-        self.probabilities = system_probabilities(plan.batches, data_config.auto_prob, data_config.sys_probs, where)
         self.mixed = plan.mixed
         self.step = 0
         self._n_frame = tuple(systems[i].n_frame for i in plan.kept)
+        self._repeats, auto_prob = None, data_config.auto_prob
+        if data_config.sys_probs is None:
+            self._repeats = repeats_of(systems, plan.kept, auto_prob, f"{where}/auto_prob")
+        if self._repeats is not None:
+            self._n_frame, auto_prob = tuple(own.n_frame for own in self._repeats), "prob_sys_size"
+        self.batches_per_system = tuple(-(-n // size) for n, size in zip(self._n_frame, plan.sizes, strict=True))
+        self.probabilities = system_probabilities(self.batches_per_system, auto_prob, data_config.sys_probs, where)
+        self._place = {system: i for i, system in enumerate(plan.kept)}
+        self._rules = {
+            "seed": self.seed,
+            "frames": list(self._n_frame),
+            "batch_sizes": list(self.batch_sizes),
+            "probabilities": [float(p) for p in self.probabilities],
+        }
         self._given = np.zeros(len(plan.kept), dtype=np.int64)  # batches given so far by each system
         self._orders: dict[int, tuple[int, np.ndarray]] = {}  # system -> (pass, order of its frames)
         self._drawn: tuple[int, np.ndarray] = (-1, np.zeros(0, np.int64))  # (block, systems of its steps)
@@ -105,7 +119,7 @@ class Sampler:
 
     def frames_per_batch(self, system: int) -> int:
         """Frames of a full batch whose (first) system is at this position of the list given."""
-        return self.mixed or self.batch_sizes[self.kept.index(system)]
+        return self.mixed or self.batch_sizes[self._place[system]]
 
     def next(self) -> tuple[int, np.ndarray]:
         """The next draw: position of its system in the list given, and its frame numbers (at most the batch size)."""
@@ -128,13 +142,7 @@ class Sampler:
 
     def state(self) -> dict:
         """Where the sequence stands, JSON-able; ``restore`` continues from it exactly."""
-        return {
-            "step": self.step,
-            "seed": self.seed,
-            "frames": list(self._n_frame),
-            "batch_sizes": list(self.batch_sizes),
-            "probabilities": [float(p) for p in self.probabilities],
-        }
+        return {"step": self.step, **self._rules}  # the lists are shared: there may be very many systems
 
     def restore(self, state: dict) -> bool:
         """Continues from ``state``.
@@ -168,5 +176,7 @@ class Sampler:
         held = self._orders.get(system)
         if held is None or held[0] != passes:
             rng = np.random.default_rng([self.seed, _SHUFFLE, self.kept[system], passes])
-            held = self._orders[system] = (passes, rng.permutation(self._n_frame[system]))
+            repeats = self._repeats
+            order = rng.permutation(self._n_frame[system]) if repeats is None else repeats[system].order(rng)
+            held = self._orders[system] = (passes, order)
         return held[1]

@@ -15,8 +15,11 @@ import numpy as np
 
 from dpjax.data.checks import check_cells, check_finite
 from dpjax.data.labels import BOX, COORD, LabelSpec
-from dpjax.data.reader import SystemReader, open_reader
+from dpjax.data.reader import SystemReader, open_readers
+from dpjax.data.records import Origins
 from dpjax.errors import DataError
+
+UNKNOWN = -2  # stands for the elements that a model does not know
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +29,9 @@ class System:
     Attributes:
         name: the path as the user gave it or as the search found it.
         reader: access to the files.
-        types: (n_atom,) int32 model types in ascending order, or (n_frame, n_atom) in file order with -1 for padding
-            atoms if the system is mixed.
+        lookup: model type of each number that stands for a type in the files, ``UNKNOWN`` where the model has none; the
+            last entry, -1, is that of padding atoms.
+        types: (n_atom,) int32 model types in ascending order; None if the system is mixed.
         labels: what ``arrays`` can return beside ``coord`` and ``box``.
         found: 1.0 or 0.0 for ``coord``, ``box`` and each label: whether it comes from a file.
         order: (n_atom,) file position of each atom.
@@ -35,7 +39,8 @@ class System:
 
     name: str
     reader: SystemReader
-    types: np.ndarray
+    lookup: np.ndarray
+    types: np.ndarray | None
     labels: dict[str, LabelSpec]
     found: dict[str, float]
     order: np.ndarray
@@ -60,9 +65,36 @@ class System:
         """Whether every frame has its own types."""
         return self.reader.mixed
 
+    @property
+    def origins(self) -> Origins | None:
+        """Where the frames were taken from; None: from one place."""
+        return getattr(self.reader, "origins", None)
+
     def frame_types(self, frame: int) -> np.ndarray:
-        """Model types of one frame: (n_atom,) int32, -1 for padding atoms."""
-        return self.types[frame] if self.mixed else self.types
+        """Model types of one frame: (n_atom,) int32, -1 for padding atoms. Raises DataError as ``frames_types``."""
+        return self.types if self.types is not None else self.frames_types(np.array([frame]))[0]
+
+    def frames_types(self, frames: np.ndarray) -> np.ndarray:
+        """Model types of frames, (len(frames), n_atom) int32, -1 for padding atoms.
+
+        Raises:
+            DataError: a frame that is read for the first time holds an element that the model does not know.
+        """
+        if self.types is not None:
+            return np.broadcast_to(self.types, (len(frames), self.n_atom))
+        numbers = self.reader.frame_types(np.asarray(frames))
+        known = numbers < len(self.lookup) - 1
+        types = np.where(known, self.lookup[np.where(known, numbers, -1)], UNKNOWN).astype(np.int32)
+        if (types == UNKNOWN).any():
+            row, atom = np.argwhere(types == UNKNOWN)[0]
+            file, frame = self.reader.locate(COORD, int(frames[row]))
+            names = self.reader.type_names
+            element = names[numbers[row, atom]] if names else f"type {numbers[row, atom]}"
+            raise DataError(
+                f"{file}: frame {frame}, atom {atom} is {element}, unknown to the model. Add it to model/type_map, or leave "
+                "the frame out of the data."
+            )
+        return types
 
     def arrays(self, indices: Sequence[int] | np.ndarray, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Reads frames.
@@ -125,37 +157,61 @@ class System:
         return values
 
 
-def open_system(
-    path: Path, type_map: Sequence[str], labels: Iterable[LabelSpec] = (), name: str | None = None
-) -> System:
-    """Opens one system; reads text files and array headers, no array data (but the types of mixed systems).
+def open_systems(
+    path: Path,
+    type_map: Sequence[str],
+    labels: Iterable[LabelSpec] = (),
+    name: str | None = None,
+    *,
+    skip_bad_frames: bool = False,
+) -> list[System]:
+    """Opens what lies at ``path``: one system, or one for each size of frames in an LMDB environment or extended XYZ file.
+
+    Reads text files and array headers, no array data but the types of mixed systems.
 
     Args:
         path: where it is.
         type_map: the model's elements; types are mapped to positions in it.
         labels: arrays to make available.
         name: how to call it; the path by default.
+        skip_bad_frames: leave out frames that cannot be read, where frames are stored one by one.
 
     Raises:
         DataError: files are missing, malformed or inconsistent, an element is unknown to the model, or a label that
             is ``required`` is missing.
     """
-    reader = open_reader(path)
-    types = model_types(reader, path, tuple(type_map))
-    order = np.arange(reader.n_atom) if reader.mixed else np.argsort(types, kind="stable")
-    specs = {spec.name: _placed(spec, types, reader.mixed) for spec in labels}
+    specs, title = tuple(labels), name or str(path)
+    opened = open_readers(Path(path), specs, skip_bad_frames)
+    return [_system(reader, tuple(type_map), specs, title + rest) for rest, reader in opened]
+
+
+def open_system(
+    path: Path, type_map: Sequence[str], labels: Iterable[LabelSpec] = (), name: str | None = None
+) -> System:
+    """Opens a path that holds a single system; arguments and errors as for ``open_systems``."""
+    systems = open_systems(path, type_map, labels, name)
+    if len(systems) > 1:
+        raise DataError(f"{path} holds frames of {len(systems)} kinds, each a system of its own; expected one.")
+    return systems[0]
+
+
+def _system(reader: SystemReader, type_map: tuple[str, ...], labels: Iterable[LabelSpec], name: str) -> System:
+    lookup = model_types(reader, type_map)
+    types = None if reader.mixed else lookup[reader.frame_types(np.zeros(1, int))]
+    order = np.arange(reader.n_atom) if types is None else np.argsort(types, kind="stable")
+    specs = {spec.name: _placed(spec, types) for spec in labels}
     found = {"coord": 1.0, "box": float(reader.periodic)}
     found |= {key: float(reader.has(spec)) for key, spec in specs.items()}
-    system = System(name or str(path), reader, types if reader.mixed else types[order], specs, found, order)
+    system = System(name, reader, lookup, None if types is None else types[order], specs, found, order)
     for spec in specs.values():
         if spec.required:
             require_label(system, spec)
     return system
 
 
-def _placed(spec: LabelSpec, types: np.ndarray, mixed: bool) -> LabelSpec:
+def _placed(spec: LabelSpec, types: np.ndarray | None) -> LabelSpec:
     """The label with the positions of the atoms that its file may be restricted to; mixed systems hold all atoms."""
-    if spec.selected is None or mixed:
+    if spec.selected is None or types is None:
         return spec
     return replace(spec, atoms=tuple(np.flatnonzero(np.isin(types, spec.selected)).tolist()))
 
@@ -170,27 +226,26 @@ def require_label(system: System, spec: LabelSpec) -> None:
         )
 
 
-def model_types(reader: SystemReader, path: Path, type_map: tuple[str, ...]) -> np.ndarray:
-    """Types of the reader in the model's numbering, same shape, int32, -1 kept.
+def model_types(reader: SystemReader, type_map: tuple[str, ...]) -> np.ndarray:
+    """Model type of each number that stands for a type in the files, int32, ``UNKNOWN`` without one; and a last entry -1.
 
     Raises:
-        DataError: an atom's element, or its number when the data names no elements, is not in ``type_map``.
+        DataError: the element of an atom, or its number when the data name no elements, is not in ``type_map``.
     """
-    used = np.unique(reader.type_index)
-    used = used[used >= 0]
+    used, names = reader.used_types, reader.type_names
     known = ", ".join(type_map)
-    if reader.type_names is None:
-        if len(used) and used[-1] >= len(type_map):
+    if names is None:
+        if len(used) and used.max() >= len(type_map):
             raise DataError(
-                f"{path}/type.raw uses type {used[-1]}, but the model's type_map has {len(type_map)} entries ({known}) "
-                "and there is no type_map.raw to name it. Extend model/type_map, or add type_map.raw."
+                f"{reader.types_file} uses type {used.max()}, but the model's type_map has {len(type_map)} entries ({known}) "
+                f"and there is no {reader.names_file} to name it. Extend model/type_map, or add the names."
             )
-        return reader.type_index.astype(np.int32)
-    unknown = [reader.type_names[i] for i in used if reader.type_names[i] not in type_map]
+        return np.array([*range(len(type_map)), -1], dtype=np.int32)
+    unknown = [names[i] for i in used if names[i] not in type_map]
     if unknown:
         raise DataError(
-            f"{path}/type_map.raw names {', '.join(unknown)}, unknown to the model, whose type_map is: {known}. "
+            f"{reader.names_file} names {', '.join(unknown)}, unknown to the model, whose type_map is: {known}. "
             "Add the element to model/type_map, or take the system out of `systems`."
         )
-    lookup = np.array([type_map.index(n) if n in type_map else -1 for n in reader.type_names] + [-1], dtype=np.int32)
-    return lookup[reader.type_index]  # -1 (padding) picks the last entry, which is -1
+    place = {name: i for i, name in enumerate(type_map)}
+    return np.array([*(place.get(name, UNKNOWN) for name in names), -1], dtype=np.int32)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from dpjax.data import LabelSpec, System, find_systems, label_requirements, open_system
+from dpjax.data import LabelSpec, System, find_systems, label_requirements, open_systems
 from dpjax.errors import DataError, NonFiniteError
 from dpjax.interfaces.quantities import Quantity, Structures, quantities_of
 from dpjax.interfaces.reports import Comparison, SystemReport, TestReport
@@ -88,7 +88,7 @@ def _opened(
             yield entry
         else:
             for path in find_systems(str(entry)):
-                yield open_system(path, type_map, specs, str(path))
+                yield from open_systems(path, type_map, specs, str(path))
 
 
 def _nothing_to_compare(system: System, quantities: Sequence[Quantity], specs: Sequence[LabelSpec]) -> DataError:

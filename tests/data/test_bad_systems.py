@@ -231,14 +231,19 @@ def test_mixed_system_needs_names(tmp_path):
     assert_says(failure(folder), folder / "type_map.raw", "missing", "mixed types")
 
 
-def test_formats_of_later_releases_say_so(tmp_path, folder):
+def test_raw_text_says_what_to_do(tmp_path):
     raw = tmp_path / "raw"
     raw.mkdir()
     (raw / "type.raw").write_text("0 1 1")
     (raw / "coord.raw").write_text("0 0 0 1 0 0 0 1 0")
-    lmdb = tmp_path / "train.lmdb"
-    lmdb.mkdir()
-    for path, kind in [(raw, "raw text"), (lmdb, "LMDB"), (f"{tmp_path}/data.h5#/water", "HDF5")]:
-        with pytest.raises(DataError) as caught:
-            load_systems(data_section([str(path)]), TYPE_MAP, LABELS)
-        assert_says(str(caught.value), path, kind, "not built yet", "dpdata")
+    with pytest.raises(DataError) as caught:
+        load_systems(data_section([str(raw)]), TYPE_MAP, LABELS)
+    assert_says(str(caught.value), raw, "raw text", "not trained from", "dpdata")
+
+
+@pytest.mark.parametrize("name", ["train.lmdb", "data.h5", "data.h5#/water", "train.extxyz"])
+def test_files_that_do_not_exist(tmp_path, name):
+    pytest.importorskip("ase")
+    with pytest.raises(DataError) as caught:
+        load_systems(data_section([str(tmp_path / name)]), TYPE_MAP, LABELS)
+    assert_says(str(caught.value), name.split("#")[0], "does not exist", "`systems`")

@@ -1,14 +1,15 @@
-"""What ``System`` returns for the tiny systems of every npy flavour, against DeePMD-kit's reader; and its properties."""
+"""What ``System`` returns for the tiny systems of every npy and HDF5 flavour, against DeePMD-kit's reader; and its properties."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dpjax.data import LabelSpec, label_requirements, open_system
+from dpjax.data import LabelSpec, label_requirements, npy, open_system
 from tests.data.writing import TYPE_MAP, random_set, write_system
 from tests.shared import golden
 
@@ -31,7 +32,10 @@ def specs_of(case: dict, arrays: dict[str, np.ndarray]) -> list[LabelSpec]:
 def test_equals_reference_reader(case):
     want = dict(np.load(golden("data", "arrays", case["file"])))
     atype, per_type = want.pop("atype"), want.pop("real_natoms_vec", None)
-    system = open_system(golden("data", "formats", case["system"]), case["model_type_map"], specs_of(case, want))
+    file, mark, group = case["system"].partition("#")
+    system = open_system(
+        Path(f"{golden('data', 'formats', file)}{mark}{group}"), case["model_type_map"], specs_of(case, want)
+    )
     assert (system.n_frame, system.n_atom) == (case["nframes"], case["natoms"])
     assert (system.periodic, system.mixed) == (case["periodic"], case["mixed_type"])
     assert system.found == case["found"]
@@ -99,7 +103,7 @@ def test_memory_order_byte_order_and_split_axes_do_not_matter(tmp_path, change):
 
 def test_opening_reads_no_array_data(tmp_path, monkeypatch):
     folder = write_system(tmp_path / "s")
-    monkeypatch.setattr(np, "memmap", None)
+    monkeypatch.setattr(npy, "_opened", None)
     system = open_system(folder, TYPE_MAP, ENERGY)
     assert system.n_frame == 5 and system.found["force"] == 1.0
     with pytest.raises(TypeError):
@@ -124,5 +128,24 @@ def test_content_hash_is_of_the_data_alone(tmp_path):
     forces = np.load(folder / "set.001" / "force.npy")
     forces[1, 4] += 1e-12
     np.save(folder / "set.001" / "force.npy", forces)
-    assert first.content_hash() != copy.content_hash()
-    assert first.content_hash(["coord", "box"]) == copy.content_hash(["coord", "box"])
+    changed = open_system(folder, TYPE_MAP, ENERGY)
+    assert changed.content_hash() != copy.content_hash()
+    assert changed.content_hash(["coord", "box"]) == copy.content_hash(["coord", "box"])
+
+
+def test_rows_that_lie_together_are_read_together(tmp_path, monkeypatch):
+    system = open_system(write_system(tmp_path / "s", random_set(40)), TYPE_MAP, ENERGY)
+    reads = []
+    fill = npy.NpyFile._fill
+    monkeypatch.setattr(npy.NpyFile, "_fill", lambda *args: reads.append(len(args[2])) or fill(*args))
+    frames = [3, 4, 5, 30, 7, 8, 39, 0]
+    want = np.load(tmp_path / "s" / "set.000" / "force.npy")[frames].reshape(8, 3, 3)[:, system.order]
+    assert np.array_equal(system.arrays(frames, ["force"])["force"], want)
+    assert [size // 72 for size in reads] == [3, 1, 2, 1, 1]
+
+
+def test_no_such_frame(tmp_path):
+    system = open_system(write_system(tmp_path / "s"), TYPE_MAP, ENERGY)
+    for frame in (-1, 5):
+        with pytest.raises(IndexError, match="has 5 frames"):
+            system.arrays([frame], ["energy"])
