@@ -14,8 +14,8 @@ import optax
 class TrainState:
     """What a step reads and replaces.
 
-    All of it is donated to the step, so an old state must not be used after it.  ``ema`` is the place of averaged parameters, for
-    a run that keeps them: a tree like ``params``.  No run does so far; a step hands on what it finds there.
+    All of it is donated to the step, so an old state must not be used after it.  ``ema`` is the moving average of the parameters, a
+    tree like ``params``, for a run that keeps one, else None.
     """
 
     step: jax.Array  # () int32, updates done
@@ -24,10 +24,11 @@ class TrainState:
     ema: Any = None
 
     @classmethod
-    def create(cls, params: Any, tx: optax.GradientTransformation) -> TrainState:
-        """State before the first update."""
+    def create(cls, params: Any, tx: optax.GradientTransformation, average: bool = False) -> TrainState:
+        """State before the first update; ``average`` says whether to keep a moving average, which starts at ``params``."""
         opt_state = jax.jit(tx.init)(params)  # one program instead of one for each shape
-        return cls(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state)
+        ema = jax.tree.map(jnp.copy, params) if average else None
+        return cls(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state, ema=ema)
 
 
 def to_arrays(state: TrainState) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dpjax.checkpoints.best import BestCheckpoints, Record
 from dpjax.checkpoints.store import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
 
-__all__ = ["POINTER", "CheckpointStore", "is_checkpoint", "load_checkpoint"]
+__all__ = ["POINTER", "BestCheckpoints", "CheckpointStore", "Record", "is_checkpoint", "load_checkpoint"]

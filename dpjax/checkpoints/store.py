@@ -29,11 +29,14 @@ class CheckpointStore:
         directory: folder of the run; created by the first save.
         prefix: what folder names start with, ``<prefix>-<step>``; may hold folders of its own.
         keep: how many checkpoints stay; older ones go after a newer one is safe. Zero or less keeps all.
+        pointed: whether the file ``checkpoint`` names the newest of these.
     """
 
-    def __init__(self, directory: str | os.PathLike, prefix: str = "model.ckpt", keep: int = 5) -> None:
+    def __init__(
+        self, directory: str | os.PathLike, prefix: str = "model.ckpt", keep: int = 5, pointed: bool = True
+    ) -> None:
         base = Path(directory) / prefix
-        self.directory, self.prefix, self.keep = base.parent, base.name, keep
+        self.directory, self.prefix, self.keep, self.pointed = base.parent, base.name, keep, pointed
 
     def path(self, step: int) -> Path:
         """Folder of a step, whether it exists or not."""
@@ -72,7 +75,8 @@ class CheckpointStore:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._tidy()
             self._write(path, arrays, meta)
-            self._point_to(path)
+            if self.pointed:
+                self._point_to(path)
         except Exception as error:  # Orbax and its storage raise many kinds, a full disk among them
             self._discard_partial(path)
             raise OutputError(

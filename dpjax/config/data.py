@@ -81,7 +81,6 @@ def training_argument() -> Option:
         float,
         "Leave out frames in which two atoms are closer than this, in angstrom; 0 keeps all.",
         0.0,
-        not_built="leaving out frames by their shortest distance",
     )
     return Option("training_data", dict, "The data to train on.", sub_fields=[*options(), near])
 

@@ -18,6 +18,7 @@ from typing import Any
 from dargs import Argument
 
 from dpjax.config import (
+    cross_checks,
     dpjax_section,
     editor_schema,
     learning_rate,
@@ -149,10 +150,10 @@ def load(source: Source) -> Config:
     """
     checked, parts = _checked(source)
     checked.report.extend(_missing_for_training(checked.raw))
-    checked.report.extend(_loss_of_another_model(parts))
+    checked.report.extend(cross_checks.problems(parts))
     checked.report.extend(_refusals(checked))
     checked.raise_any()
-    for problem in meaning.without_effect(_root(), checked.raw):
+    for problem in (*meaning.without_effect(_root(), checked.raw), *_idle(parts)):
         log.info("%s", problem)
     return Config(**parts, raw=checked.raw, base=None if isinstance(source, dict) else Path(source).parent)
 
@@ -192,17 +193,11 @@ def _missing_for_training(raw: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("learning_rate", f"missing; it is required for training, for example {example}.")
 
 
-def _loss_of_another_model(parts: dict[str, Any]) -> Iterator[Problem]:
-    """A loss compares what the model predicts."""
-    output = getattr(getattr(parts.get("model"), "fitting_net", None), "output", None)
-    loss = parts.get("loss")
-    if output is None or loss is None or loss.type in output.losses:
-        return
-    fitting, expected = parts["model"].raw["fitting_net"]["type"], " or ".join(output.losses)
-    text = (
-        f"found {loss.type!r}, but the fitting net {fitting!r} predicts {output.label} and is trained with: {expected}."
-    )
-    yield Problem("loss/type", text)
+def _idle(parts: dict[str, Any]) -> Iterator[Problem]:
+    """Options of the loss that change nothing beside the others."""
+    loss = parts["loss"]
+    for key, reason in LOSSES[loss.type].idle(loss):
+        yield Problem(f"loss/{key}", f"changes nothing: {reason}.")
 
 
 def _refusals(checked: _Input) -> list[Problem]:

@@ -179,18 +179,17 @@ def _numeric_options() -> list[Option]:
 
 
 def _later_options() -> list[Option]:
-    average = "the moving average of the parameters"
     prof = "profiling from the input file"
     board = "TensorBoard output"
     return [
-        Option("enable_ema", bool, "Keep a moving average of the parameters.", False, not_built=average),
+        Option("enable_ema", bool, "Keep a moving average of the parameters.", False),
         Option(
             "ema_decay", float, "How slowly that average forgets; at least 0, below 1.", 0.999,
-            not_built=average, used_with="enable_ema",
+            used_with="enable_ema",
         ),
         Option(
             "ema_ckpt_keep", int, "How many checkpoints of the average stay.", 3,
-            not_built=average, used_with="enable_ema", also=[None],  # DeePMD-kit 3.2 writes null: as max_ckpt_keep
+            used_with="enable_ema", also=[None],  # DeePMD-kit 3.2 writes null: as max_ckpt_keep
         ),
         _mixed_precision(),
         Option(
@@ -198,7 +197,6 @@ def _later_options() -> list[Option]:
             bool,
             "Shift the energy bias to the training data after the last step.",
             False,
-            not_built="the change of the bias after training",
         ),
         Option("profiling", bool, "Write a profile of the run in Chrome's trace format.", False, not_built=prof),
         Option("profiling_file", str, "Name of that profile.", "timeline.json", not_built=prof, used_with="profiling"),
@@ -212,8 +210,8 @@ def _later_options() -> list[Option]:
             not_built=board, used_with="tensorboard",
         ),
         Option(
-            "acc_freq", int, "Steps whose gradients are added up before one update.", 1,
-            not_built="gradient accumulation",
+            "acc_freq", int,
+            "Steps whose gradients are added up before one update. The learning rate follows the updates.", 1,
         ),
         Option(
             "zero_stage", int, "How much of the training state is split over devices: 0 (nothing) to 3 (everything).", 0,

@@ -26,17 +26,16 @@ class ValidatingConfig:
 
 
 def argument() -> Option:
-    """The ``validating`` argument; nothing in it takes effect before ``full_validation`` is built."""
-    full = "validation on all frames of the validation data"
-    rest = {"not_built": full, "used_with": "full_validation"}
+    """The ``validating`` argument."""
+    rest = {"used_with": "full_validation"}
     return Option(
         "validating",
         dict,
         "Validation on all frames, apart from the one in the learning curve.",
         {},
         sub_fields=[
-            Option("full_validation", bool, "Whether to evaluate all frames now and then.", False, not_built=full),
-            Option("ema_full_validation", bool, "Do the same with the averaged parameters.", False, not_built=full),
+            Option("full_validation", bool, "Whether to evaluate all frames now and then.", False),
+            Option("ema_full_validation", bool, "Do the same with the averaged parameters.", False),
             Option("validation_freq", int, "Steps between two full validations.", 5000, **rest),
             Option("save_best", bool, "Whether to keep the best checkpoints.", True, **rest),
             Option("max_best_ckpt", int, "How many of the best checkpoints stay.", 1, **rest),
@@ -90,7 +89,7 @@ def parse(section: dict, path: str, context: Context) -> ValidatingConfig | None
 def _check(cfg: ValidatingConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_at_least(cfg, 1, ["validation_freq", "max_best_ckpt"], path)
     yield from check_at_least(cfg, 0, ["full_val_start"], path)
-    quantity, colon, measure = cfg.validation_metric.upper().partition(":")
+    quantity, colon, measure = cfg.validation_metric.strip().upper().partition(":")
     if not colon or quantity not in _QUANTITIES or measure not in ("MAE", "RMSE"):
         text = f"found {show(cfg.validation_metric)}; write one of {', '.join(_QUANTITIES)}, a colon, and MAE or RMSE, as in E:MAE."
         yield Problem(join(path, "validation_metric"), text)

@@ -14,6 +14,7 @@ import optax
 
 from dpjax.config import AdamConfig, parse_optimizer
 from dpjax.errors import ConfigError
+from dpjax.optimizers.accumulation import accumulate
 from dpjax.optimizers.adam import adam
 from dpjax.optimizers.clipping import clip_by_global_norm, global_norm, nonfinite_names
 from dpjax.optimizers.freezing import freeze, parameter_names
@@ -38,6 +39,7 @@ def from_config(section: dict | AdamConfig, schedule: optax.Schedule) -> optax.G
 
 
 __all__ = [
+    "accumulate",
     "adam",
     "clip_by_global_norm",
     "freeze",

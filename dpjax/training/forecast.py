@@ -14,7 +14,8 @@ from dpjax.models import resolutions
 from dpjax.train_state import TrainState
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import Part, place_batch, place_state
-from dpjax.training.loop import rows_of, step_functions
+from dpjax.training.programs import step_functions
+from dpjax.training.rows import rows_of
 from dpjax.training.setup import DataSide, TrainingSetup, prepare
 from dpjax.training.source import Extent
 from dpjax.training.step import LabelledBatch
@@ -126,7 +127,7 @@ def shapes(side: DataSide, extent: Callable[[int, int], Extent], number: int, n_
     first: dict[Layout, Sequence[Part]] = {}
     seen = drawn = 0
     while seen < number and drawn < DRAWN:
-        parts = side.sampler.next_batch()
+        parts = side.next_parts()
         size = side.sampler.frames_per_batch(parts[0][0])
         first.setdefault(side.source.layout(parts, extent, size, n_device), parts)
         seen, drawn = seen + 1, drawn + size
@@ -135,9 +136,7 @@ def shapes(side: DataSide, extent: Callable[[int, int], Extent], number: int, n_
 
 def memory(setup: TrainingSetup, steps: Shapes, compiled: bool = True) -> Memory:
     """The memory of a training whose batches have these sizes; its neighbour lists are those found so far."""
-    state = place_state(
-        TrainState.create(jax.tree.map(jax.numpy.array, setup.variables["params"]), setup.tx), setup.mesh
-    )
+    state = place_state(setup.initial_state(), setup.mesh)
     stats = place_state(setup.variables["stats"], setup.mesh)
     n_device = 1 if setup.mesh is None else setup.mesh.size
     prefetch = setup.config.dpjax.prefetch

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,23 +15,22 @@ import numpy as np
 from jax.sharding import Mesh
 
 from dpjax.batching.prefetch import prefetcher
-from dpjax.checkpoints import CheckpointStore
 from dpjax.errors import NonFiniteError
-from dpjax.models import RESOLVED
-from dpjax.models.resolution import Resolver
-from dpjax.nn.chebyshev import Grid
-from dpjax.train_state import TrainState, to_arrays
-from dpjax.training.devices import Part, joined, over_devices, place_batch, place_state
+from dpjax.train_state import TrainState
+from dpjax.training.bias import drawn_batches, shifted_bias
+from dpjax.training.devices import Part, place_batch, place_state
 from dpjax.training.fingerprint import Fingerprint
+from dpjax.training.full_validation import LABELS, measured
 from dpjax.training.interrupt import StopRequest
 from dpjax.training.lcurve import LearningCurve
+from dpjax.training.programs import Programs
 from dpjax.training.progress import Progress
+from dpjax.training.rows import Row, mean_found, printed, rows_before
+from dpjax.training.saving import BestKeeper, Saver
 from dpjax.training.setup import DataSide, TrainingSetup
-from dpjax.training.step import LabelledBatch, Spread, count_programs, loss_of, make_eval_step, make_train_step
+from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
-
-Row = dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,17 @@ class Loop:
 
     setup: TrainingSetup
     state: TrainState
-    store: CheckpointStore
+    programs: Programs
+    saver: Saver
     curve: LearningCurve | None
     progress: Progress
     data_state: dict[str, Any]
     fingerprint: Fingerprint
-    resolver: Resolver
+    keepers: dict[str, BestKeeper] = field(default_factory=dict)  # of full validations, by whose parameters they are
 
     def __post_init__(self):
         setup = self.setup
-        self.train_step, self.eval_step = step_functions(setup)
         self.state = place_state(self.state, setup.mesh)
-        self.stats = place_state(setup.variables["stats"], setup.mesh)
         self._validation = None if setup.validation is None else _validation_batches(setup)
         self._since_report: list[dict[str, jax.Array]] = []
         self._unchecked: Outcome | None = None
@@ -92,7 +91,7 @@ class Loop:
             for step in range(first, last):
                 data, parts = batches.next()
                 self.data_state = batches.state
-                metrics = self._update(data)
+                self.state, metrics = self.programs.update(self.state, data)
                 self._check_previous(Outcome(step, metrics["loss"], parts))
                 if self.setup.config.training.disp_avg:
                     self._since_report.append(metrics)
@@ -100,32 +99,15 @@ class Loop:
                 if self._displays(step):
                     row = self._report(step, metrics)
                 done = step + 1
+                self._validate_fully(done)
                 if stop.name is not None:
                     self.stopped = stop.name
                     break
                 if done % self.setup.config.training.save_freq == 0 and done != last:
                     self.save(done)
-        if done != self.store.latest_step() or first < done:
+        if done != self.saver.store.latest_step() or first < done:
             self.save(done)
         return row
-
-    def _update(self, data: LabelledBatch) -> dict[str, jax.Array]:
-        """One step on a batch; returns its metrics."""
-
-        def program(grid: Grid | None) -> tuple[dict[str, jax.Array], Any]:
-            self.state, metrics = self.train_step(self.state, self.stats, data, grid)
-            return metrics, metrics.pop(RESOLVED, None)
-
-        return self.resolver.run(data.batch.layout, program)
-
-    def _errors(self, data: LabelledBatch, step: int) -> Row:
-        """Metrics of a validation batch."""
-
-        def program(grid: Grid | None) -> tuple[Row, Any]:
-            metrics = jax.device_get(self.eval_step(self.state.params, self.stats, data, step, grid))
-            return metrics, metrics.pop(RESOLVED, None)
-
-        return {k: float(v) for k, v in self.resolver.run(data.batch.layout, program).items()}
 
     def _check_previous(self, outcome: Outcome | None) -> None:
         """Look at the loss of the step before, which does not wait for the newest one.
@@ -136,7 +118,7 @@ class Loop:
         previous, self._unchecked = self._unchecked, outcome
         if previous is None or math.isfinite(float(previous.loss)):
             return
-        newest = self.store.latest_step()
+        newest = self.saver.store.latest_step()
         kept = (
             f"the checkpoint of step {newest} is intact" if newest is not None else "no checkpoint had been written yet"
         )
@@ -165,7 +147,7 @@ class Loop:
         self._check_previous(None)
         training = printed(self._training_row(metrics))
         validation = None if self._validation is None else self._validate(step)
-        rate = float(self.setup.schedule(step))
+        rate = float(self.setup.plan.rate(step))
         if self.curve is not None:
             self.curve.write(step + 1, training, validation, rate)
         self.progress.report(step + 1, training, validation, rate)
@@ -176,9 +158,24 @@ class Loop:
         """Errors on the next validation batches that have the label, averaged with the number of atoms as weight."""
         rows, weights = [], []
         for data in next(self._validation):
-            rows.append(printed(self._errors(data, step)))
+            rows.append(printed(self.programs.errors(self.state.params, data, step)))
             weights.append(float(np.sum(data.batch.natoms)))
         return {name: mean_found(name, [row[name] for row in rows], weights) for name in rows[0]}
+
+    def _validate_fully(self, done: int) -> None:
+        """The full validations that are due after so many steps.
+
+        Raises:
+            NonFiniteError: the loss is not finite.
+        """
+        for keeper in self.keepers.values():
+            if keeper.calendar.due(done):
+                self._check_previous(None)
+                params = keeper.params(self.state)
+                metrics = measured(_all_batches(self.setup), lambda data, p=params: self.programs.sums(p, data))
+                path = keeper.note(done, metrics, self.state, self.programs.stats, self._meta())
+                if path is not None:
+                    log.info("step %d has the best %s so far, saved in %s", done, keeper.metric, path)
 
     def save(self, step: int) -> Path:
         """Write the checkpoint of the state after ``step`` updates.
@@ -188,62 +185,35 @@ class Loop:
             OutputError: it cannot be written; earlier checkpoints stay.
         """
         self._check_previous(None)
-        arrays = jax.device_get(to_arrays(self.state)) | {"stats": self.setup.variables["stats"]}
-        if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(arrays["params"])):
-            raise NonFiniteError(
-                f"parameters are not finite after step {step}; nothing was saved over the earlier checkpoints. Lower "
-                "learning_rate/start_lr or look for a frame with absurd labels, then --restart."
-            )
-        meta = {
+        return self.saver.save(step, self.state, self.programs.stats, self._meta())
+
+    def change_bias(self) -> None:
+        """After the last step: shift the bias to what the model leaves of the labels, and write the last checkpoint again."""
+        setup, label = self.setup, self.setup.model.output.label
+        before = np.asarray(jax.device_get(self.programs.stats["out_bias"]))
+        shifted = {}
+        for params in (self.state.params, self.state.ema):
+            if params is not None:
+                batches = drawn_batches(
+                    setup.training, setup.config.model.data_stat_nbatch, setup.seed, label, setup.mesh
+                )
+                bias = shifted_bias(setup.config.model, before, batches, partial(self.programs.totals, params))
+                log.info("the bias per type is now %s, was %s", bias.tolist(), before.tolist())
+                shifted[len(shifted)] = self.programs.stats | {"out_bias": bias}
+        self.programs.stats = place_state(shifted[0], setup.mesh)
+        self.saver.save(int(self.state.step), self.state, shifted[0], self._meta(), shifted.get(1))
+
+    def _meta(self) -> dict[str, Any]:
+        """What a checkpoint says beside its arrays, JSON-able."""
+        return {
             "config": self.setup.config.raw,
             "data": self.data_state,
-            "resolution": self.resolver.state(),
+            "resolution": self.programs.resolver.state(),
             "hashes": self.fingerprint.result(),
             "seed": self.setup.seed,
             "conventions": "corrected",
+            "best": {name: keeper.state() for name, keeper in self.keepers.items()},
         }
-        return self.store.save(step, arrays, meta)
-
-    @property
-    def programs(self) -> int:
-        """Programs compiled so far for training and validation steps."""
-        return count_programs(self.train_step, self.eval_step)
-
-
-def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
-    """The jitted training and validation steps."""
-    loss_fn = loss_of(setup.model, setup.loss, setup.needs_force, setup.config.dpjax.block_size, _spread(setup.mesh))
-    return make_train_step(loss_fn, setup.tx, setup.schedule), make_eval_step(loss_fn, setup.schedule)
-
-
-def rows_before(steps: int, frequency: int) -> int:
-    """Rows of the learning curve in the first ``steps`` of a longer run: the first step and every ``frequency``-th."""
-    return steps // frequency + (frequency > 1 and steps > 0)
-
-
-def rows_of(steps: int, frequency: int) -> int:
-    """Rows of the learning curve of a run of so many steps, which shows its last step in any case."""
-    return rows_before(steps - 1, frequency) + 1 if steps > 0 else 0
-
-
-def mean_found(name: str, values: Sequence[float], weights: Sequence[float] | None = None) -> float:
-    """Mean of a metric over batches, with weights if given; those whose data lack the label have NaN there and do not count.
-
-    A NaN of the loss itself is no missing label and stays.
-    """
-    pairs = zip(values, weights or [1.0] * len(values), strict=True)
-    found = [(v, w) for v, w in pairs if name == "loss" or not math.isnan(v)]
-    total = sum(w for _, w in found)
-    return sum(v * w for v, w in found) / total if total else math.nan
-
-
-def printed(metrics: Row) -> Row:
-    """Metrics that belong into the learning curve."""
-    return {k: v for k, v in metrics.items() if k != "loss" and not k.startswith("l2_")}
-
-
-def _spread(mesh: Mesh | None) -> Spread | None:
-    return None if mesh is None else Spread(lambda predict: over_devices(predict, mesh), joined)
 
 
 def _producer(side: DataSide, mesh: Mesh | None) -> Callable[[], tuple[LabelledBatch, Sequence[Part]]]:
@@ -258,7 +228,7 @@ def _producer(side: DataSide, mesh: Mesh | None) -> Callable[[], tuple[LabelledB
 
 
 def _next_batch(side: DataSide, mesh: Mesh | None) -> tuple[LabelledBatch, Sequence[Part]]:
-    parts = side.sampler.next_batch()
+    parts = side.next_parts()
     n_device = 1 if mesh is None else mesh.size
     return side.source.batch(parts, side.sampler.frames_per_batch(parts[0][0]), n_device), parts
 
@@ -268,3 +238,15 @@ def _validation_batches(setup: TrainingSetup) -> Iterator[list[LabelledBatch]]:
     number = setup.config.training.validation_data.numb_btch
     while True:
         yield [place_batch(_next_batch(setup.validation, setup.mesh)[0], setup.mesh) for _ in range(number)]
+
+
+def _all_batches(setup: TrainingSetup) -> Iterable[tuple[LabelledBatch, set[str]]]:
+    """All validation frames in batches of one system each, with the quantities that have labels there."""
+    side, n_device = setup.validation, 1 if setup.mesh is None else setup.mesh.size
+    for system in side.sampler.kept:
+        source, size = side.systems[system], side.sampler.frames_per_batch(system)
+        labelled = {quantity for quantity, name in LABELS.items() if source.found.get(name)}
+        labelled -= set() if source.periodic else {"V"}
+        for start in range(0, source.n_frame, size):
+            frames = np.arange(start, min(start + size, source.n_frame))
+            yield place_batch(side.source.batch(((system, frames),), size, n_device), setup.mesh), labelled

@@ -100,16 +100,23 @@ def output_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:
             _atom_labels(config, system, output) for system in systems if system.found.get(output.atom_label)
         )
         if of_frames is not None:
-            bias, spread = _fitted(config, *of_frames, preset)
+            bias, spread = fitted(config, *of_frames, preset)
         if of_atoms is not None:
             bias, spread = prefer_atomic((bias, spread), atomic_bias(*of_atoms, n_type))
     for t, given in enumerate(preset or ()):
         bias[t] = np.where(np.isnan(bias[t]) & (given is not None), given, bias[t])
-    scale = np.broadcast_to(getattr(config.fitting_net, "scale", 1.0), n_type)  # of a polarizability, bias included
-    return {"out_bias": np.nan_to_num(bias, nan=0.0) / scale[:, None], "out_std": np.nan_to_num(spread, nan=1.0)}
+    return {
+        "out_bias": np.nan_to_num(bias, nan=0.0) / output_scale(config),
+        "out_std": np.nan_to_num(spread, nan=1.0),
+    }
 
 
-def _fitted(
+def output_scale(config: ModelConfig) -> np.ndarray:
+    """What a polarizability is multiplied by, its bias included, (n_type, 1); ones for other quantities."""
+    return np.broadcast_to(getattr(config.fitting_net, "scale", 1.0), len(config.type_map))[:, None]
+
+
+def fitted(
     config: ModelConfig, counts: np.ndarray, labels: np.ndarray, preset: list | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Bias and spread of frames with so many atoms of each type: per type, or the same for all."""

@@ -13,7 +13,7 @@ from dpjax.descriptors import kept, members
 from dpjax.descriptors.crowding import by_cut, cuts
 from dpjax.memory import peak_memory
 from dpjax.training.forecast import Forecast, Memory, Shapes
-from dpjax.training.loop import rows_of
+from dpjax.training.rows import rows_of
 from dpjax.training.setup import TrainingSetup
 from dpjax.training.step import parameter_count
 from dpjax.training.survey import Survey

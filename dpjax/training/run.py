@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import time
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -14,18 +15,21 @@ from typing import Any
 
 import jax
 
-from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
-from dpjax.config import Config, ModelConfig, load, parse_model
+from dpjax.checkpoints import POINTER, BestCheckpoints, CheckpointStore, is_checkpoint, load_checkpoint
+from dpjax.config import Config, ModelConfig, TrainingConfig, load, parse_model
 from dpjax.errors import ConfigError, ModelError, OutputError
 from dpjax.memory import keep_freed_memory
-from dpjax.models.resolution import Resolver
 from dpjax.train_state import TrainState, from_arrays
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import busy_devices
 from dpjax.training.fingerprint import Fingerprint
+from dpjax.training.full_validation import ValidationLog, calendar
 from dpjax.training.lcurve import LearningCurve
-from dpjax.training.loop import Loop, TrainResult, rows_before
+from dpjax.training.loop import Loop, TrainResult
+from dpjax.training.programs import Programs
 from dpjax.training.progress import Progress
+from dpjax.training.rows import rows_before
+from dpjax.training.saving import BestKeeper, Saver, records_of
 from dpjax.training.setup import TrainingSetup, prepare
 from dpjax.training.step import parameter_count
 
@@ -67,13 +71,13 @@ def run(
     if restart and initial is not None:
         raise ConfigError("restart and init_model exclude each other: a restart continues with its own parameters")
     config = load(source)
-    store = CheckpointStore(output, config.training.save_ckpt, config.training.max_ckpt_keep)
+    saver = saver_of(config.training, output)
     writable(output)
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
-        saved = read_saved(store, restart)
+        saved = read_saved(saver.store, restart)
         if saved is None:
             setup = prepare(config, initial)
-            set_aside(store, output / config.training.disp_file)  # only once the data proved readable
+            set_aside(saver, output, config)  # only once the data proved readable
         else:
             setup = prepare(config, saved.initial, saved.meta["seed"], exact=True)
             if saved.step >= setup.num_steps:
@@ -83,18 +87,20 @@ def run(
         write_normalized(setup.config, output)
         log.info("training: %s", summary(setup))
         with ExitStack() as stack:
-            loop = _loop(setup, store, saved, output, stack)
+            loop = _loop(setup, saver, saved, output, stack)
             row = loop.run()
+            if config.training.change_bias_after_training and loop.stopped is None:
+                loop.change_bias()
         seconds = time.perf_counter() - start
         steps = int(loop.state.step)
-        log.info("finished %d steps in %.1f s, %d compiled programs", steps, seconds, loop.programs)
+        log.info("finished %d steps in %.1f s, %d compiled programs", steps, seconds, loop.programs.count)
         if loop.stopped:
             log.warning(
                 "stopped by %s after step %d of %d; --restart goes on from there", loop.stopped, steps, setup.num_steps
             )
-        newest = store.latest_step()
-        checkpoint = None if newest is None else store.path(newest)
-        return TrainResult(row, checkpoint, steps, seconds, loop.programs, loop.stopped)
+        newest = saver.store.latest_step()
+        checkpoint = None if newest is None else saver.store.path(newest)
+        return TrainResult(row, checkpoint, steps, seconds, loop.programs.count, loop.stopped)
 
 
 def writable(output: Path) -> None:
@@ -114,19 +120,31 @@ def writable(output: Path) -> None:
         ) from error
 
 
-def set_aside(store: CheckpointStore, curve: Path) -> Path | None:
-    """Before a fresh run: move the checkpoints and the learning curve of an earlier one out of its way, so that none is lost.
+def saver_of(training: TrainingConfig, output: Path) -> Saver:
+    """Where the checkpoints of a run go."""
+    store = CheckpointStore(output, training.save_ckpt, training.max_ckpt_keep)
+    if not training.enable_ema:
+        return Saver(store)
+    keep = training.max_ckpt_keep if training.ema_ckpt_keep is None else training.ema_ckpt_keep
+    return Saver(store, CheckpointStore(output, f"{training.save_ckpt}_ema", keep, pointed=False))
+
+
+def set_aside(saver: Saver, output: Path, config: Config) -> Path | None:
+    """Before a fresh run: move what an earlier one left in the output folder out of its way, so that none is lost.
 
     Returns:
-        The folder they are in now, ``previous-1``, ``previous-2``, ...; None if there were no checkpoints.
+        The folder it is in now, ``previous-1``, ``previous-2``, ...; None if there were no checkpoints.
     """
-    steps = store.steps()
+    store, steps = saver.store, saver.store.steps()
     if not steps:
         return None
     numbers = (store.directory / f"previous-{i}" for i in count(1))
     target = next(path for path in numbers if not path.exists())
     target.mkdir()
-    for path in [*(store.path(step) for step in steps), store.directory / POINTER, curve]:
+    averages = [path for path in store.directory.glob(f"{store.prefix}_ema-*") if is_checkpoint(path)]
+    best = [path for kind in KINDS for path in store.directory.glob(f"{best_prefix(kind)}-*") if is_checkpoint(path)]
+    logs = [output / config.training.disp_file, *(log_path(output, config, kind) for kind in KINDS)]
+    for path in [*(store.path(step) for step in steps), store.directory / POINTER, *averages, *best, *logs]:
         if path.exists():
             path.rename(target / path.name)
     log.warning(
@@ -167,9 +185,9 @@ def write_normalized(config: Config, output: Path) -> None:
         ) from error
 
 
-def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, output: Path, stack: ExitStack) -> Loop:
+def _loop(setup: TrainingSetup, saver: Saver, saved: Saved | None, output: Path, stack: ExitStack) -> Loop:
     """The loop with its open files, which ``stack`` closes."""
-    state = TrainState.create(jax.tree.map(jax.numpy.array, setup.variables["params"]), setup.tx)
+    state = setup.initial_state()
     if saved is not None:
         state = _continued(setup, state, saved)
     first = int(state.step)
@@ -180,9 +198,55 @@ def _loop(setup: TrainingSetup, store: CheckpointStore, saved: Saved | None, out
     progress = stack.enter_context(
         Progress(setup.config.dpjax.progress, first, setup.num_steps, timed=training.time_training)
     )
-    fingerprint = Fingerprint(setup.training.systems, saved.meta.get("hashes") if saved else None)
-    resolver = Resolver(setup.model, setup.variables, **(saved.meta.get("resolution", {}) if saved else {}))
-    return Loop(setup, state, store, curve, progress, setup.training.state(), fingerprint, resolver)
+    meta = saved.meta if saved else {}
+    return Loop(
+        setup,
+        state,
+        Programs(setup, meta.get("resolution")),
+        saver,
+        curve,
+        progress,
+        setup.training.state(),
+        Fingerprint(setup.training.systems, meta.get("hashes")),
+        keepers_of(setup, saver.store.directory, output, meta.get("best", {}), first if saved else None),
+    )
+
+
+KINDS = ("trained", "averaged")  # parameters that can be validated
+
+
+def best_prefix(kind: str) -> str:
+    """What the names of the best checkpoints start with."""
+    return "best_ema.ckpt" if kind == "averaged" else "best.ckpt"
+
+
+def log_path(output: Path, config: Config, kind: str) -> Path:
+    """The file with the results of the full validations."""
+    path = output / config.validating.full_val_file
+    return path.with_name(f"{path.stem}_ema{path.suffix}") if kind == "averaged" else path
+
+
+def keepers_of(
+    setup: TrainingSetup, directory: Path, output: Path, saved: Mapping[str, Any], restart_step: int | None
+) -> dict[str, BestKeeper]:
+    """What follows the full validations of a run.
+
+    Args:
+        directory: for the best checkpoints.
+        saved: states of the keepers of the run that is continued.
+        restart_step: its step; None for a fresh run.
+    """
+    cfg, config = setup.config.validating, setup.config
+    kinds = [kind for kind, on in zip(KINDS, (cfg.full_validation, cfg.ema_full_validation), strict=True) if on]
+    keepers = {}
+    for kind in kinds:
+        metric = cfg.validation_metric.upper().strip()
+        records = records_of(saved.get(kind), metric)
+        best = BestCheckpoints(directory, best_prefix(kind), cfg.max_best_ckpt, records) if cfg.save_best else None
+        validation_log = ValidationLog(log_path(output, config, kind), setup.num_steps, restart_step)
+        when = calendar(cfg, setup.num_steps)
+        keepers[kind] = BestKeeper(when, metric, validation_log, best, kind == "averaged")
+    return keepers
 
 
 def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainState:

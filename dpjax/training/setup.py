@@ -19,26 +19,53 @@ from dpjax.config import Config, DataConfig, ModelConfig
 from dpjax.data import Sampler, System, label_requirements, load_systems
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members
 from dpjax.descriptors.crowding import cuts
-from dpjax.errors import ConfigError
+from dpjax.errors import ConfigError, DataError
 from dpjax.fittings.layers import layer_owners, trainable_layers
 from dpjax.models import build_model, init_variables
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
+from dpjax.train_state import TrainState
 from dpjax.training import preparation
 from dpjax.training.adoption import adopted_variables
-from dpjax.training.devices import data_mesh
+from dpjax.training.devices import Part, data_mesh
+from dpjax.training.full_validation import LABELS
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.stat_file import load_statistics, save_statistics, statistics_key
+from dpjax.training.step import UpdatePlan
 
 log = logging.getLogger(__name__)
+
+EMPTY_PASSES = 4  # through the data without a frame that may be trained on
 
 
 @dataclass(frozen=True)
 class DataSide:
-    """Systems with their sampler and packer."""
+    """Systems with their sampler and packer.
+
+    Attributes:
+        min_pair_dist: frames with atoms closer than this (angstrom) are left out of their batches; 0 keeps all.
+    """
 
     systems: Sequence[System]
     sampler: Sampler
     source: BatchSource
+    min_pair_dist: float = 0.0
+
+    def next_parts(self) -> Sequence[Part]:
+        """Frames of the next batch; where none of a batch may stay, of the one after it.
+
+        Raises:
+            DataError: no frame met in many passes may stay.
+        """
+        for _ in range(EMPTY_PASSES * sum(self.sampler.batches_per_system) + EMPTY_PASSES):
+            parts = self.sampler.next_batch()
+            if self.min_pair_dist:
+                parts = self.source.without_close_pairs(parts, self.min_pair_dist)
+            if parts:
+                return parts
+        raise DataError(
+            f"training/training_data/min_pair_dist: found {self.min_pair_dist} angstrom, and no frame of the data has all its atoms "
+            "that far apart. Lower it, or look at the distances that `dpjax neighbor-stat` prints."
+        )
 
     def state(self) -> dict[str, Any]:
         """Where the batches stand, JSON-able: the frames drawn, and the array sizes, which decide the order of sums."""
@@ -65,10 +92,15 @@ class TrainingSetup:
     loss: Callable
     needs_force: bool
     tx: optax.GradientTransformation
-    schedule: Callable
+    plan: UpdatePlan
     num_steps: int
     seed: int
     mesh: Mesh | None = None  # devices that share each batch; None for one
+
+    def initial_state(self) -> TrainState:
+        """The state before the first step."""
+        params = jax.tree.map(jax.numpy.array, self.variables["params"])
+        return TrainState.create(params, self.tx, average=self.plan.ema_decay is not None)
 
 
 def prepare(
@@ -93,10 +125,12 @@ def prepare(
     seed = next(s for s in (seed, config.training.seed, secrets.randbelow(2**31)) if s is not None)
     start_lr = config.learning_rate.start_lr
     loss = losses.from_config(config.loss, start_lr, **losses.model_facts(config.model))
-    systems = open_systems(config.training.training_data, config.model, loss)
+    systems = open_systems(
+        config.training.training_data, config.model, loss, skip_bad_frames=config.dpjax.skip_bad_frames
+    )
     sampler = Sampler(systems, config.training.training_data, seed)
     config = resolve_sel(config, systems, initial)
-    training = _data_side(config, systems, sampler, loss)
+    training = _data_side(config, config.training.training_data, systems, sampler, loss)
     model = build_model(config.model)
     if initial is None:
         variables = fresh_variables(config, model, training, seed, keep)
@@ -105,7 +139,7 @@ def prepare(
     num_steps = config.training.numb_steps
     if num_steps is None:
         num_steps = sampler.steps_of_epochs(config.training.numb_epoch)
-    schedule = schedules.from_config(config.learning_rate, num_steps)
+    plan = update_plan(config, num_steps)
     flags = trainable_labels(config.model, variables["params"])
     return TrainingSetup(
         config=config,
@@ -115,33 +149,48 @@ def prepare(
         validation=_validation_side(config, loss, seed),
         loss=losses.from_config(config.loss, start_lr, **losses.model_facts(config.model, variables["stats"])),
         needs_force=bool({"force", "virial"} & set(loss.predictions)),
-        tx=build_optimizer(config, schedule, flags),
-        schedule=schedule,
+        tx=build_optimizer(config, plan.schedule, flags),
+        plan=plan,
         num_steps=num_steps,
         seed=seed,
         mesh=data_mesh(),
     )
 
 
+def update_plan(config: Config, num_steps: int) -> UpdatePlan:
+    """When the steps of a run become updates; the schedule runs over the updates and reaches its end with the last."""
+    training = config.training
+    schedule = schedules.from_config(config.learning_rate, num_steps // training.acc_freq)
+    return UpdatePlan(schedule, training.acc_freq, training.ema_decay if training.enable_ema else None)
+
+
 def build_optimizer(config: Config, schedule: Callable, trainable: Any) -> optax.GradientTransformation:
-    """Clipping, optimizer and learning rate for the trained parameters; frozen ones are left alone."""
+    """Clipping, optimizer, learning rate and accumulation for the trained parameters; frozen ones are left alone."""
     clip = optimizers.clip_by_global_norm(config.training.gradient_max_norm or 0.0)
     tx = optax.chain(clip, optimizers.from_config(config.optimizer, schedule))
+    tx = optimizers.accumulate(tx, config.training.acc_freq)
     return tx if all(jax.tree.leaves(trainable)) else optimizers.freeze(tx, trainable)
 
 
-def open_systems(data: DataConfig, model: ModelConfig, loss: losses.Loss) -> list[System]:
-    """The systems of a data section with the labels of the loss and the inputs of the model."""
+def open_systems(
+    data: DataConfig,
+    model: ModelConfig,
+    loss: losses.Loss,
+    extra: Sequence[str] = (),
+    *,
+    skip_bad_frames: bool = False,
+) -> list[System]:
+    """The systems of a data section with the labels of the loss, ``extra`` ones where they are, and the inputs of the model."""
     fitting = model.fitting_net
     specs = label_requirements(
-        label_names(loss),
+        (*label_names(loss), *extra),
         fitting.output,
         numb_fparam=fitting.numb_fparam,
         numb_aparam=fitting.numb_aparam,
         default_fparam=fitting.default_fparam,
         selected=getattr(fitting, "sel_type", None),
     )
-    return load_systems(data, model.type_map, specs, required_somewhere=loss.labels)
+    return load_systems(data, model.type_map, specs, required_somewhere=loss.labels, skip_bad_frames=skip_bad_frames)
 
 
 def label_names(loss: losses.Loss) -> tuple[str, ...]:
@@ -164,18 +213,37 @@ def model_needs(model: ModelConfig) -> ModelNeeds:
     )
 
 
-def _data_side(config: Config, systems: Sequence[System], sampler: Sampler, loss: losses.Loss) -> DataSide:
+def _data_side(
+    config: Config,
+    data: DataConfig,
+    systems: Sequence[System],
+    sampler: Sampler,
+    loss: losses.Loss,
+    extra: Sequence[str] = (),
+) -> DataSide:
+    """One side of the data, with the labels of the loss and ``extra`` ones."""
     needs = model_needs(config.model)
-    cache = NeighborCache(systems, needs.rcut, needs.n_type, config.dpjax.neighbor_cache)
+    if data.min_pair_dist > needs.rcut:
+        raise ConfigError(
+            f"training/training_data/min_pair_dist: found {data.min_pair_dist}, but distances beyond the cut-off of the model "
+            f"({needs.rcut:g} angstrom) are not looked at. Give a smaller number."
+        )
+    cache = NeighborCache(
+        systems,
+        needs.rcut,
+        needs.n_type,
+        config.dpjax.neighbor_cache,
+        limit=int(config.dpjax.neighbor_cache_size * 2**30),
+    )
     if config.dpjax.neighbor_cache is not None:
         cache.build()
-    source = BatchSource(systems, cache, needs, label_names(loss))
+    source = BatchSource(systems, cache, needs, tuple(dict.fromkeys((*label_names(loss), *extra))))
     atoms = source.observe(sampler.kept)
     if sampler.mixed:
         _refuse_mixed_labels(systems, loss.labels)
         weights = [p for system, p in zip(sampler.kept, sampler.probabilities, strict=True) if system in atoms]
         source.expect(list(atoms.values()), weights, -(-sampler.mixed // len(jax.local_devices())))
-    return DataSide(systems, sampler, source)
+    return DataSide(systems, sampler, source, data.min_pair_dist)
 
 
 def _refuse_mixed_labels(systems: Sequence[System], labels: Sequence[str]) -> None:
@@ -197,8 +265,10 @@ def _validation_side(config: Config, loss: losses.Loss, seed: int) -> DataSide |
     data = config.training.validation_data
     if data is None:
         return None
-    systems = open_systems(data, config.model, loss)
-    return _data_side(config, systems, Sampler(systems, data, seed, "training.validation_data"), loss)
+    extra = tuple(LABELS.values()) if config.validating.full_validation else ()
+    systems = open_systems(data, config.model, loss, extra, skip_bad_frames=config.dpjax.skip_bad_frames)
+    sampler = Sampler(systems, data, seed, "training.validation_data")
+    return _data_side(config, data, systems, sampler, loss, extra)
 
 
 def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelConfig, dict] | None) -> Config:

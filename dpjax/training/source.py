@@ -102,6 +102,17 @@ class BatchSource:
         """Neighbour capacities (n_section,) that every batch from now on has at least."""
         self.capacity = np.maximum(self.capacity, np.asarray(capacity, dtype=int))
 
+    def without_close_pairs(self, parts: Sequence[Part], least: float) -> list[Part]:
+        """The frames in which no two atoms are closer than ``least`` angstrom."""
+        kept = [(system, [i for i in frames if self.nearest(system, int(i)) >= least]) for system, frames in parts]
+        return [(system, frames) for system, frames in kept if frames]
+
+    def nearest(self, system: int, frame: int) -> float:
+        """Smallest distance of two atoms of a frame, angstrom; infinite where no atom has a neighbour within the cut-off."""
+        source, table = self.systems[system], self.neighbors.table(system, frame)
+        distances = np.linalg.norm(table.displacements(source.coord(frame), source.cell(frame)), axis=1)
+        return float(distances.min(initial=np.inf))
+
     def extent(self, system: int, frame: int) -> Extent:
         """What a frame needs room for; its neighbours are searched, its labels are not read."""
         source = self.systems[system]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -28,6 +29,29 @@ class LabelledBatch:
     find: dict[str, Array]  # () each
 
 
+@dataclass(frozen=True)
+class UpdatePlan:
+    """When steps become updates of the parameters, and at which rate.
+
+    Attributes:
+        schedule: number of updates done -> learning rate.
+        accumulate: steps whose gradients are added up for one update, as the optimizer does (``optimizers.accumulate``).
+        ema_decay: of the moving average of the parameters; None keeps none.
+    """
+
+    schedule: Callable
+    accumulate: int = 1
+    ema_decay: float | None = None
+
+    def rate(self, step: Any) -> Any:
+        """Learning rate of a step."""
+        return self.schedule(step // self.accumulate)
+
+    def updates(self, step: Any) -> Any:
+        """1.0 if a step ends with an update, else 0.0."""
+        return jnp.asarray((step + 1) % self.accumulate == 0, float)
+
+
 class Spread(NamedTuple):
     """How a function of one device's batch becomes one of the batches of all devices; see ``training.devices``."""
 
@@ -35,34 +59,50 @@ class Spread(NamedTuple):
     joined: Callable[[Any], Any]
 
 
-def loss_of(model, loss: Callable, needs_force: bool, block: int | None, spread: Spread | None = None) -> Callable:
-    """A function (params, stats, data, learning_rate, grid) -> (loss, metrics); with a grid the metrics have ``resolved`` ().
+class Rows(NamedTuple):
+    """Which atoms and frames of a batch are real, all devices joined."""
+
+    natoms: jax.Array  # (n_frame,)
+    atom_weight: jax.Array  # (n_atom,) 0 on padding
+    frame_weight: jax.Array  # (n_frame,) 0 on padding
+    frame: jax.Array  # (n_atom,)
+
+
+def real_rows(batch: Batch, flat: Callable[[Any], Any]) -> Rows:
+    """The rows of a batch; ``flat`` joins the axis of the devices with the next one."""
+    natoms, atype, frame = flat((jnp.asarray(batch.natoms), jnp.asarray(batch.atype), frames_of(batch)))
+    return Rows(natoms, (atype >= 0).astype(float), (natoms > 0).astype(float), frame)
+
+
+def prediction_of(model, needs_force: bool, block: int | None, spread: Spread | None = None) -> Callable:
+    """A function (variables, batch, grid) -> predictions, of all devices joined.
 
     Args:
         spread: how a prediction runs on several devices, whose batches then have a leading device axis; None: one device.
     """
 
-    def prediction_of(variables, batch: Batch, grid: Grid | None) -> dict[str, jax.Array]:
+    def prediction(variables, batch: Batch, grid: Grid | None) -> dict[str, jax.Array]:
         one = partial(predict, model, force=needs_force, block=block, grid=grid)
         return (one if spread is None else spread.over(one))(variables, batch)
 
+    return prediction
+
+
+def loss_of(prediction: Callable, loss: Callable, spread: Spread | None = None) -> Callable:
+    """A function (params, stats, data, learning_rate, grid) -> (loss, metrics); with a grid the metrics have ``resolved`` ().
+
+    Args:
+        prediction: from :func:`prediction_of`, with the same ``spread``.
+        loss: compares predictions with labels.
+    """
     flat = (lambda tree: tree) if spread is None else spread.joined
 
     def fn(params, stats, data: LabelledBatch, learning_rate, grid: Grid | None = None) -> tuple[jax.Array, Metrics]:
-        prediction = prediction_of({"params": params, "stats": stats}, data.batch, grid)
-        resolved = {RESOLVED: jnp.all(prediction.pop(RESOLVED))} if grid is not None else {}
-        natoms, atype, frame = flat(
-            (jnp.asarray(data.batch.natoms), jnp.asarray(data.batch.atype), frames_of(data.batch))
-        )
+        predicted = prediction({"params": params, "stats": stats}, data.batch, grid)
+        resolved = {RESOLVED: jnp.all(predicted.pop(RESOLVED))} if grid is not None else {}
+        rows = real_rows(data.batch, flat)
         value, metrics = loss(
-            prediction,
-            flat(data.label),
-            natoms=natoms,
-            learning_rate=learning_rate,
-            find=data.find,
-            atom_weight=(atype >= 0).astype(float),
-            frame_weight=(natoms > 0).astype(float),
-            frame=frame,
+            predicted, flat(data.label), learning_rate=learning_rate, find=data.find, **rows._asdict()
         )
         return value, metrics | resolved
 
@@ -77,10 +117,10 @@ def frames_of(batch: Batch) -> jax.Array:
     return frame + batch.layout.frames * jnp.arange(len(frame), dtype=frame.dtype)[:, None]
 
 
-def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, schedule: Callable) -> Callable:
-    """The jitted update ``(state, stats, data, grid=None) -> (state, metrics)``; the state is donated.
+def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, plan: UpdatePlan) -> Callable:
+    """The jitted step ``(state, stats, data, grid=None) -> (state, metrics)``; the state is donated.
 
-    The loss prefactors and the update use the learning rate of the same step index.  Where ``grid`` does not resolve the embedding
+    The loss prefactors and the update use the learning rate of the same step.  Where ``grid`` does not resolve the embedding
     networks the state comes back as it was, and ``metrics["resolved"]`` is false.
     """
 
@@ -88,22 +128,36 @@ def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, schedul
         state: TrainState, stats: Any, data: LabelledBatch, grid: Grid | None = None
     ) -> tuple[TrainState, Metrics]:
         gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (value, metrics), gradient = gradient_fn(state.params, stats, data, schedule(state.step), grid)
+        (value, metrics), gradient = gradient_fn(state.params, stats, data, plan.rate(state.step), grid)
         updates, opt_state = tx.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
-        new = state.replace(step=state.step + 1, params=params, opt_state=opt_state)
-        if grid is not None:
-            new = jax.tree.map(lambda ours, old: jnp.where(metrics[RESOLVED], ours, old), new, state)
-        return new, {"loss": value, **metrics}
+        ema = averaged(state.ema, params, plan, state.step)
+        new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
+        return kept_if_resolved(new, state, metrics), {"loss": value, **metrics}
 
     return jax.jit(train_step, donate_argnums=0, static_argnums=3)
 
 
-def make_eval_step(loss_fn: Callable, schedule: Callable) -> Callable:
+def kept_if_resolved(new: TrainState, old: TrainState, metrics: Metrics) -> TrainState:
+    """``new``, or ``old`` where the metrics say that a grid did not resolve the embedding networks."""
+    if RESOLVED not in metrics:
+        return new
+    return jax.tree.map(lambda ours, theirs: jnp.where(metrics[RESOLVED], ours, theirs), new, old)
+
+
+def averaged(ema: Any, params: Any, plan: UpdatePlan, step: jax.Array) -> Any:
+    """The moving average of the parameters after a step: it follows where the step made an update."""
+    if plan.ema_decay is None:
+        return ema
+    weight = (1.0 - plan.ema_decay) * plan.updates(step)
+    return jax.tree.map(lambda s, p: s + weight.astype(s.dtype) * (p - s), ema, params)
+
+
+def make_eval_step(loss_fn: Callable, plan: UpdatePlan) -> Callable:
     """The jitted validation ``(params, stats, data, step, grid=None) -> metrics``, with the prefactors of that step."""
 
     def eval_step(params: Any, stats: Any, data: LabelledBatch, step: jax.Array, grid: Grid | None = None) -> Metrics:
-        return loss_fn(params, stats, data, schedule(step), grid)[1]
+        return loss_fn(params, stats, data, plan.rate(step), grid)[1]
 
     return jax.jit(eval_step, static_argnums=4)
 

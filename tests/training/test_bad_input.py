@@ -20,7 +20,7 @@ import dpjax
 from dpjax.checkpoints import CheckpointStore, load_checkpoint
 from dpjax.cli.main import main
 from dpjax.errors import NonFiniteError
-from dpjax.training.loop import Loop
+from dpjax.training.programs import Programs
 from tests.shared import REPOSITORY
 from tests.training import tiny
 
@@ -222,19 +222,13 @@ def test_a_diverging_run_keeps_its_checkpoints(finished, tmp_path, capsys):
 @pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")
 def test_a_rate_without_measure_saves_nothing(finished, tmp_path, monkeypatch):
     """Parameters that overflow between two rows of the learning curve never reach a checkpoint."""
-    build = Loop.__post_init__
+    update = Programs.update
 
-    def overflowing(self):
-        build(self)
-        step = self.train_step
+    def overflowing(self, state, data):
+        state, metrics = update(self, state, data)
+        return state.replace(params=jax.tree.map(lambda x: 1e300 * x * 1e300, state.params)), metrics
 
-        def train_step(*args):
-            state, metrics = step(*args)
-            return state.replace(params=jax.tree.map(lambda x: 1e300 * x * 1e300, state.params)), metrics
-
-        self.train_step = train_step
-
-    monkeypatch.setattr(Loop, "__post_init__", overflowing)
+    monkeypatch.setattr(Programs, "update", overflowing)
     edits = {"training/disp_freq": 100, "training/validation_data": tiny.REMOVE}
     with pytest.raises(NonFiniteError, match="parameters are not finite after step 1; nothing was saved"):
         dpjax.train(tiny.edited(finished.config, edits), tmp_path)

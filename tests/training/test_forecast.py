@@ -10,8 +10,8 @@ from dpjax.config import load
 from dpjax.errors import DataError
 from dpjax.training import forecast as module
 from dpjax.training.forecast import Memory, forecast
-from dpjax.training.loop import rows_before, rows_of
 from dpjax.training.report import lines, memory_text, size_text
+from dpjax.training.rows import rows_before, rows_of
 from tests.training import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")

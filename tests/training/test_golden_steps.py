@@ -18,9 +18,11 @@ from dpjax.interop import flatten, read_model, write_model
 from dpjax.models import build_model, predict
 from dpjax.neighbors import NeighborCache
 from dpjax.train_state import TrainState
+from dpjax.training.bias import shifted_bias
+from dpjax.training.full_validation import error_sums, measured
 from dpjax.training.setup import model_needs
 from dpjax.training.source import BatchSource
-from dpjax.training.step import loss_of, make_train_step
+from dpjax.training.step import UpdatePlan, loss_of, make_train_step, prediction_of, real_rows
 from tests.shared import shared
 
 TOLERANCE = 1e-7  # relative to the largest entry, as the reference's README asks for whole Adam steps
@@ -39,7 +41,11 @@ def adam_cases(folder: Path) -> dict:
 @pytest.fixture(scope="module")
 def batches(folder):
     config, _ = read_model(read_model_tree(folder / "train_step.dp"))
-    rows = json.loads((folder / "train_step.json").read_text())["batches"]
+    return labelled_batches(config, json.loads((folder / "train_step.json").read_text())["batches"])
+
+
+def labelled_batches(config, rows):
+    """One batch of the frames of each row."""
     data = DataConfig(systems=tuple(str(shared("data", row["system"])) for row in rows))
     systems = load_systems(data, config.type_map, label_requirements(("energy", "force")))
     needs = model_needs(config)
@@ -75,11 +81,12 @@ def test_adam_steps_equal_the_reference(folder, batches, case):
     schedule = schedules.from_config(spec["learning_rate"], spec["num_steps_of_schedule"])
     clip = optimizers.clip_by_global_norm(spec["gradient_max_norm"])
     tx = optax.chain(clip, optimizers.from_config(spec["optimizer"], schedule))
-    loss_fn = loss_of(model, losses.from_config(spec["loss"], start_lr=start_lr), True, None)
-    step = make_train_step(loss_fn, tx, schedule)
+    loss_fn = loss_of(prediction_of(model, True, None), losses.from_config(spec["loss"], start_lr=start_lr))
+    decay = spec.get("ema_decay")
+    step = make_train_step(loss_fn, tx, UpdatePlan(schedule, ema_decay=decay))
     gradient = jax.jit(jax.grad(loss_fn, has_aux=True))
 
-    state = TrainState.create(jax.tree.map(jax.numpy.asarray, variables["params"]), tx)
+    state = TrainState.create(jax.tree.map(jax.numpy.asarray, variables["params"]), tx, average=decay is not None)
     for row in spec["steps"]:
         data = batches[row["batch"]]
         raw, _ = gradient(state.params, stats, data, schedule(row["step"]))
@@ -89,6 +96,8 @@ def test_adam_steps_equal_the_reference(folder, batches, case):
         for name, value in row["metrics"].items():
             close(metrics[name], np.float64(value))
         compare(arrays, f"after/{row['step']}/", stored(config, state.params, stats))
+        if decay is not None:
+            compare(arrays, f"ema/{row['step']}/", stored(config, state.ema, stats))
 
 
 def test_predictions_before_the_first_update_equal_the_reference(folder, batches):
@@ -99,3 +108,40 @@ def test_predictions_before_the_first_update_equal_the_reference(folder, batches
     batch = batches[0].batch
     force = np.stack([np.asarray(out["force"])[(batch.frame == f) & (batch.atype >= 0)] for f in range(2)])
     close(force, arrays["force/0"], 1e-9)
+
+
+def test_the_changed_bias_and_the_full_validation_equal_the_reference(folder, batches):
+    """Both with the parameters after the last update; the second with the bias of the first."""
+    spec = adam_cases(folder)["train_step"]
+    config, variables = read_model(read_model_tree(folder / "train_step.dp"))
+    arrays = np.load(folder / spec["arrays"])
+    tree = write_model(config, variables)
+    for name in (n for n in arrays if n.startswith("after/2/")):
+        place = tree["model"]
+        *parents, leaf = name.removeprefix("after/2/").split(".")
+        for key in parents:
+            place = place[int(key) if isinstance(place, list) else key]
+        place[leaf] = arrays[name].reshape(place[leaf].shape)
+    config, variables = read_model(tree)
+    model = build_model(config)
+    totals = jax.jit(lambda variables, batch: predict(model, variables, batch, force=False)["energy"])
+    change = spec["change_bias_after_training"]
+    before = np.asarray(change["bias_before"][0])
+    np.testing.assert_allclose(variables["stats"]["out_bias"], before, rtol=0, atol=1e-12)
+    bias = shifted_bias(config, before, batches, lambda data: totals(variables, data.batch))
+    np.testing.assert_allclose(bias, change["bias_after"][0], rtol=1e-9)
+
+    variables["stats"] = variables["stats"] | {"out_bias": bias}
+    expected = spec["full_validation_of_final_weights"]
+    rows = expected["per_system_value_and_weight"]
+    run = jax.jit(lambda batch: predict(model, variables, batch))
+
+    def sums(data):
+        rows = real_rows(data.batch, lambda tree: tree)
+        return error_sums(run(data.batch), data.label, rows.natoms, rows.atom_weight, rows.frame_weight)
+
+    metrics = measured(((batch, {"E", "F"}) for batch in labelled_batches(config, rows)), sums)
+    for name, value in expected["aggregated"].items():
+        measure, quantity = name.split("_")[:2]
+        assert metrics[f"{quantity.upper()}:{measure.upper()}"] == pytest.approx(value, rel=1e-8)
+    assert np.isnan(metrics["V:MAE"])

@@ -15,7 +15,8 @@ from dpjax.checkpoints.folder import ARRAYS, META, TEMPORARY, write
 from dpjax.checkpoints.manifest import describe
 from dpjax.errors import ConfigError, ModelError
 from dpjax.training.lcurve import read_lcurve
-from dpjax.training.loop import Loop, rows_before
+from dpjax.training.programs import Programs
+from dpjax.training.rows import rows_before
 from tests.training import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")
@@ -37,22 +38,16 @@ def same(a, b) -> bool:
 def killed(finished, tmp_path, monkeypatch):
     """The output of the same training, killed while it makes its fifth step; checkpoints every third."""
     config = tiny.edited(finished.config, {"training/save_freq": 3})
-    build = Loop.__post_init__
+    update, made = Programs.update, []
 
-    def dying(self):
-        build(self)
-        step, made = self.train_step, []
-
-        def train_step(*args):
-            if len(made) == 4:
-                raise Killed
-            made.append(1)
-            return step(*args)
-
-        self.train_step = train_step
+    def dying(self, state, data):
+        if len(made) == 4:
+            raise Killed
+        made.append(1)
+        return update(self, state, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Loop, "__post_init__", dying)
+        patch.setattr(Programs, "update", dying)
         with pytest.raises(Killed):
             dpjax.train(config, tmp_path / "killed")
     return config, tmp_path / "killed"

@@ -12,7 +12,7 @@ import pytest
 import dpjax
 from dpjax.checkpoints import load_checkpoint
 from dpjax.training.lcurve import read_lcurve
-from dpjax.training.loop import mean_found
+from dpjax.training.rows import mean_found
 from tests.training import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")

@@ -1,0 +1,96 @@
+"""Rules that join several sections of the input of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from dpjax.config.optimizers import MUON_PRECISIONS, OPTIMIZERS
+from dpjax.config.problems import Problem
+from dpjax.config.suggestions import show
+
+_PREFACTORS = {"E": "e", "F": "f", "V": "v"}
+
+
+def problems(parts: dict[str, Any]) -> Iterator[Problem]:
+    """What is wrong between sections; ``parts`` are their dataclasses by name, without those that could not be made."""
+    model, loss, training = (parts.get(name) for name in ("model", "loss", "training"))
+    output = getattr(getattr(model, "fitting_net", None), "output", None)
+    if output is not None and loss is not None:
+        yield from _loss_of_another_model(model, loss, output)
+    if parts.get("dpjax") is not None and parts.get("optimizer") is not None:
+        yield from _muon_precision(parts["dpjax"], parts["optimizer"])
+    if training is not None:
+        yield from _averages(training, parts.get("validating"))
+        yield from _accumulation(training)
+        if output is not None:
+            yield from _bias(training, output)
+        if parts.get("validating") is not None and parts["validating"].full_validation:
+            yield from _full_validation(parts["validating"], training, loss)
+
+
+def _loss_of_another_model(model: Any, loss: Any, output: Any) -> Iterator[Problem]:
+    """A loss compares what the model predicts."""
+    if loss.type not in output.losses:
+        fitting, expected = model.raw["fitting_net"]["type"], " or ".join(output.losses)
+        text = f"found {loss.type!r}, but the fitting net {fitting!r} predicts {output.label} and is trained with: {expected}."
+        yield Problem("loss/type", text)
+    elif loss.type == "ener_spin" and model.spin is None:
+        text = (
+            "found 'ener_spin', which compares magnetic forces, but the model has no `model/spin`. Use the loss 'ener'."
+        )
+        yield Problem("loss/type", text)
+
+
+def _muon_precision(dpjax: Any, optimizer: Any) -> Iterator[Problem]:
+    """Only the optimizers of matrices round."""
+    name = OPTIMIZERS.name_of(optimizer)
+    if dpjax.muon_precision != MUON_PRECISIONS[0] and "Muon" not in name:
+        text = f"found {dpjax.muon_precision!r}, but {name} computes in the precision of the parameters anyway. "
+        yield Problem("dpjax/muon_precision", text + "Leave it out, or choose the optimizer AdaMuon or HybridMuon.")
+
+
+def _averages(training: Any, validating: Any) -> Iterator[Problem]:
+    if training.enable_ema and training.zero_stage >= 2:
+        text = f"found true together with training/zero_stage {training.zero_stage}; averages need stage 0 or 1."
+        yield Problem("training/enable_ema", text)
+    if validating is not None and validating.ema_full_validation and not training.enable_ema:
+        text = "found true, but no average is kept. Set training/enable_ema to true, or this to false."
+        yield Problem("validating/ema_full_validation", text)
+
+
+def _accumulation(training: Any) -> Iterator[Problem]:
+    if training.numb_steps and training.acc_freq > training.numb_steps:
+        text = f"found {training.acc_freq}, more than training/numb_steps ({training.numb_steps}): no update would be made."
+        yield Problem("training/acc_freq", text)
+
+
+def _bias(training: Any, output: Any) -> Iterator[Problem]:
+    if training.change_bias_after_training and not output.biased:
+        text = f"found true, but a {output.label} turns with its frame and has no bias. Set it to false."
+        yield Problem("training/change_bias_after_training", text)
+
+
+def _full_validation(validating: Any, training: Any, loss: Any) -> Iterator[Problem]:
+    if training.validation_data is None:
+        text = "found true, but there are no validation data. Give training/validation_data, or set this to false."
+        yield Problem("validating/full_validation", text)
+    if loss is not None and loss.type != "ener":
+        text = f"found true, but the loss is {loss.type!r}; only energy models (loss ener) have it. Set it to false."
+        yield Problem("validating/full_validation", text)
+        return
+    if training.zero_stage >= 2:
+        text = (
+            f"found true together with training/zero_stage {training.zero_stage}; full validation needs stage 0 or 1."
+        )
+        yield Problem("validating/full_validation", text)
+    letter = _PREFACTORS.get(validating.validation_metric.strip().upper()[:1])
+    if loss is None:
+        return
+    if letter is None:
+        text = f"found {show(validating.validation_metric)}; an energy model has the quantities E, F and V."
+        yield Problem("validating/validation_metric", text)
+    elif not getattr(loss, f"start_pref_{letter}") or not getattr(loss, f"limit_pref_{letter}"):
+        keys = f"loss/start_pref_{letter} and loss/limit_pref_{letter}"
+        text = f"found {show(validating.validation_metric)}, but this quantity is not trained: {keys} must be non-zero."
+        yield Problem("validating/validation_metric", text)

@@ -1,0 +1,77 @@
+"""Shifting the bias per type to data: what a model leaves of the labels, fitted to the numbers of atoms of each type."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from dpjax.config import ModelConfig
+from dpjax.errors import ConfigError
+from dpjax.training.devices import place_batch
+from dpjax.training.preparation import fitted, output_preset, output_scale, sampled_frames
+from dpjax.training.setup import DataSide
+from dpjax.training.step import LabelledBatch
+
+
+def shifted_bias(
+    config: ModelConfig,
+    bias: np.ndarray,
+    batches: Iterable[LabelledBatch],
+    predict: Callable[[LabelledBatch], jax.Array],
+) -> np.ndarray:
+    """The bias (n_type, size) with which a model fits the totals of some frames best.
+
+    Types whose bias is preset keep it.
+
+    Args:
+        bias: of the model now.
+        batches: labelled with what the model predicts.
+        predict: the model's totals of a batch, (n_frame, ...), all devices joined.
+
+    Raises:
+        ConfigError: the model's output has no bias, or the frames have no such label.
+    """
+    output = config.fitting_net.output
+    if not output.biased:
+        raise ConfigError(
+            f"the bias cannot be changed: a {output.label} turns with its frame and has none. Set "
+            "training/change_bias_after_training to false."
+        )
+    rows = [_residuals(data, predict(data), output.label, len(config.type_map)) for data in batches]
+    if not rows:
+        raise ConfigError(f"the bias cannot be changed: no system of the data has the label {output.label}.")
+    counts, residuals = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    preset = output_preset(config)
+    kept = None if preset is None else [None if value is None else 0.0 for value in preset]
+    shift, _ = fitted(config, counts, residuals, kept)
+    return np.asarray(bias) + shift / output_scale(config)
+
+
+def drawn_batches(side: DataSide, n_batch: int, seed: int, label: str, mesh: Any) -> Iterator[LabelledBatch]:
+    """The frames that statistics of the data are made of, of systems with the label, in batches of one system each."""
+    n_device = 1 if mesh is None else mesh.size
+    for system, frames in sampled_frames(side.sampler, side.systems, n_batch, seed):
+        size = side.sampler.frames_per_batch(system)
+        if side.systems[system].found[label]:
+            for part in _pieces(frames, size):
+                yield place_batch(side.source.batch(((system, part),), size, n_device), mesh)
+
+
+def _pieces(frames: np.ndarray, size: int) -> Sequence[np.ndarray]:
+    return [frames[start : start + size] for start in range(0, len(frames), size)]
+
+
+def _residuals(data: LabelledBatch, total: jax.Array, label: str, n_type: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n, n_type) atoms of each type and (n, size) label minus prediction of the real frames of a batch."""
+    natoms, atype, frame = (np.asarray(getattr(data.batch, name)) for name in ("natoms", "atype", "frame"))
+    if atype.ndim == 2:  # devices: each counts its own frames
+        frame = frame + natoms.shape[1] * np.arange(len(frame))[:, None]
+    n_frame, real = natoms.size, atype.ravel() >= 0
+    counts = np.zeros((n_frame, n_type))
+    np.add.at(counts, (frame.ravel()[real], atype.ravel()[real]), 1.0)
+    theirs = np.asarray(data.label[label]).reshape(n_frame, -1)
+    kept = natoms.ravel() > 0
+    return counts[kept], (theirs - np.asarray(total).reshape(n_frame, -1))[kept]

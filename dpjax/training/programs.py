@@ -1,0 +1,133 @@
+"""The compiled programs of a model: its training step, validation, and sums of errors, for batches of any layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+
+from dpjax.losses.inputs import Arrays
+from dpjax.models import RESOLVED
+from dpjax.models.resolution import Resolver
+from dpjax.nn.chebyshev import Grid
+from dpjax.train_state import TrainState
+from dpjax.training.devices import joined, over_devices, place_state
+from dpjax.training.full_validation import error_sums
+from dpjax.training.rows import Row
+from dpjax.training.setup import TrainingSetup
+from dpjax.training.step import (
+    LabelledBatch,
+    Spread,
+    count_programs,
+    loss_of,
+    make_eval_step,
+    make_train_step,
+    prediction_of,
+    real_rows,
+)
+
+
+class Programs:
+    """Runs the programs of a training; each is compiled once for a layout and a resolution of the embedding networks.
+
+    Args:
+        setup: the training.
+        resolution: state of the :class:`Resolver` of a run that is continued.
+    """
+
+    def __init__(self, setup: TrainingSetup, resolution: Mapping[str, int] | None = None) -> None:
+        self.train_step, self.eval_step = step_functions(setup)
+        self.error_step, self.total_step = make_error_step(setup), make_total_step(setup)
+        self.stats = place_state(setup.variables["stats"], setup.mesh)
+        self.resolver = Resolver(setup.model, setup.variables, **(resolution or {}))
+
+    def update(self, state: TrainState, data: LabelledBatch) -> tuple[TrainState, dict[str, jax.Array]]:
+        """One training step; ``state`` is used up."""
+
+        def program(grid: Grid | None) -> tuple[dict[str, jax.Array], Any]:
+            nonlocal state
+            state, metrics = self.train_step(state, self.stats, data, grid)
+            return metrics, metrics.pop(RESOLVED, None)
+
+        metrics = self.resolver.run(data.batch.layout, program)
+        return state, metrics
+
+    def errors(self, params: Any, data: LabelledBatch, step: int) -> Row:
+        """Metrics of a validation batch, with the prefactors of a step."""
+
+        def program(grid: Grid | None) -> tuple[Row, Any]:
+            metrics = jax.device_get(self.eval_step(params, self.stats, data, step, grid))
+            return metrics, metrics.pop(RESOLVED, None)
+
+        return {k: float(v) for k, v in self.resolver.run(data.batch.layout, program).items()}
+
+    def sums(self, params: Any, data: LabelledBatch) -> dict[str, np.ndarray]:
+        """:func:`dpjax.training.full_validation.error_sums` of a batch, of the labels that its data have."""
+
+        def program(grid: Grid | None) -> tuple[dict[str, np.ndarray], Any]:
+            sums, resolved = jax.device_get(self.error_step(params, self.stats, data, grid))
+            return sums, resolved
+
+        return self.resolver.run(data.batch.layout, program)
+
+    def totals(self, params: Any, data: LabelledBatch) -> np.ndarray:
+        """What the model predicts of the frames of a batch, (n_frame, ...), all devices joined."""
+
+        def program(grid: Grid | None) -> tuple[np.ndarray, Any]:
+            return jax.device_get(self.total_step(params, self.stats, data, grid))
+
+        return self.resolver.run(data.batch.layout, program)
+
+    @property
+    def count(self) -> int:
+        """Programs compiled so far."""
+        return count_programs(self.train_step, self.eval_step, self.error_step, self.total_step)
+
+
+def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
+    """The jitted training and validation steps."""
+    predict = prediction_of(setup.model, setup.needs_force, setup.config.dpjax.block_size, _spread(setup.mesh))
+    loss_fn = loss_of(predict, setup.loss, _spread(setup.mesh))
+    return make_train_step(loss_fn, setup.tx, setup.plan), make_eval_step(loss_fn, setup.plan)
+
+
+def make_error_step(setup: TrainingSetup) -> Callable:
+    """The jitted ``(params, stats, data, grid=None) -> (sums, resolved)``; see :func:`error_sums`."""
+    spread = _spread(setup.mesh)
+    predict = prediction_of(setup.model, True, setup.config.dpjax.block_size, spread)
+    flat = (lambda tree: tree) if spread is None else spread.joined
+
+    def error_step(
+        params: Any, stats: Any, data: LabelledBatch, grid: Grid | None = None
+    ) -> tuple[dict[str, jax.Array], jax.Array]:
+        prediction: Arrays = predict({"params": params, "stats": stats}, data.batch, grid)
+        rows = real_rows(data.batch, flat)
+        sums = error_sums(prediction, flat(data.label), rows.natoms, rows.atom_weight, rows.frame_weight)
+        return sums, _resolved(prediction, grid)
+
+    return jax.jit(error_step, static_argnums=3)
+
+
+def make_total_step(setup: TrainingSetup) -> Callable:
+    """The jitted ``(params, stats, data, grid=None) -> (totals, resolved)`` of the model's output, all devices joined."""
+    predict = prediction_of(setup.model, False, setup.config.dpjax.block_size, _spread(setup.mesh))
+
+    def total_step(
+        params: Any, stats: Any, data: LabelledBatch, grid: Grid | None = None
+    ) -> tuple[jax.Array, jax.Array]:
+        prediction = predict({"params": params, "stats": stats}, data.batch, grid)
+        return prediction[setup.model.output.total], _resolved(prediction, grid)
+
+    return jax.jit(total_step, static_argnums=3)
+
+
+def _resolved(prediction: Arrays, grid: Grid | None) -> jax.Array:
+    return jnp.ones((), bool) if grid is None else jnp.all(prediction[RESOLVED])
+
+
+def _spread(mesh: Mesh | None) -> Spread | None:
+    return None if mesh is None else Spread(lambda predict: over_devices(predict, mesh), joined)
