@@ -21,6 +21,8 @@ class DpjaxConfig:
     """How dpjax runs a job; nothing here changes what is computed."""
 
     neighbor_cache: str | None = None
+    neighbor_cache_size: float = 8.0  # GiB
+    skip_bad_frames: bool = False
     progress: str = "auto"
     prefetch: int = 2
     compilation_cache: str | None = None
@@ -39,6 +41,21 @@ def argument() -> Option:
                 [str, None],
                 "Folder in which neighbour lists of the data are kept between runs; null keeps them in memory only.",
                 None,
+            ),
+            Option(
+                "neighbor_cache_size",
+                float,
+                "GiB that neighbour lists may take in memory, and again in the folder `neighbor_cache`, for training and for "
+                "validation data each. Lists beyond it are searched again whenever they are needed; in the folder those of other "
+                "runs go first, the least recently used before the others.",
+                8.0,
+            ),
+            Option(
+                "skip_bad_frames",
+                bool,
+                "Leave out frames of LMDB environments and extended XYZ files that cannot be read or hold a number that is not "
+                "finite, with a warning; false stops at the first and names it. All frames are then read once at the start.",
+                False,
             ),
             Option(
                 "progress",
@@ -76,7 +93,7 @@ def parse(section: dict, path: str, context: Context) -> DpjaxConfig | None:
 
 def _check(cfg: DpjaxConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_choice(cfg.progress, PROGRESS, join(path, "progress"))
-    yield from check_at_least(cfg, 0, ["prefetch"], path)
+    yield from check_at_least(cfg, 0, ["prefetch", "neighbor_cache_size"], path)
     if cfg.block_size is not None and cfg.block_size < 1:
         text = f"found {cfg.block_size}; it must be at least 1, or null to let dpjax choose."
         yield Problem(join(path, "block_size"), text)

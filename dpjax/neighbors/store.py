@@ -1,4 +1,4 @@
-"""One file with the neighbour tables of all frames of one system.
+"""One file with the neighbour tables of all frames of one system, or of a few.
 
 Layout: magic, tables one after the other (count, index, shift), a row of sizes for each table, a JSON header, and a footer
 with lengths and checksum.  The footer comes last so that tables are written as they are found and a file that was cut off is
@@ -68,6 +68,11 @@ class TableWriter:
         self._put(table.index.astype(index.newbyteorder("<")).tobytes())
         self._put(table.shift.astype(table.shift.dtype.newbyteorder("<")).tobytes())
 
+    @property
+    def size(self) -> int:
+        """Bytes written so far."""
+        return self._size
+
     def commit(self, header: dict) -> None:
         """Ends the file with ``header`` (JSON values) and gives it its name."""
         rows = np.asarray(self._rows, "<i8").reshape(-1, 3).tobytes()
@@ -95,7 +100,7 @@ class TableWriter:
 
 
 class TableFile:
-    """Tables of one system in a file.
+    """Tables in a file.
 
     Attributes:
         header: what the writer put there.
@@ -105,8 +110,8 @@ class TableFile:
         OSError: it cannot be read.
     """
 
-    def __init__(self, path: Path, n_atom: int, n_type: int):
-        self._n_atom, self._n_type = n_atom, n_type
+    def __init__(self, path: Path, n_type: int):
+        self._n_type = n_type
         with open(path, "rb") as file:
             if os.fstat(file.fileno()).st_size < len(MAGIC) + _FOOTER.size:
                 raise DataError(f"{path}: the neighbour cache is truncated")
@@ -124,12 +129,12 @@ class TableFile:
     def n_frame(self) -> int:
         return len(self._rows)
 
-    def table(self, frame: int) -> NeighborTable:
-        """A copy of the table of one frame."""
+    def table(self, frame: int, n_atom: int) -> NeighborTable:
+        """A copy of the table of one frame, which has so many atoms."""
         start, n_edge, width = (int(v) for v in self._rows[frame])
-        n_count = self._n_atom * self._n_type
-        index = index_dtype(self._n_atom)
-        count = np.frombuffer(self._map, "<i4", n_count, start).reshape(self._n_atom, self._n_type)
+        n_count = n_atom * self._n_type
+        index = index_dtype(n_atom)
+        count = np.frombuffer(self._map, "<i4", n_count, start).reshape(n_atom, self._n_type)
         start += 4 * n_count
         at = np.frombuffer(self._map, index.newbyteorder("<"), n_edge, start)
         shift = np.frombuffer(self._map, f"<i{width}", 3 * n_edge, start + index.itemsize * n_edge).reshape(n_edge, 3)

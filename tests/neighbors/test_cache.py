@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from dpjax.errors import DataError
 from dpjax.neighbors import NeighborCache, search
+from dpjax.neighbors import cache as cache_module
 from dpjax.neighbors.frames import in_threads
 from tests.neighbors.systems import make_system
 
@@ -136,10 +138,53 @@ def test_full_disk_leaves_no_part_behind(tmp_path, caplog, monkeypatch):
 
 def test_memory_limit_recomputes_instead_of_growing(caplog):
     data = [make_system()]
-    cache = NeighborCache(data, RCUT, 2, memory_limit=3000)
+    cache = NeighborCache(data, RCUT, 2, limit=3000)
     with caplog.at_level(logging.WARNING):
         most = cache.max_count()
     assert "memory limit" in caplog.text
+    assert_right(cache, data)
+    np.testing.assert_array_equal(most, NeighborCache(data, RCUT, 2).max_count())
+
+
+def test_many_systems_share_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache_module, "FILES", 3)
+    data = [make_system(n_frame=1 + i % 3, n_atom=5 + i, seed=i, mixed=i % 2 == 0) for i in range(8)]
+    first = NeighborCache(data, RCUT, 2, tmp_path)
+    most = first.max_count()
+    assert len(list(tmp_path.iterdir())) == 3
+    assert_right(first, data)
+    again = [make_system(n_frame=1 + i % 3, n_atom=5 + i, seed=i, mixed=i % 2 == 0) for i in range(8)]
+    second = NeighborCache(again, RCUT, 2, tmp_path)
+    assert_right(second, again)
+    np.testing.assert_array_equal(second.max_count(), most)
+    assert all(system.reads == [] for system in again)
+
+
+def test_a_folder_keeps_what_was_used_last(tmp_path):
+    for seed in range(3):
+        NeighborCache([make_system(seed=seed)], RCUT, 2, tmp_path).build()
+    ages = dict(zip(sorted(tmp_path.iterdir()), range(3)))
+    for path, age in ages.items():
+        os.utime(path, ns=(age, age))
+    size = max(path.stat().st_size for path in ages)
+    new = [make_system(seed=9)]
+    cache = NeighborCache(new, RCUT, 2, tmp_path, limit=3 * size)
+    cache.build()
+    left = set(tmp_path.iterdir())
+    assert len(left) == 3 and min(ages, key=ages.get) not in left
+    assert_right(cache, new)
+
+
+def test_a_folder_that_is_too_small_for_the_data(tmp_path, caplog):
+    data = [make_system(seed=seed, name=f"s{seed}") for seed in range(3)]
+    NeighborCache(data[:1], RCUT, 2, tmp_path).build()
+    (first,) = tmp_path.iterdir()
+    cache = NeighborCache(data, RCUT, 2, tmp_path, limit=int(1.5 * first.stat().st_size))
+    seen = []
+    with caplog.at_level(logging.WARNING):
+        most = cache.max_count(progress=lambda done, total: seen.append(done))
+    assert "neighbor_cache_size" in caplog.text and "s1" in caplog.text and "s2" in caplog.text
+    assert list(tmp_path.iterdir()) == [first] and seen[-1] == 15
     assert_right(cache, data)
     np.testing.assert_array_equal(most, NeighborCache(data, RCUT, 2).max_count())
 
