@@ -81,6 +81,7 @@ class Component:
         newer: whether DeePMD-kit 3.2 has the component and the list of options that dpjax follows has not.
         sections: ``sections(section, path, context)`` gives the dataclasses of sub-sections by field name; a value of None
             says that the sub-section is wrong and was reported.
+        idle: ``idle(config)`` yields the options that were set and change nothing beside the others, with the reason.
     """
 
     name: str
@@ -92,6 +93,7 @@ class Component:
     built: bool = True
     newer: bool = False
     sections: Callable[[dict, str, Context], dict[str, Any]] = lambda section, path, context: {}
+    idle: Callable[[Any], Iterable[tuple[str, str]]] = lambda config: ()
 
     @functools.cache  # noqa: B019  the tables of components live as long as the program
     def argument(self) -> Argument:

@@ -13,18 +13,27 @@ from collections.abc import Callable
 from typing import Any
 
 from dpjax.config import parse_loss
-from dpjax.config.losses import DosLossConfig, EnerLossConfig, LossConfig, PropertyLossConfig, TensorLossConfig
+from dpjax.config.losses import (
+    DosLossConfig,
+    EnerLossConfig,
+    EnerSpinLossConfig,
+    LossConfig,
+    PropertyLossConfig,
+    TensorLossConfig,
+    check,
+)
 from dpjax.errors import ConfigError
 from dpjax.losses.base import Loss
 from dpjax.losses.dos import DosLoss, dos_loss
 from dpjax.losses.ener import EnerLoss, energy_loss
+from dpjax.losses.ener_spin import EnerSpinLoss, energy_spin_loss
 from dpjax.losses.facts import model_facts
 from dpjax.losses.property import PropertyLoss, property_loss
 from dpjax.losses.tensor import TensorLoss, tensor_loss
-from dpjax.losses.terms import energy_term, force_term, virial_term
 
 BUILDERS: dict[type, Callable[..., Loss]] = {
     EnerLossConfig: energy_loss,
+    EnerSpinLossConfig: energy_spin_loss,
     DosLossConfig: dos_loss,
     PropertyLossConfig: property_loss,
     TensorLossConfig: tensor_loss,
@@ -41,12 +50,14 @@ def from_config(section: dict | LossConfig, start_lr: float = 1e-3, **from_model
             given at the call.
 
     Raises:
-        ConfigError: the section is malformed, no term is active, or a term is not built yet.
+        ConfigError: the section is malformed, its options contradict each other, no term is active, or the loss is not built
+            yet.
     """
     cfg = parse_loss(section) if isinstance(section, dict) else section
     if type(cfg) not in BUILDERS:
         built = ", ".join(sorted(known.type for known in BUILDERS))
         raise ConfigError(f"loss/type: {type(cfg).__name__} is not built yet; this version has: {built}.")
+    check(cfg)
     return BUILDERS[type(cfg)](cfg, start_lr, **from_model)
 
 
@@ -63,13 +74,11 @@ def required_labels(section: dict | LossConfig, **from_model: Any) -> set[str]:
 __all__ = [
     "DosLoss",
     "EnerLoss",
+    "EnerSpinLoss",
     "Loss",
     "PropertyLoss",
     "TensorLoss",
-    "energy_term",
-    "force_term",
     "from_config",
     "model_facts",
     "required_labels",
-    "virial_term",
 ]

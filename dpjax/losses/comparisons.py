@@ -1,17 +1,17 @@
-"""Losses that are sums of mean squared errors of a quantity of the atoms and of its total over a frame."""
+"""Terms that are mean squared errors of a quantity of the atoms or of its total over a frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
 
-from dpjax.losses.inputs import Inputs, compared, counted_atoms, found_flag, predicted, row_weights
-from dpjax.losses.means import error_of
+from dpjax.losses.forms import Residuals, Score, Squared
+from dpjax.losses.inputs import Inputs, compared, counted_atoms, label_rows, predicted, row_weights
+from dpjax.losses.means import error_of, real_values, weighted_mean
 from dpjax.losses.prefactor import Prefactor
-from dpjax.losses.terms import Term, atomic_term, total_term
+from dpjax.losses.sums import Measured
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,7 @@ class Comparison:
         atomic: one row for each atom, instead of one for each frame.
         cumulative: compare running sums over the components.
         weighted_by: label (one number for each atom, 1 where it is absent) that multiplies the errors.
+        size: number of components; None takes the last axis of the prediction.
     """
 
     option: str
@@ -36,54 +37,67 @@ class Comparison:
     atomic: bool
     cumulative: bool = False
     weighted_by: str | None = None
+    size: int | None = None
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The label without which the term is silent."""
+        return (self.label,)
 
-def metric_names(comparisons: Iterable[Comparison]) -> tuple[str, ...]:
-    """Names of the printed metrics, sorted."""
-    return tuple(sorted(f"rmse_{x.metric}" for x in comparisons))
+    @property
+    def optional(self) -> dict[str, float]:
+        """Labels that are taken where data have them, and what stands for them elsewhere."""
+        return {} if self.weighted_by is None else {self.weighted_by: 1.0}
 
+    @property
+    def predictions(self) -> tuple[str, ...]:
+        """The prediction."""
+        return (self.prediction,)
 
-def sum_of_terms(
-    comparisons: Iterable[Comparison], inputs: Inputs, ratio: jax.Array, size: int | None = None
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """Loss value () and metrics of one batch.
+    @property
+    def printed(self) -> tuple[str, ...]:
+        """The name of the printed metric."""
+        return (f"rmse_{self.metric}",)
 
-    Args:
-        comparisons: the active terms.
-        inputs: predictions and labels in any shape that ends in the components. What belongs to an atom of mask 0 may be NaN.
-        ratio: learning rate over start rate.
-        size: number of components; None takes the last axis of the predictions.
+    def measured(self, inputs: Inputs, present: jax.Array) -> Measured:
+        """Value and metrics of one batch, of arrays in any shape that ends in the components.
 
-    Raises:
-        ModelError: a prediction is missing, or has other rows than its label.
-    """
-    value, metrics = jnp.zeros(()), {}
-    for one in comparisons:
-        found = found_flag(one.label, inputs.label, inputs.find)
-        term = _term(one, inputs, found, size)
-        value = value + one.prefactor.at(ratio) * found * term.value
-        metrics[f"l2_{one.metric}_loss"] = jnp.where(found > 0.0, term.square, jnp.nan)
-        metrics[f"rmse_{one.metric}"] = jnp.where(found > 0.0, term.rmse, jnp.nan)
-    return value, metrics
+        What belongs to an atom of mask 0 may be NaN.
 
+        Raises:
+            ModelError: the prediction is missing, or has other rows than its label.
+        """
+        score = (self._of_atoms if self.atomic else self._of_frames)(inputs, present)
+        return Measured(score.value, {f"l2_{self.metric}_loss": score.square, self.printed[0]: score.printed})
 
-def _term(one: Comparison, inputs: Inputs, found: jax.Array, size: int | None) -> Term:
-    ours = predicted(inputs.prediction, one.prediction, one.option)
-    ours, theirs = compared(ours, inputs.label, one.label, size or ours.shape[-1])
-    present = jnp.where(found > 0.0, 1.0, 0.0)  # a label that is not there is padding from end to end
-    if not one.atomic:
+    def _compared(self, inputs: Inputs) -> tuple[jax.Array, jax.Array]:
+        ours = predicted(inputs.prediction, self.prediction, self.option)
+        return compared(ours, inputs.label, self.label, self.size or ours.shape[-1])
+
+    def _of_frames(self, inputs: Inputs, present: jax.Array) -> Score:
+        ours, theirs = self._compared(inputs)
         count = counted_atoms(inputs.prediction, inputs.natoms, len(ours))
         weight = row_weights(inputs.frame_weight, len(ours)) * present
-        return total_term(_sums(one, error_of(ours, theirs, (weight * count)[:, None])), count, weight)
-    weight = (
-        row_weights(inputs.atom_weight, len(ours)) * row_weights(inputs.prediction.get("mask"), len(ours)) * present
-    )
-    error = error_of(ours, theirs, weight[:, None])
-    if one.weighted_by in inputs.label:
-        factor = row_weights(inputs.label[one.weighted_by], len(ours))
-        error = error * jnp.where(weight > 0.0, factor, 0.0)[:, None]
-    return atomic_term(_sums(one, error), weight)
+        return total_score(self._sums(error_of(ours, theirs, (weight * count)[:, None])), count, weight)
+
+    def _of_atoms(self, inputs: Inputs, present: jax.Array) -> Score:
+        ours, theirs = self._compared(inputs)
+        mask = row_weights(inputs.prediction.get("mask"), len(ours))
+        weight = (row_weights(inputs.atom_weight, len(ours)) * mask * present)[:, None]
+        error = error_of(ours, theirs, weight)
+        if self.weighted_by is not None:
+            error = error * real_values(label_rows(inputs.label, self.weighted_by, len(ours), 1.0), weight)
+        return Squared()(Residuals(self._sums(error), weight))
+
+    def _sums(self, error: jax.Array) -> jax.Array:
+        return jnp.cumsum(error, axis=-1) if self.cumulative else error
 
 
-def _sums(one: Comparison, error: jax.Array) -> jax.Array:
-    return jnp.cumsum(error, axis=-1) if one.cumulative else error
+def total_score(error: jax.Array, count: jax.Array, weight: jax.Array) -> Score:
+    """Mean over frames, each as often as it has atoms that count, and components of error^2.
+
+    The rmse is divided by the mean number of these atoms. Error (n_frame, n), count and weight (n_frame,).
+    """
+    square = weighted_mean(error**2, (weight * count)[:, None])
+    mean_count = weighted_mean(count, weight)
+    return Score(square, jnp.sqrt(square) / jnp.where(mean_count > 0.0, mean_count, 1.0), square)

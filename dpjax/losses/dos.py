@@ -10,11 +10,10 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config.losses import DosLossConfig
-from dpjax.errors import ConfigError
-from dpjax.losses.base import Loss
-from dpjax.losses.comparisons import Comparison, metric_names, sum_of_terms
+from dpjax.losses.comparisons import Comparison
 from dpjax.losses.inputs import Inputs
 from dpjax.losses.prefactor import Prefactor
+from dpjax.losses.sums import SumLoss, sum_of_terms
 
 # ending of the prefactors -> (metric, name of prediction and label, of atoms, running sum)
 TERMS = {
@@ -26,26 +25,11 @@ TERMS = {
 
 
 @dataclass(frozen=True, eq=False)
-class DosLoss(Loss):
+class DosLoss(SumLoss):
     """Loss of densities of states; see :meth:`evaluate`."""
 
-    comparisons: tuple[Comparison, ...]  # active terms only
+    terms: tuple[Comparison, ...]  # active terms only
     start_lr: float
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels that the active terms compare."""
-        return tuple(dict.fromkeys(x.label for x in self.comparisons))
-
-    @property
-    def predictions(self) -> tuple[str, ...]:
-        """Predictions that the active terms compare."""
-        return tuple(dict.fromkeys(x.prediction for x in self.comparisons))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the printed metrics, sorted."""
-        return metric_names(self.comparisons)
 
     def evaluate(
         self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]
@@ -60,22 +44,13 @@ class DosLoss(Loss):
         Raises:
             ModelError: the model does not predict what an active term compares, or on another grid of energies.
         """
-        return sum_of_terms(self.comparisons, inputs, jnp.asarray(learning_rate, float) / self.start_lr)
+        return sum_of_terms(self.terms, inputs, jnp.asarray(learning_rate, float) / self.start_lr)
 
 
 def dos_loss(cfg: DosLossConfig, start_lr: float, **from_model: Any) -> DosLoss:
-    """The loss of a configuration; it needs no facts about the model.
-
-    Raises:
-        ConfigError: no term is active.
-    """
+    """The loss of a configuration; it needs no facts about the model."""
     pairs = {x: Prefactor(getattr(cfg, f"start_pref_{x}"), getattr(cfg, f"limit_pref_{x}")) for x in TERMS}
-    active = tuple(_comparison(x, prefactor) for x, prefactor in pairs.items() if prefactor.active)
-    if not active:
-        raise ConfigError(
-            "loss: no term is active. Give at least one term a start_pref and a limit_pref that are both non-zero."
-        )
-    return DosLoss(active, start_lr)
+    return DosLoss(tuple(_comparison(x, prefactor) for x, prefactor in pairs.items() if prefactor.active), start_lr)
 
 
 def _comparison(ending: str, prefactor: Prefactor) -> Comparison:

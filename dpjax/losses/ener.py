@@ -1,52 +1,39 @@
-"""Loss of energy models: squared errors of energy, force and virial with prefactors that follow the learning rate.
+"""Loss of energy models: errors of energy, force, virial and what belongs to them, squared, absolute or in the Huber form.
 
 A prefactor is ``limit + (start - limit) * lr / start_lr``; a term exists only if its start and its limit are both non-zero.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dpjax.config import EnerLossConfig
-from dpjax.errors import ConfigError
-from dpjax.losses.base import Loss
-from dpjax.losses.inputs import Inputs, found_flag, predicted
+from dpjax.losses import residuals
+from dpjax.losses.forms import Absolute, Form, Huber, Squared
+from dpjax.losses.inputs import Inputs
 from dpjax.losses.prefactor import Prefactor
-from dpjax.losses.terms import Term, energy_term, force_term, virial_term
-
-# letter of the prefactors and metrics -> (name of prediction and label, name of the internal mean square)
-TERMS = {"e": ("energy", "l2_ener_loss"), "f": ("force", "l2_force_loss"), "v": ("virial", "l2_virial_loss")}
-LATER = ("start_pref_h", "start_pref_ae", "start_pref_pf", "start_pref_gf", "use_default_pf", "relative_f")
-LATER += ("enable_atom_ener_coeff", "use_huber", "f_use_norm")
+from dpjax.losses.sums import SumLoss, sum_of_terms
+from dpjax.losses.terms import ErrorTerm
 
 
 @dataclass(frozen=True, eq=False)
-class EnerLoss(Loss):
-    """Energy, force and virial loss; see :meth:`evaluate`."""
+class EnerLoss(SumLoss):
+    """Loss of energies and their derivatives; see :meth:`evaluate`."""
 
-    prefactors: Mapping[str, Prefactor]  # by letter, active terms only
+    terms: tuple[ErrorTerm, ...]  # active terms only
     start_lr: float
-    intensive: bool = False  # divide squared errors of energy and virial by N^2 instead of N
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels that the active terms compare."""
-        return tuple(TERMS[letter][0] for letter in self.prefactors)
-
-    @property
-    def predictions(self) -> tuple[str, ...]:
-        """Predictions that the active terms compare; called like their labels."""
-        return self.labels
+    numb_generalized_coord: int = 0  # a third of the numbers of ``drdq`` for each atom
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """Names of the printed metrics, sorted."""
-        return tuple(sorted(["rmse", *(f"rmse_{letter}" for letter in self.prefactors)]))
+        return tuple(sorted([*super().metrics, "rmse"]))
 
     def evaluate(
         self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]
@@ -54,60 +41,106 @@ class EnerLoss(Loss):
         """Loss value () and metrics of one batch.
 
         Args:
-            prediction, label: energy (n_frame, 1), force (n_frame, n_atom, 3) or flat (n_atom, 3), virial (n_frame, 9).
+            prediction, label: energy (n_frame, 1), virial (n_frame, 9); of atoms, (n_frame, n_atom, ...) or flat (n_atom, ...),
+                force (3), atom_energy and atom_ener (1); hessian as :func:`dpjax.losses.residuals.hessian` has it.  Of the
+                label alone, for each atom: atom_ener_coeff (1), atom_pref (1 or 3), drdq (3 numb_generalized_coord).
             from_model: not needed.
 
         Raises:
-            ModelError: the model does not predict what an active term compares.
+            ModelError: the model does not predict what an active term compares, an array has another shape, or atoms on one
+                axis come without their frames where a term adds up the atoms of a frame.
         """
-        ratio = jnp.asarray(learning_rate, float) / self.start_lr
-        value, metrics = jnp.zeros(()), {}
-        for letter, prefactor in self.prefactors.items():
-            name, internal = TERMS[letter]
-            found = found_flag(name, inputs.label, inputs.find)
-            term = self._term(letter, inputs, found)
-            value = value + prefactor.at(ratio) * found * term.value
-            metrics[internal] = jnp.where(found > 0.0, term.square, jnp.nan)
-            metrics[f"rmse_{letter}"] = jnp.where(found > 0.0, term.rmse, jnp.nan)
+        value, metrics = sum_of_terms(self.terms, inputs, jnp.asarray(learning_rate, float) / self.start_lr)
         return value, metrics | {"rmse": jnp.sqrt(value)}
-
-    def _term(self, letter: str, inputs: Inputs, found: jax.Array) -> Term:
-        name = TERMS[letter][0]
-        ours = predicted(inputs.prediction, name, f"start_pref_{letter}")
-        theirs = inputs.label.get(name, jnp.zeros_like(ours))
-        present = jnp.where(found > 0.0, 1.0, 0.0)  # a label that is not there is padding from end to end
-        if letter == "f":
-            weight = jnp.ones(()) if inputs.atom_weight is None else inputs.atom_weight
-            return force_term(ours, theirs, jnp.broadcast_to(weight * present, ours.shape[:-1]))
-        weight = jnp.ones(()) if inputs.frame_weight is None else inputs.frame_weight
-        weight = jnp.broadcast_to(weight * present, ours.shape[:1])
-        counts = jnp.broadcast_to(jnp.asarray(inputs.natoms), ours.shape[:1])
-        return (energy_term if letter == "e" else virial_term)(ours, theirs, counts, weight, self.intensive)
 
 
 def energy_loss(cfg: EnerLossConfig, start_lr: float, **from_model: Any) -> EnerLoss:
-    """The loss of a configuration; it needs no facts about the model.
-
-    Raises:
-        ConfigError: no term is active, or one that is not built yet is asked for.
-    """
-    _refuse_later_options(cfg)
-    pairs = {x: Prefactor(getattr(cfg, f"start_pref_{x}"), getattr(cfg, f"limit_pref_{x}")) for x in TERMS}
-    active = {letter: prefactor for letter, prefactor in pairs.items() if prefactor.active}
-    if not active:
-        raise ConfigError(
-            "loss: no term is active. Give at least one term a start_pref and a limit_pref that are both non-zero."
-        )
-    return EnerLoss(active, start_lr, cfg.intensive_ener_virial)
+    """The loss of a configuration; it needs no facts about the model."""
+    return EnerLoss(active_terms(cfg, TERMS), start_lr, cfg.numb_generalized_coord)
 
 
-def _refuse_later_options(cfg: EnerLossConfig) -> None:
-    neutral = {f.name: f.default for f in fields(EnerLossConfig)}
-    asked = [key for key in LATER if getattr(cfg, key) != neutral[key]]
-    if cfg.loss_func != "mse":
-        asked.append("loss_func")
-    if asked:
-        raise ConfigError(
-            f"loss/{asked[0]}: found {getattr(cfg, asked[0])!r}, which is not built yet. This version has squared errors of "
-            "energy, force and virial; remove the key."
-        )
+def active_terms(cfg: Any, makers: Mapping[str, Callable[[Any, Prefactor], ErrorTerm]]) -> tuple[ErrorTerm, ...]:
+    """The terms whose prefactors are both non-zero, of those in a table by letter."""
+    pairs = {x: Prefactor(getattr(cfg, f"start_pref_{x}"), getattr(cfg, f"limit_pref_{x}")) for x in makers}
+    return tuple(makers[x](cfg, prefactor) for x, prefactor in pairs.items() if prefactor.active)
+
+
+def energy_term(cfg: Any, prefactor: Prefactor, form: Form) -> ErrorTerm:
+    """Energy of the frame, or the weighted sum of the energies of its atoms."""
+    names = ("energy",)
+    if not cfg.enable_atom_ener_coeff:
+        return ErrorTerm("e", "l2_ener_loss", prefactor, residuals.energy, form, names, names)
+    weighted, optional = residuals.weighted_energy, {"atom_ener_coeff": 1.0}
+    return ErrorTerm("e", "l2_ener_loss", prefactor, weighted, form, names, ("atom_energy",), optional)
+
+
+def virial_term(prefactor: Prefactor, form: Form) -> ErrorTerm:
+    """Virial of the frame."""
+    return ErrorTerm("v", "l2_virial_loss", prefactor, residuals.virial, form, ("virial",), ("virial",))
+
+
+def atomic_energy_term(prefactor: Prefactor, form: Form) -> ErrorTerm:
+    """Energies of the atoms."""
+    labels, predictions = ("atom_ener",), ("atom_energy",)
+    return ErrorTerm("ae", "l2_atom_ener_loss", prefactor, residuals.atomic_energy, form, labels, predictions)
+
+
+def _energy(cfg: EnerLossConfig, prefactor: Prefactor) -> ErrorTerm:
+    return energy_term(cfg, prefactor, _form(cfg, 0, power=power_of(cfg)))
+
+
+def _force(cfg: EnerLossConfig, prefactor: Prefactor) -> ErrorTerm:
+    relative = cfg.relative_f if cfg.loss_func == "mse" else None  # absolute errors are taken as they are
+    errors = partial(residuals.force, relative=relative)
+    form = _form(cfg, 1, lengths=cfg.f_use_norm)
+    return ErrorTerm("f", "l2_force_loss", prefactor, errors, form, ("force",), ("force",))
+
+
+def _virial(cfg: EnerLossConfig, prefactor: Prefactor) -> ErrorTerm:
+    return virial_term(prefactor, _form(cfg, 2, power=power_of(cfg)))
+
+
+def _atomic_energy(cfg: EnerLossConfig, prefactor: Prefactor) -> ErrorTerm:
+    return atomic_energy_term(prefactor, _form(cfg, 0))
+
+
+def _weighted_force(cfg: EnerLossConfig, prefactor: Prefactor) -> ErrorTerm:
+    errors = partial(residuals.preferred_force, relative=cfg.relative_f)
+    labels, optional = (("force",), {"atom_pref": 1.0}) if cfg.use_default_pf else (("force", "atom_pref"), {})
+    form = Absolute() if cfg.loss_func == "mae" else Squared()
+    return ErrorTerm("pf", "l2_pref_force_loss", prefactor, errors, form, labels, ("force",), optional)
+
+
+def _generalized_force(cfg: EnerLossConfig, prefactor: Prefactor) -> ErrorTerm:
+    errors = partial(residuals.generalized_force, number=cfg.numb_generalized_coord)
+    return ErrorTerm("gf", "l2_gen_force_loss", prefactor, errors, Squared(), ("force", "drdq"), ("force",))
+
+
+def _hessian(cfg: EnerLossConfig, prefactor: Prefactor) -> ErrorTerm:
+    return ErrorTerm("h", "l2_hessian_loss", prefactor, residuals.hessian, Squared(), ("hessian",), ("hessian",))
+
+
+TERMS: dict[str, Callable[[EnerLossConfig, Prefactor], ErrorTerm]] = {
+    "e": _energy,
+    "f": _force,
+    "v": _virial,
+    "ae": _atomic_energy,
+    "pf": _weighted_force,
+    "gf": _generalized_force,
+    "h": _hessian,
+}
+
+
+def power_of(cfg: Any) -> int:
+    """By which power of the number of atoms squared errors of energy and virial are divided."""
+    return 2 if cfg.intensive_ener_virial else 1
+
+
+def _form(cfg: EnerLossConfig, place: int, *, power: int = 2, lengths: bool = False) -> Form:
+    """The form that the options ask for; ``place`` of the threshold among those for energy, force and virial."""
+    if cfg.loss_func == "mae":
+        return Absolute(lengths)
+    if cfg.use_huber:
+        delta = cfg.huber_delta
+        return Huber(delta[place] if isinstance(delta, tuple) else delta, lengths)
+    return Squared(power)

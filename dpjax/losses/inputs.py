@@ -103,3 +103,42 @@ def counted_atoms(prediction: Arrays, natoms: int | jax.Array, n_frame: int) -> 
     else:
         count = jnp.asarray(natoms)
     return jnp.broadcast_to(count, (n_frame,)).astype(float)
+
+
+def label_rows(label: Arrays, name: str, n_row: int, default: float, columns: tuple[int, ...] = (1,)) -> jax.Array:
+    """A label that is not compared but multiplied, (n_row, k) with k among ``columns``; ``default`` where it is absent.
+
+    Raises:
+        ModelError: it has another width.
+    """
+    if name not in label:
+        return jnp.full((n_row, columns[0]), default)
+    values = jnp.asarray(label[name])
+    if values.size not in [n_row * k for k in columns]:
+        raise ModelError(
+            f"loss: the label {name} has the shape {values.shape}; it needs {' or '.join(map(str, columns))} numbers for each of "
+            f"{n_row} atoms."
+        )
+    return values.reshape(n_row, -1)
+
+
+def atom_frames(inputs: Inputs, values: jax.Array, name: str) -> tuple[jax.Array, int]:
+    """Frame of each atom, (n_row,), and the number of frames, for terms that add up the atoms of a frame.
+
+    Args:
+        inputs: with ``frame`` and one number of atoms for each frame, where the atoms of all frames are on one axis.
+        values: prediction of atoms; (n_frame, n_atom, k) says itself what belongs to which frame.
+        name: what the prediction is called.
+
+    Raises:
+        ModelError: neither is so.
+    """
+    if inputs.frame is not None and jnp.ndim(inputs.natoms) == 1:
+        return jnp.reshape(jnp.asarray(inputs.frame), -1), jnp.shape(inputs.natoms)[0]
+    if inputs.frame is not None or values.ndim < 3:
+        raise ModelError(
+            f"loss: the prediction {name} has the shape {values.shape}, but a term adds up the atoms of each frame. Give the loss "
+            "frame=..., the frame of each atom, and natoms as one number for each frame."
+        )
+    n_frame, n_atom = values.shape[:2]
+    return jnp.repeat(jnp.arange(n_frame), n_atom), n_frame

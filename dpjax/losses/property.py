@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config.losses import PropertyLossConfig
-from dpjax.errors import ConfigError, ModelError
+from dpjax.errors import ModelError
 from dpjax.losses.base import Loss
 from dpjax.losses.inputs import Inputs, compared, counted_atoms, fact, found_flag, predicted, row_weights
 from dpjax.losses.means import real_values, root, weighted_mean, weighted_sum
@@ -128,12 +128,5 @@ def _spread(facts: Mapping[str, Any], task_dim: int) -> jax.Array:
 
 
 def property_loss(cfg: PropertyLossConfig, start_lr: float, **from_model: Any) -> PropertyLoss:
-    """The loss of a configuration and of the facts var_name, intensive and out_std, now or at the call.
-
-    Raises:
-        ConfigError: a measure of the error is unknown.
-    """
-    unknown = sorted({cfg.loss_func, *cfg.metric} - set(MEANS))
-    if unknown:
-        raise ConfigError(f"loss: found the measure {unknown[0]!r}; choose among: {', '.join(MEANS)}.")
+    """The loss of a configuration and of the facts var_name, intensive and out_std, now or at the call."""
     return PropertyLoss(cfg.loss_func, tuple(cfg.metric), cfg.beta, from_model)

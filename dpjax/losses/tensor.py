@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from dpjax.config.losses import TensorLossConfig
-from dpjax.errors import ConfigError
-from dpjax.losses.base import Loss
-from dpjax.losses.comparisons import Comparison, metric_names, sum_of_terms
+from dpjax.losses.comparisons import Comparison
 from dpjax.losses.inputs import Inputs, fact
 from dpjax.losses.prefactor import Prefactor
+from dpjax.losses.sums import SumLoss, sum_of_terms
 
 
 @dataclass(frozen=True, eq=False)
-class TensorLoss(Loss):
+class TensorLoss(SumLoss):
     """Loss of tensors; see :meth:`evaluate`.
 
     Its names are those of the model: all properties raise a ModelError unless ``facts`` has tensor_name and label_name.
@@ -30,24 +29,9 @@ class TensorLoss(Loss):
     facts: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def labels(self) -> tuple[str, ...]:
-        """Labels that the active terms compare."""
-        return tuple(x.label for x in self._comparisons(self.facts))
-
-    @property
-    def optional_labels(self) -> dict[str, float]:
-        """Labels that are taken where data have them, and what stands for them elsewhere."""
-        return {"atom_weight": 1.0} if self.enable_atomic_weight else {}
-
-    @property
-    def predictions(self) -> tuple[str, ...]:
-        """Predictions that the active terms compare."""
-        return tuple(x.prediction for x in self._comparisons(self.facts))
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the printed metrics, sorted."""
-        return metric_names(self._comparisons(self.facts))
+    def terms(self) -> tuple[Comparison, ...]:
+        """The active terms."""
+        return self._terms(self.facts)
 
     def evaluate(
         self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]
@@ -66,26 +50,18 @@ class TensorLoss(Loss):
             ModelError: a fact is missing, or the model does not predict what an active term compares.
         """
         facts = {**self.facts, **from_model}
-        size = fact(facts, "tensor_size", "tensor")
-        return sum_of_terms(self._comparisons(facts), inputs, jnp.ones(()), size)
+        return sum_of_terms(self._terms(facts, fact(facts, "tensor_size", "tensor")), inputs, jnp.ones(()))
 
-    def _comparisons(self, facts: Mapping[str, Any]) -> list[Comparison]:
+    def _terms(self, facts: Mapping[str, Any], size: int | None = None) -> tuple[Comparison, ...]:
         tensor, label = (fact(facts, name, "tensor") for name in ("tensor_name", "label_name"))
         local, total = (Prefactor(pref, pref) for pref in (self.pref_atomic, self.pref))
-        by = "atom_weight" if self.enable_atomic_weight else None
-        terms = [
-            Comparison("pref_atomic", f"local_{tensor}", tensor, f"atom_{label}", local, atomic=True, weighted_by=by),
-            Comparison("pref", f"global_{tensor}", f"global_{tensor}", label, total, atomic=False),
-        ]
-        return [x for x in terms if x.prefactor.active]
+        atoms = Comparison("pref_atomic", f"local_{tensor}", tensor, f"atom_{label}", local, atomic=True, size=size)
+        if self.enable_atomic_weight:
+            atoms = replace(atoms, weighted_by="atom_weight")
+        frames = Comparison("pref", f"global_{tensor}", f"global_{tensor}", label, total, atomic=False, size=size)
+        return tuple(term for term in (atoms, frames) if term.prefactor.active)
 
 
 def tensor_loss(cfg: TensorLossConfig, start_lr: float, **from_model: Any) -> TensorLoss:
-    """The loss of a configuration and of the facts tensor_name, label_name and tensor_size, now or at the call.
-
-    Raises:
-        ConfigError: no term is active.
-    """
-    if not cfg.pref and not cfg.pref_atomic:
-        raise ConfigError("loss: no term is active. Give pref or pref_atomic a value above 0.")
+    """The loss of a configuration and of the facts tensor_name, label_name and tensor_size, now or at the call."""
     return TensorLoss(cfg.pref, cfg.pref_atomic, cfg.enable_atomic_weight, from_model)

@@ -1,70 +1,59 @@
-"""The squared-error terms of the losses.
-
-Every function returns a :class:`Term`.  Shapes: energy (n_frame, 1) eV, force (..., n_atom, 3) eV/angstrom, virial (n_frame, 9) eV,
-``natoms`` (n_frame,) real atoms of each frame, ``weight`` 1 for real and 0 for padding entries, shaped (n_frame,) or like the force
-without its last axis.
-"""
+"""Terms that are made of the errors of one quantity: which errors, in which form, under which names."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
 
-from dpjax.losses.means import error_of, weighted_mean
+from dpjax.losses.forms import Form
+from dpjax.losses.inputs import Inputs, predicted
+from dpjax.losses.prefactor import Prefactor
+from dpjax.losses.residuals import Measure
+from dpjax.losses.sums import Measured
 
 
-class Term(NamedTuple):
-    """One term of a loss; all () and without prefactor."""
+@dataclass(frozen=True)
+class ErrorTerm:
+    """A term of a loss for energies; see :class:`dpjax.losses.sums.Term`.
 
-    value: jax.Array  # what is minimised
-    square: jax.Array  # plain mean square, in the units of the label
-    rmse: jax.Array  # what lcurve.out prints
-
-
-def energy_term(
-    prediction: jax.Array, label: jax.Array, natoms: jax.Array, weight: jax.Array, intensive: bool = False
-) -> Term:
-    """Mean over frames of dE^2 / N, or dE^2 / N^2 if ``intensive``; the rmse is per atom."""
-    return _per_frame(prediction, label, natoms, weight, intensive)
-
-
-def virial_term(
-    prediction: jax.Array, label: jax.Array, natoms: jax.Array, weight: jax.Array, intensive: bool = False
-) -> Term:
-    """Mean over frames and components of dV^2 / N, or dV^2 / N^2 if ``intensive``; the rmse is per atom."""
-    return _per_frame(prediction, label, natoms, weight, intensive)
-
-
-def force_term(prediction: jax.Array, label: jax.Array, weight: jax.Array) -> Term:
-    """Mean over all real atoms and xyz of dF^2: larger frames count for more."""
-    weight = weight[..., None]
-    square = weighted_mean(error_of(prediction, label, weight) ** 2, weight)
-    return Term(square, square, jnp.sqrt(square))
-
-
-def atomic_term(error: jax.Array, weight: jax.Array) -> Term:
-    """Mean over all atoms that count and all components of error^2; error (n_atom, n), weight (n_atom,)."""
-    square = weighted_mean(error**2, weight[:, None])
-    return Term(square, square, jnp.sqrt(square))
-
-
-def total_term(error: jax.Array, count: jax.Array, weight: jax.Array) -> Term:
-    """Mean over frames, each as often as it has atoms that count, and components of error^2.
-
-    The rmse is divided by the mean number of these atoms. Error (n_frame, n), count and weight (n_frame,).
+    Attributes:
+        letter: ending of its prefactors and of the printed metric.
+        internal: name of the plain mean square.
+        prefactor: weight of the term.
+        residuals: the errors of a batch.
+        form: what is made of them.
+        labels, predictions, optional: as for every term.
     """
-    square = weighted_mean(error**2, (weight * count)[:, None])
-    mean_count = weighted_mean(count, weight)
-    return Term(square, square, jnp.sqrt(square) / jnp.where(mean_count > 0.0, mean_count, 1.0))
 
+    letter: str
+    internal: str
+    prefactor: Prefactor
+    residuals: Measure
+    form: Form
+    labels: tuple[str, ...]
+    predictions: tuple[str, ...]
+    optional: Mapping[str, float] = field(default_factory=dict)
 
-def _per_frame(prediction: jax.Array, label: jax.Array, natoms: jax.Array, weight: jax.Array, intensive: bool) -> Term:
-    """Squared errors of quantities that grow with the frame, each frame divided by its own number of atoms."""
-    weight = weight[:, None]
-    n_atom = jnp.where(weight > 0.0, natoms[:, None], 1).astype(float)
-    square = error_of(prediction, label, weight) ** 2
-    per_atom = weighted_mean(square / n_atom**2, weight)
-    value = per_atom if intensive else weighted_mean(square / n_atom, weight)
-    return Term(value, weighted_mean(square, weight), jnp.sqrt(per_atom))
+    @property
+    def printed(self) -> tuple[str, ...]:
+        """The name of the printed metric."""
+        return (f"{self.form.kind}_{self.letter}",)
+
+    def measured(self, inputs: Inputs, present: jax.Array) -> Measured:
+        """Value and metrics of one batch; the metrics are NaN where nothing counts.
+
+        Raises:
+            ModelError: a prediction is missing, or has other rows than its label.
+        """
+        for name in self.predictions:
+            predicted(inputs.prediction, name, f"start_pref_{self.letter}")
+        residuals = self.residuals(inputs, present)
+        score = self.form(residuals)
+        metrics = {self.printed[0]: score.printed}
+        if score.square is not None:
+            metrics[self.internal] = score.square
+        anything = jnp.any(residuals.weight > 0.0)
+        return Measured(score.value, {name: jnp.where(anything, x, jnp.nan) for name, x in metrics.items()})

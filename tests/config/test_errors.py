@@ -93,15 +93,6 @@ def test_missing_keys(edits, start):
 @pytest.mark.parametrize(
     ("edits", "path"),
     [
-        ({"loss/start_pref_ae": 1.0}, "loss/start_pref_ae"),
-        ({"loss/limit_pref_h": 1}, "loss/limit_pref_h"),
-        ({"loss/start_pref_gf": 1.0}, "loss/start_pref_gf"),
-        ({"loss/start_pref_pf": 1.0}, "loss/start_pref_pf"),
-        ({"loss/relative_f": 1.0}, "loss/relative_f"),
-        ({"loss/use_huber": True}, "loss/use_huber"),
-        ({"loss/loss_func": "mae"}, "loss/loss_func"),
-        ({"loss/f_use_norm": True}, "loss/f_use_norm"),
-        ({"loss/enable_atom_ener_coeff": True}, "loss/enable_atom_ener_coeff"),
         ({f"{T}/enable_ema": True}, f"{T}/enable_ema"),
         ({f"{T}/mixed_precision": {"compute_prec": "float16"}}, f"{T}/mixed_precision"),
         ({f"{T}/profiling": True}, f"{T}/profiling"),
@@ -125,9 +116,6 @@ def test_what_is_not_built_is_refused_by_name(edits, path):
 
 def test_neutral_values_of_what_is_not_built_are_accepted():
     neutral = {
-        "loss/start_pref_ae": 0,
-        "loss/use_huber": False,
-        "loss/loss_func": "mse",
         "training/acc_freq": 1,
         "training/zero_stage": 0,
         "training/enable_ema": False,

@@ -141,6 +141,10 @@ def test_losses_that_are_right(section):
 @pytest.mark.parametrize(
     ("section", "start"),
     [
+        ({"huber_delta": [0.1, 0.2]}, "/huber_delta: found 2 numbers; give one, or three: energy, force, virial."),
+        ({"use_huber": True, "relative_f": 1.0}, "/use_huber: found true, but relative_f has no Huber form."),
+        ({"f_use_norm": True}, "/f_use_norm: found true; it needs use_huber true or loss_func mae."),
+        ({"start_pref_gf": 1.0, "limit_pref_gf": 1.0}, "/numb_generalized_coord: found 0, but the generalised force"),
         ({"type": "ener_spin", "start_pref_fr": -1}, "/start_pref_fr: found -1; it must not be negative."),
         ({"type": "ener_spin", "loss_func": "huber"}, "/loss_func: found 'huber'. Choose one of: mse, mae."),
         ({"type": "ener_spin", "use_huber": True}, "/use_huber: unknown key"),
@@ -232,14 +236,36 @@ def test_optimizers_that_are_wrong(section, start):
     [
         (F, FITTINGS["population"]),
         (L, {"type": "population", "start_pref_pop": 1, "limit_pref_pop": 1}),
-        (L, {"type": "ener_spin"}),
         (O, {"type": "LKF"}),
-        (O, {"type": "AdamW"}),
     ],
 )
 def test_what_is_not_built_waits_for_what_computes_it(path, section):
     with pytest.raises(ConfigError, match=f"'{section['type']}' is not built yet"):
         config.load(water({path: section}))
+
+
+@pytest.mark.parametrize(
+    ("section", "text"),
+    [
+        ({"use_huber": True, "loss_func": "mae"}, "use_huber: changes nothing: loss_func mae is linear"),
+        ({"use_huber": True, "intensive_ener_virial": True}, "intensive_ener_virial: changes nothing"),
+        ({"relative_f": 1.0, "loss_func": "mae"}, "relative_f: changes nothing: with loss_func mae"),
+        ({"use_default_pf": True}, "use_default_pf: changes nothing: the weighted force term is not active"),
+        ({"numb_generalized_coord": 3}, "numb_generalized_coord: changes nothing"),
+    ],
+)
+def test_options_of_the_loss_that_say_nothing_beside_the_others_are_named(section, text, caplog):
+    caplog.set_level("INFO", logger="dpjax")
+    config.load(water({L: section}))
+    assert f"{L}/{text}" in caplog.text
+    caplog.clear()
+    config.load(water({L: {"loss_func": "mae", "start_pref_pf": 1, "limit_pref_pf": 1, "relative_f": 1.0}}))
+    assert "changes nothing" not in caplog.text
+
+
+def test_a_loss_of_magnetic_forces_needs_a_model_that_has_them():
+    with pytest.raises(ConfigError, match="loss/type: found 'ener_spin', .* but the model has no `model/spin`"):
+        config.load(water({L: {"type": "ener_spin"}}))
 
 
 def test_newer_options_are_kept_and_not_filled_in():

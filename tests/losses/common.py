@@ -30,7 +30,7 @@ def check_case(name: str, case: dict) -> None:
     """Value, metrics and gradient of a stored case, to rtol 1e-9."""
     loss = losses.from_config(case["loss"], case["start_lr"], **case.get("from_model", {}))
     prediction, label, slope = (arrays(name, case["case"], kind) for kind in ("pred", "label", "dloss"))
-    mask = {"mask": prediction.pop("mask")} if "mask" in prediction else {}
+    mask = {key: prediction.pop(key) for key in ("mask", "mask_mag") if key in prediction}
 
     def value(prediction, rate):
         return loss(prediction | mask, label, natoms=case["natoms"], learning_rate=rate, find=case["find"])

@@ -1,4 +1,4 @@
-"""The energy loss: what padding may not do, what switches a term off, and DeePMD-kit's numbers."""
+"""The losses of energies: what padding may not do, what switches a term off, and DeePMD-kit's numbers."""
 
 from __future__ import annotations
 
@@ -10,14 +10,29 @@ import pytest
 from dpjax import losses
 from dpjax.config import EnerLossConfig
 from dpjax.errors import ConfigError, ModelError
-from tests.losses.common import FILLS, cases, check_case, check_same, graded, padded
+from tests.losses.common import cases, check_case
 
 EFV = {"type": "ener", "start_pref_v": 0.01, "limit_pref_v": 2}
 
 
-@pytest.mark.parametrize("case", cases("ener"), ids=lambda case: case["case"])
-def test_values_metrics_and_gradients_of_the_reference(case):
-    check_case("ener", case)
+# a spread of terms and forms; the other stored cases are slow only because they are many
+SPREAD = """
+    ener_ef_default ener_efv_mse_intensive ener_efv_huber_list ener_efv_huber_norm ener_huber_mae ener_relative_f_mae
+    ener_atom_ener_coeff ener_ae_huber ener_pf_relative ener_pf_only_mae ener_pf_use_default ener_gf_missing ener_hessian
+    ener_all_missing ener_start_zero_disables ener_everything_mse spin_mse_intensive spin_ae_mae spin_no_magnetic_atom
+""".split()
+
+
+def stored() -> list:
+    """The stored cases, each with the name of its file."""
+    every = [(name, case) for name in ("ener", "ener_spin") for case in cases(name)]
+    assert {case["case"] for _, case in every} >= set(SPREAD)
+    return [pytest.param(*x, id=x[1]["case"], marks=() if x[1]["case"] in SPREAD else pytest.mark.slow) for x in every]
+
+
+@pytest.mark.parametrize(("name", "case"), stored())
+def test_values_metrics_and_gradients_of_the_reference(name, case):
+    check_case(name, case)
 
 
 def two_frames(seed: int = 0) -> tuple[dict, dict, np.ndarray]:
@@ -26,24 +41,6 @@ def two_frames(seed: int = 0) -> tuple[dict, dict, np.ndarray]:
     shapes = {"energy": (2, 1), "force": (8, 3), "virial": (2, 9)}
     prediction, label = ({name: rng.normal(size=shape) for name, shape in shapes.items()} for _ in range(2))
     return prediction, label, np.array([3, 5])
-
-
-@pytest.mark.parametrize("fill", FILLS)
-@pytest.mark.parametrize("intensive", [False, True])
-def test_padding_is_invisible(fill, intensive):
-    loss = losses.from_config(EFV | {"intensive_ener_virial": intensive})
-    prediction, label, natoms = two_frames()
-    want = graded(loss, prediction, label, natoms=natoms)
-    more = {"energy": 2, "force": 4, "virial": 2}
-    got = graded(
-        loss,
-        padded(prediction, more, fill),
-        padded(label, more, -fill),
-        natoms=np.array([3, 5, 0, 0]),
-        atom_weight=jnp.arange(12) < 8,
-        frame_weight=jnp.array([1.0, 1.0, 0.0, 0.0]),
-    )
-    check_same(got, want)
 
 
 def test_nothing_but_padding_is_zero_and_not_nan():
@@ -133,24 +130,25 @@ def test_a_prediction_the_loss_needs_must_be_there():
 
 
 @pytest.mark.parametrize(
-    "section",
+    ("section", "text"),
     [
-        {"loss_func": "mae"},
-        {"use_huber": True},
-        {"relative_f": 0.5},
-        {"start_pref_ae": 1.0, "limit_pref_ae": 1.0},
-        {"start_pref_pf": 1.0},
-        {"start_pref_gf": 1.0, "numb_generalized_coord": 2},
-        {"start_pref_h": 1.0},
-        {"enable_atom_ener_coeff": True},
-        {"f_use_norm": True},
-        {"use_default_pf": True},
+        (
+            {"use_huber": True, "start_pref_pf": 1.0, "limit_pref_pf": 1.0},
+            "use_huber: found true, but start_pref_pf has no",
+        ),
+        ({"use_huber": True, "start_pref_h": 1, "limit_pref_h": 1}, "use_huber: found true, but start_pref_h has no"),
+        (
+            {"use_huber": True, "relative_f": 0.5},
+            "use_huber: found true, but relative_f has no Huber form. Set use_huber",
+        ),
+        ({"f_use_norm": True}, "f_use_norm: found true; it needs use_huber true or loss_func mae."),
+        ({"start_pref_gf": 1.0, "limit_pref_gf": 1.0}, "numb_generalized_coord: found 0, but .* Give their number"),
     ],
-    ids=lambda section: next(iter(section)),
+    ids=lambda x: " ".join(x) if isinstance(x, dict) else "",
 )
-def test_what_is_not_built_is_refused(section):
+def test_options_that_contradict_each_other_are_refused(section, text):
     for given in (section, EnerLossConfig(**section)):
-        with pytest.raises(ConfigError, match=f"loss/{next(iter(section))}.*not built yet"):
+        with pytest.raises(ConfigError, match=f"loss/{text}"):
             losses.from_config(given)
 
 

@@ -9,7 +9,8 @@ from dpjax.config.losses.ener_spin import ENER_SPIN, EnerSpinLossConfig
 from dpjax.config.losses.population import POPULATION, PopulationLossConfig
 from dpjax.config.losses.property import PROPERTY, PropertyLossConfig
 from dpjax.config.losses.tensor import TENSOR, TensorLossConfig
-from dpjax.config.schema import Option, Registry
+from dpjax.config.problems import Report
+from dpjax.config.schema import Context, Option, Registry
 
 LossConfig = (
     EnerLossConfig
@@ -34,6 +35,17 @@ def argument() -> Option:
     return Option("loss", dict, "What training minimises.", sub_variants=[LOSSES.variant()])
 
 
+def check(cfg: LossConfig) -> None:
+    """Checks values that did not come from an input.
+
+    Raises:
+        ConfigError: some of them are wrong or contradict each other.
+    """
+    report = Report()
+    report.extend(LOSSES[LOSSES.name_of(cfg)].check(cfg, "loss", Context(report=report)))
+    report.raise_any()
+
+
 __all__ = [
     "LOSSES",
     "DensLossConfig",
@@ -45,4 +57,5 @@ __all__ = [
     "PropertyLossConfig",
     "TensorLossConfig",
     "argument",
+    "check",
 ]

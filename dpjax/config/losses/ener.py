@@ -50,61 +50,41 @@ class EnerLossConfig:
 
 
 def _options() -> list[Option]:
-    later = "the {} term of the energy loss"
     return [
         *prefactors("e", "energy", "energy.npy", 0.02, 1.0),
         *prefactors("f", "force", "force.npy", 1000, 1.0),
         *prefactors("v", "virial", "virial.npy", 0.0, 0.0),
-        *prefactors("h", "Hessian", "hessian.npy", 0.0, 0.0, not_built=later.format("Hessian")),
-        *prefactors("ae", "atomic energy", "atom_ener.npy", 0.0, 0.0, not_built=later.format("atomic energy")),
-        *prefactors("pf", "weighted force", "atom_pref.npy", 0.0, 0.0, not_built=later.format("weighted force")),
-        *prefactors(
-            "gf", "generalised force", "drdq.npy", 0.0, 0.0, float, not_built=later.format("generalised force")
-        ),
+        *prefactors("h", "Hessian", "hessian.npy", 0.0, 0.0),
+        *prefactors("ae", "atomic energy", "atom_ener.npy", 0.0, 0.0),
+        *prefactors("pf", "weighted force", "force.npy, with a weight for each atom in atom_pref.npy", 0.0, 0.0),
+        *prefactors("gf", "generalised force", "force.npy, with dr/dq in drdq.npy", 0.0, 0.0, float),
         *_force_options(),
         *_form_options(),
     ]
 
 
 def _force_options() -> list[Option]:
-    weighted = "the weighted force term of the energy loss"
     return [
-        Option(
-            "use_default_pf",
-            bool,
-            "Take 1 for every atom where atom_pref.npy is missing.",
-            False,
-            not_built=weighted,
-            used_with="start_pref_pf",
-        ),
-        options.relative_force(not_built="the relative force error"),
+        Option("use_default_pf", bool, "Take 1 for every atom where atom_pref.npy is missing.", False),
+        options.relative_force(),
         Option(
             "f_use_norm",
             bool,
             "Take the length of a force error instead of its components; needs loss_func mae or use_huber.",
             False,
-            not_built="the loss on lengths of force errors",
         ),
-        Option(
-            "numb_generalized_coord",
-            int,
-            "Number of generalised coordinates of the generalised force term.",
-            0,
-            not_built="the generalised force term of the energy loss",
-            used_with="start_pref_gf",
-        ),
+        Option("numb_generalized_coord", int, "Number of generalised coordinates of the generalised force term.", 0),
     ]
 
 
 def _form_options() -> list[Option]:
     return [
-        options.atom_ener_coeff(not_built="the weighted sum of atomic energies"),
+        options.atom_ener_coeff(),
         Option(
             "use_huber",
             bool,
-            "Huber form: quadratic for small errors, linear for large ones.",
+            "Huber form of energy, force, virial and atomic energy: quadratic for small errors, linear for large ones.",
             False,
-            not_built="the Huber loss",
         ),
         Option(
             "huber_delta",
@@ -112,10 +92,8 @@ def _form_options() -> list[Option]:
             "Where the Huber form turns from quadratic to linear; one number, or one each for energy, force and virial. Used "
             "with use_huber.",
             0.01,
-            not_built="the Huber loss",
-            used_with="use_huber",
         ),
-        options.mse_or_mae(not_built="the absolute-value loss"),
+        options.mse_or_mae(),
         options.intensive(),
     ]
 
@@ -124,13 +102,54 @@ def _check(cfg: EnerLossConfig, path: str, context: Context) -> Iterator[Problem
     yield from check_prefactors(cfg, _TERMS, path)
     yield from check_choice(cfg.loss_func, ("mse", "mae"), join(path, "loss_func"))
     yield from check_at_least(cfg, 0, ["relative_f", "numb_generalized_coord"], path)
+    yield from _check_delta(cfg, join(path, "huber_delta"))
+    yield from _check_huber(cfg, join(path, "use_huber"))
+    if cfg.f_use_norm and not (cfg.use_huber or cfg.loss_func == "mae"):
+        yield Problem(
+            join(path, "f_use_norm"), "found true; it needs use_huber true or loss_func mae. Set one, or remove it."
+        )
+    if active(cfg, "gf") and cfg.numb_generalized_coord == 0:
+        text = "found 0, but the generalised force term is active. Give their number, or set start_pref_gf to 0."
+        yield Problem(join(path, "numb_generalized_coord"), text)
+
+
+def _check_delta(cfg: EnerLossConfig, path: str) -> Iterator[Problem]:
     deltas = cfg.huber_delta if isinstance(cfg.huber_delta, tuple) else (cfg.huber_delta,)
     if isinstance(cfg.huber_delta, tuple) and len(deltas) != 3:
-        yield Problem(
-            join(path, "huber_delta"), f"found {len(deltas)} numbers; give one, or three: energy, force, virial."
-        )
+        yield Problem(path, f"found {len(deltas)} numbers; give one, or three: energy, force, virial.")
     elif min(deltas) <= 0:
-        yield Problem(join(path, "huber_delta"), f"found {min(deltas)}; it must be positive.")
+        yield Problem(path, f"found {min(deltas)}; it must be positive.")
+
+
+def _check_huber(cfg: EnerLossConfig, path: str) -> Iterator[Problem]:
+    """Some terms have no Huber form."""
+    if not cfg.use_huber:
+        return
+    asked = [f"start_pref_{letter}" for letter in ("pf", "gf", "h") if active(cfg, letter)]
+    asked += [] if cfg.relative_f is None else ["relative_f"]
+    if asked:
+        yield Problem(
+            path, f"found true, but {asked[0]} has no Huber form. Set use_huber to false, or remove {asked[0]}."
+        )
+
+
+def active(cfg: EnerLossConfig, letter: str) -> bool:
+    """Whether the loss has the term."""
+    return bool(getattr(cfg, f"start_pref_{letter}") and getattr(cfg, f"limit_pref_{letter}"))
+
+
+def _idle(cfg: EnerLossConfig) -> Iterator[tuple[str, str]]:
+    absolute, pf = cfg.loss_func == "mae", active(cfg, "pf")
+    if cfg.use_huber and absolute:
+        yield "use_huber", "loss_func mae is linear for all errors"
+    if cfg.intensive_ener_virial and (absolute or cfg.use_huber):
+        yield "intensive_ener_virial", "only squares can be divided by the number of atoms or by its square"
+    if cfg.relative_f is not None and absolute and not pf:
+        yield "relative_f", "with loss_func mae it is for the weighted force term alone, which is not active"
+    if cfg.use_default_pf and not pf:
+        yield "use_default_pf", "the weighted force term is not active"
+    if cfg.numb_generalized_coord and not active(cfg, "gf"):
+        yield "numb_generalized_coord", "the generalised force term is not active"
 
 
 ENER = Component(
@@ -140,4 +159,5 @@ ENER = Component(
     _check,
     alias=("ener_hess",),  # an older name, from when the Hessian was a loss of its own; DeePMD-kit 3.2 still takes it
     doc="Errors of energy, force and virial, and of what follows from them.",
+    idle=_idle,
 )

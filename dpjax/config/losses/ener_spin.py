@@ -58,11 +58,16 @@ def _check(cfg: EnerSpinLossConfig, path: str, context: Context) -> Iterator[Pro
     yield from check_choice(cfg.loss_func, ("mse", "mae"), join(path, "loss_func"))
 
 
+def _idle(cfg: EnerSpinLossConfig) -> Iterator[tuple[str, str]]:
+    if cfg.intensive_ener_virial and cfg.loss_func == "mae":
+        yield "intensive_ener_virial", "only squares can be divided by the number of atoms or by its square"
+
+
 ENER_SPIN = Component(
     "ener_spin",
     EnerSpinLossConfig,
     _options,
     _check,
     doc="Errors of energy, force, magnetic force and virial of a model with spins.",
-    built=False,
+    idle=_idle,
 )
