@@ -179,8 +179,6 @@ def _numeric_options() -> list[Option]:
 
 
 def _later_options() -> list[Option]:
-    prof = "profiling from the input file"
-    board = "TensorBoard output"
     return [
         Option("enable_ema", bool, "Keep a moving average of the parameters.", False),
         Option(
@@ -198,16 +196,16 @@ def _later_options() -> list[Option]:
             "Shift the energy bias to the training data after the last step.",
             False,
         ),
-        Option("profiling", bool, "Write a profile of the run in Chrome's trace format.", False, not_built=prof),
-        Option("profiling_file", str, "Name of that profile.", "timeline.json", not_built=prof, used_with="profiling"),
-        Option("enable_profiler", bool, "Write a profile for TensorBoard.", False, not_built=prof),
-        Option("tensorboard", bool, "Write the learning curve for TensorBoard.", False, not_built=board),
+        Option("profiling", bool, "Write a profile of twenty steps in Chrome's trace format.", False),
+        Option("profiling_file", str, "Name of that profile.", "timeline.json", used_with="profiling"),
+        Option("enable_profiler", bool, "Write a profile of twenty steps for TensorBoard.", False),
+        Option("tensorboard", bool, "Write loss and errors of steps for TensorBoard.", False),
         Option(
-            "tensorboard_log_dir", str, "Folder for TensorBoard.", "log", not_built=board, used_with="tensorboard"
+            "tensorboard_log_dir", str, "Folder for TensorBoard.", "log", used_with="tensorboard"
         ),
         Option(
             "tensorboard_freq", int, "Steps between two entries for TensorBoard.", 1,
-            not_built=board, used_with="tensorboard",
+            used_with="tensorboard",
         ),
         Option(
             "acc_freq", int,

@@ -23,6 +23,7 @@ from dpjax.training.fingerprint import Fingerprint
 from dpjax.training.full_validation import LABELS, measured
 from dpjax.training.interrupt import StopRequest
 from dpjax.training.lcurve import LearningCurve
+from dpjax.training.observing import Board, Profile
 from dpjax.training.programs import Programs
 from dpjax.training.progress import Progress
 from dpjax.training.rows import Row, mean_found, printed, rows_before
@@ -66,6 +67,8 @@ class Loop:
     data_state: dict[str, Any]
     fingerprint: Fingerprint
     keepers: dict[str, BestKeeper] = field(default_factory=dict)  # of full validations, by whose parameters they are
+    board: Board | None = None
+    profile: Profile | None = None
 
     def __post_init__(self):
         setup = self.setup
@@ -91,11 +94,15 @@ class Loop:
             for step in range(first, last):
                 data, parts = batches.next()
                 self.data_state = batches.state
+                if self.profile is not None:
+                    self.profile.step()
                 self.state, metrics = self.programs.update(self.state, data)
                 self._check_previous(Outcome(step, metrics["loss"], parts))
                 if self.setup.config.training.disp_avg:
                     self._since_report.append(metrics)
                 self.progress.advance(step + 1)
+                if self.board is not None and self.board.due(step + 1):
+                    self.board.write(step + 1, jax.device_get(metrics), float(self.setup.plan.rate(step)))
                 if self._displays(step):
                     row = self._report(step, metrics)
                 done = step + 1

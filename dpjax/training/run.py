@@ -26,6 +26,7 @@ from dpjax.training.fingerprint import Fingerprint
 from dpjax.training.full_validation import ValidationLog, calendar
 from dpjax.training.lcurve import LearningCurve
 from dpjax.training.loop import Loop, TrainResult
+from dpjax.training.observing import board_of, profile_of
 from dpjax.training.programs import Programs
 from dpjax.training.progress import Progress
 from dpjax.training.rows import rows_before
@@ -198,6 +199,10 @@ def _loop(setup: TrainingSetup, saver: Saver, saved: Saved | None, output: Path,
     progress = stack.enter_context(
         Progress(setup.config.dpjax.progress, first, setup.num_steps, timed=training.time_training)
     )
+    board, profile = (of(training, output) for of in (board_of, profile_of))
+    for open_file in (board, profile):
+        if open_file is not None:
+            stack.enter_context(open_file)
     meta = saved.meta if saved else {}
     return Loop(
         setup,
@@ -209,6 +214,8 @@ def _loop(setup: TrainingSetup, saver: Saver, saved: Saved | None, output: Path,
         setup.training.state(),
         Fingerprint(setup.training.systems, meta.get("hashes")),
         keepers_of(setup, saver.store.directory, output, meta.get("best", {}), first if saved else None),
+        board,
+        profile,
     )
 
 
