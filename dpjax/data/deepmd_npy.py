@@ -17,8 +17,8 @@ from dpjax.errors import DataError
 class NpyTree:
     """A system directory (a ``SystemTree``)."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.name = str(path)
+    def __init__(self, path: str) -> None:
+        self.name = path
         with os.scandir(self.name) as entries:
             inside = {entry.name: entry.name.startswith("set.") and entry.is_dir() for entry in entries}
         self._inside = frozenset(inside)
@@ -71,6 +71,6 @@ class NpyTree:
             return stream.read().decode(errors="replace").split()
 
 
-def open_npy_system(path: Path) -> SetSystem:
+def open_npy_system(path: str) -> SetSystem:
     """Reader of the system in a directory; see ``SetSystem`` for what is read and raised."""
     return SetSystem(NpyTree(path))

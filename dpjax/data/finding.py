@@ -38,9 +38,11 @@ def find_systems(
     found: list[Path] = []
     for entry in map(Path, entries):
         root = Path(base) / entry
-        if is_hdf5(root):
-            found += [entry] if "#" in str(entry) else [Path(f"{entry}#{group}") for group in groups_with_systems(root)]
-        elif is_lmdb(root) or is_xyz(root):
+        if is_hdf5(str(root)):
+            found += (
+                [entry] if "#" in str(entry) else [Path(f"{entry}#{group}") for group in groups_with_systems(str(root))]
+            )
+        elif is_lmdb(str(root)) or is_xyz(str(root)):
             found.append(entry)
         else:
             below = _search(root, rglob_patterns)

@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 
 import h5py
 import numpy as np
@@ -28,9 +27,9 @@ _files: OrderedDict[tuple[str, Stamp], h5py.File] = OrderedDict()  # the least r
 _lock = threading.RLock()
 
 
-def is_hdf5(path: Path) -> bool:
+def is_hdf5(path: str) -> bool:
     """Whether a path names an HDF5 file or, with ``#``, a group inside one."""
-    return Path(str(path).split("#")[0]).suffix in (".h5", ".hdf5")
+    return path.partition("#")[0].endswith((".h5", ".hdf5"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +85,7 @@ class Hdf5Array:
 class Hdf5Tree:
     """A group of an HDF5 file (a ``SystemTree``)."""
 
-    def __init__(self, path: str | Path) -> None:
+    def __init__(self, path: str) -> None:
         self._file, group = _split(path)
         self._group = "/" + group.strip("/")
         self.name = f"{self._file}#{self._group}"
@@ -156,12 +155,12 @@ class Hdf5Tree:
         return [word for text in texts for word in text.split()]
 
 
-def open_hdf5_system(path: Path) -> SetSystem:
+def open_hdf5_system(path: str) -> SetSystem:
     """Reader of the system in a group; see ``SetSystem`` for what is read and raised."""
     return SetSystem(Hdf5Tree(path))
 
 
-def groups_with_systems(path: Path) -> list[str]:
+def groups_with_systems(path: str) -> list[str]:
     """The systems in a bare file: its top-level groups with ``type.raw``, sorted, then the root if it is one itself.
 
     Raises:
@@ -179,8 +178,8 @@ def groups_with_systems(path: Path) -> list[str]:
     return [f"/{g}" for g in found]
 
 
-def _split(path: str | Path) -> tuple[str, str]:
-    name, _, group = str(path).partition("#")
+def _split(path: str) -> tuple[str, str]:
+    name, _, group = path.partition("#")
     return name, group
 
 

@@ -6,6 +6,7 @@ dtype), ``shape`` and ``data`` (bytes). The packages lmdb and msgpack are needed
 
 from __future__ import annotations
 
+import os
 import threading
 from importlib import import_module
 from pathlib import Path
@@ -30,12 +31,12 @@ _open: dict[str, tuple[Stamp, Any]] = {}  # the library allows one handle per en
 _lock = threading.Lock()
 
 
-def is_lmdb(path: Path) -> bool:
+def is_lmdb(path: str) -> bool:
     """Whether a path names an LMDB environment."""
-    return path.suffix == ".lmdb" or (path / "data.mdb").is_file()
+    return path.endswith(".lmdb") or os.path.isfile(f"{path}/data.mdb")
 
 
-def open_lmdb(path: Path, specs: tuple[LabelSpec, ...], skip_bad: bool) -> list[tuple[str, RecordSystem]]:
+def open_lmdb(path: str, specs: tuple[LabelSpec, ...], skip_bad: bool) -> list[tuple[str, RecordSystem]]:
     """The systems of an environment; see ``Frames`` for what is read and raised."""
     return Frames(LmdbStore(path), specs, skip_bad).systems()
 
@@ -43,9 +44,9 @@ def open_lmdb(path: Path, specs: tuple[LabelSpec, ...], skip_bad: bool) -> list[
 class LmdbStore:
     """The frames of an environment (a ``RecordStore``)."""
 
-    def __init__(self, path: Path) -> None:
-        self.name = str(path)
-        self._data = f"{path}/data.mdb" if path.is_dir() else self.name
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._data = f"{path}/data.mdb" if os.path.isdir(path) else path
         status = status_of(self._data)
         if status is None:
             raise DataError(f"{self._data} does not exist; expected an LMDB environment. Correct `systems`.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Protocol
 from dpjax.data.finding import find_systems
 from dpjax.data.labels import LabelSpec
 from dpjax.data.system import System, open_systems, require_label
+from dpjax.data.threads import default_workers, in_portions
+from dpjax.data.waiting import shown
 
 
 class DataSource(Protocol):
@@ -28,6 +31,7 @@ def load_systems(
     required: Iterable[str] = (),
     required_somewhere: Iterable[str] = (),
     skip_bad_frames: bool = False,
+    progress: bool = True,
 ) -> list[System]:
     """Opens all systems of a data section.
 
@@ -39,18 +43,21 @@ def load_systems(
         required: labels that every system must have (their prefactor is not zero).
         required_somewhere: labels that at least one system must have; systems without it take no part in that term.
         skip_bad_frames: leave out frames that cannot be read, where frames are stored one by one.
+        progress: show how far it is where it takes long.
 
     Raises:
         DataError: as ``find_systems`` and ``open_system``, or a label that is needed is missing.
     """
     specs = {spec.name: spec for spec in labels}
-    root = Path(base)
-    paths = find_systems(data_config.systems, data_config.rglob_patterns, root)
-    systems = [
-        system
-        for path in paths
-        for system in open_systems(root / path, type_map, specs.values(), str(path), skip_bad_frames=skip_bad_frames)
-    ]
+    root = "" if str(base) == "." else f"{base}/"
+    paths = [str(path) for path in find_systems(data_config.systems, data_config.rglob_patterns, base)]
+
+    def opened(path: str) -> list[System]:
+        place = path if os.path.isabs(path) else f"{root}{path}"
+        return open_systems(place, type_map, specs.values(), path, skip_bad_frames=skip_bad_frames)
+
+    each = shown(in_portions(opened, paths, default_workers()), len(paths), "opening systems", progress)
+    systems = [system for found in each for system in found]
     for name in required:
         for system in systems:
             require_label(system, specs[name])

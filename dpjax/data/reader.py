@@ -7,6 +7,7 @@ files hold, frame by frame in file order; mapping of types, sorting, defaults an
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,25 +73,25 @@ class Format:
             is several systems. Takes the path, the arrays that are wanted, and whether frames that cannot be read are left out.
     """
 
-    matches: Callable[[Path], bool]
-    open: Callable[[Path, tuple[LabelSpec, ...], bool], list[tuple[str, SystemReader]]]
+    matches: Callable[[str], bool]
+    open: Callable[[str, tuple[LabelSpec, ...], bool], list[tuple[str, SystemReader]]]
 
 
-def _single(opener: Callable[[Path], SystemReader]) -> Callable[..., list[tuple[str, SystemReader]]]:
+def _single(opener: Callable[[str], SystemReader]) -> Callable[..., list[tuple[str, SystemReader]]]:
     """A format with one system per path, which has no frames that could be left out."""
     return lambda path, specs, skip: [("", opener(path))]
 
 
-def _raw_text(path: Path) -> SystemReader:
+def _raw_text(path: str) -> SystemReader:
     raise DataError(
         f"{path} is a raw text system (*.raw without set.* directories), which is not trained from, as in DeePMD-kit. "
         "Expected set.*/coord.npy: convert it, for example with dpdata."
     )
 
 
-def is_raw_text(path: Path) -> bool:
+def is_raw_text(path: str) -> bool:
     """Whether a directory holds text files and no sets."""
-    return (path / "coord.raw").is_file() and not any(path.glob("set.*"))
+    return os.path.isfile(f"{path}/coord.raw") and not any(name.startswith("set.") for name in os.listdir(path))
 
 
 FORMATS: tuple[Format, ...] = (
@@ -98,13 +99,13 @@ FORMATS: tuple[Format, ...] = (
     Format(is_lmdb, open_lmdb),
     Format(is_xyz, open_xyz),
     Format(is_raw_text, _single(_raw_text)),
-    Format(Path.is_dir, _single(open_npy_system)),
+    Format(os.path.isdir, _single(open_npy_system)),
 )
 """Which readers open a path: those of the first format that matches."""
 
 
 def open_readers(
-    path: Path, specs: Iterable[LabelSpec] = (), skip_bad_frames: bool = False
+    path: str | Path, specs: Iterable[LabelSpec] = (), skip_bad_frames: bool = False
 ) -> list[tuple[str, SystemReader]]:
     """Opens what lies at ``path`` with the readers of its format, each with what its name has beyond the path.
 
@@ -116,6 +117,7 @@ def open_readers(
     Raises:
         DataError: nothing is there, the format is not read, or the reader finds the files malformed.
     """
+    path = str(path)
     for kind in FORMATS:
         if kind.matches(path):
             return kind.open(path, tuple(specs), skip_bad_frames)

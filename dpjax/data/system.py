@@ -158,7 +158,7 @@ class System:
 
 
 def open_systems(
-    path: Path,
+    path: str | Path,
     type_map: Sequence[str],
     labels: Iterable[LabelSpec] = (),
     name: str | None = None,
@@ -181,7 +181,7 @@ def open_systems(
             is ``required`` is missing.
     """
     specs, title = tuple(labels), name or str(path)
-    opened = open_readers(Path(path), specs, skip_bad_frames)
+    opened = open_readers(path, specs, skip_bad_frames)
     return [_system(reader, tuple(type_map), specs, title + rest) for rest, reader in opened]
 
 

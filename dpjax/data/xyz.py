@@ -14,7 +14,6 @@ from array import array
 from functools import lru_cache
 from importlib import import_module
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,12 +33,12 @@ _COLUMNS = re.compile(r"\bProperties\s*=\s*[\"']?([^\s\"']+)", re.IGNORECASE)
 _PERIODIC = re.compile(r"\bpbc\s*=\s*(\"[^\"]*\"|'[^']*'|\S+)")
 
 
-def is_xyz(path: Path) -> bool:
+def is_xyz(path: str) -> bool:
     """Whether a path names an extended XYZ file."""
-    return path.suffix in SUFFIXES
+    return path.endswith(SUFFIXES)
 
 
-def open_xyz(path: Path, specs: tuple[LabelSpec, ...], skip_bad: bool) -> list[tuple[str, RecordSystem]]:
+def open_xyz(path: str, specs: tuple[LabelSpec, ...], skip_bad: bool) -> list[tuple[str, RecordSystem]]:
     """The systems of a file; see ``Frames`` for what is read and raised."""
     return Frames(XyzStore(path), specs, skip_bad).systems()
 
@@ -50,10 +49,10 @@ class XyzStore:
     sizes = None
     quick = True
 
-    def __init__(self, path: Path) -> None:
-        self.name = self.names_file = str(path)
-        status = status_of(self.name)
-        if status is None or not path.is_file():
+    def __init__(self, path: str) -> None:
+        self.name = self.names_file = path
+        status = status_of(path)
+        if status is None or not os.path.isfile(path):
             raise DataError(f"{self.name} does not exist; expected an extended XYZ file. Correct `systems`.")
         self.type_names = _elements()
         self._stamp = Stamp.of(status)

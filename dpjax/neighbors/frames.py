@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from collections.abc import Iterable
+from typing import Protocol
 
 import numpy as np
 
+from dpjax.data.threads import default_workers as default_workers
+from dpjax.data.threads import in_threads as in_threads
 from dpjax.errors import DataError
 from dpjax.neighbors.host import search
 from dpjax.neighbors.table import NeighborTable
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 class FrameSource(Protocol):
@@ -53,30 +49,3 @@ def frame_table(
         return search(coord, system.frame_types(frame), n_type, rcut, cell), coord, cell
     except DataError as error:
         raise DataError(f"system {system.name}, frame {frame}: {error}") from error
-
-
-def default_workers() -> int:
-    """Threads for neighbour search: the cores this process may use, at most 8 (reading and sorting share memory)."""
-    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
-
-
-def in_threads(fn: Callable[[A], B], items: Iterable[A], workers: int) -> Iterator[B]:
-    """``map(fn, items)`` in order on several threads, with few results waiting; an error ends it at once.
-
-    The search spends most of its time outside the interpreter lock, so threads help (two threads: 1.9 times faster).
-    """
-    if workers <= 1:
-        yield from map(fn, items)
-        return
-    waiting: deque = deque()
-    with ThreadPoolExecutor(workers, thread_name_prefix="dpjax-neighbors") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(fn, item))
-                if len(waiting) >= 4 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
