@@ -58,6 +58,9 @@ def check_kalman_training(parts: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _check_loss(loss)
     if (training := parts.get("training")) is not None:
         yield from _check_numbers(training)
+    if getattr(parts.get("dpjax"), "ensemble", 1) > 1:
+        text = "found several models, but optimizer LKF trains one. Remove the key, or take another optimizer."
+        yield Problem("dpjax/ensemble", text)
 
 
 def _check_loss(loss: Any) -> Iterator[Problem]:
