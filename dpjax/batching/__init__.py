@@ -2,7 +2,17 @@
 
 from dpjax.batching.batch import Batch, Layout
 from dpjax.batching.ladder import round_up
-from dpjax.batching.packing import Frame, choose_layout, make_layout, most_neighbors, pack, pack_atoms, unpack_atoms
+from dpjax.batching.packing import (
+    Frame,
+    choose_layout,
+    make_layout,
+    most_neighbors,
+    pack,
+    pack_atoms,
+    pack_pairs,
+    unpack_atoms,
+    unpack_pairs,
+)
 
 __all__ = [
     "Batch",
@@ -13,6 +23,8 @@ __all__ = [
     "most_neighbors",
     "pack",
     "pack_atoms",
+    "pack_pairs",
     "round_up",
     "unpack_atoms",
+    "unpack_pairs",
 ]

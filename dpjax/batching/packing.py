@@ -185,6 +185,41 @@ def pack_atoms(values: np.ndarray, places: np.ndarray, n_atom: int) -> np.ndarra
     return out
 
 
+def pack_pairs(values: Sequence[np.ndarray], places: Sequence[np.ndarray], n_atom: int, most: int) -> np.ndarray:
+    """Second derivatives of frames on the batch's atom axis, as models predict them; padding is zero.
+
+    Args:
+        values: ((3 n)^2,) of each frame by the positions of its n atoms, placeholders among them.
+        places: (n,) of each frame, from :func:`pack`.
+        n_atom: of the batch.
+        most: atoms of a frame that there are columns for; those of later ones are left out.
+
+    Returns:
+        (n_atom, 3 * most * 3): rows of the atom, then columns of the atoms of its frame in the order of the batch.
+    """
+    out = np.zeros((n_atom, 3, most, 3))
+    for square, own in zip(values, places, strict=True):
+        order = _ranked(own)
+        square = square.reshape(len(own), 3, len(own), 3)
+        out[own[order], :, : len(order)] = square[order][:, :, order[:most]]
+    return out.reshape(n_atom, 9 * most)
+
+
+def unpack_pairs(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Second derivatives (3 n, 3 n) of one frame in its own atom order from those of a batch; zero for placeholders."""
+    order, n = _ranked(places), len(places)
+    rows = np.asarray(values)[places[order]].reshape(len(order), 3, values.shape[1] // 9, 3)
+    out = np.zeros((n, 3, n, 3))
+    out[np.ix_(order, range(3), order, range(3))] = rows[:, :, : len(order)]
+    return out.reshape(3 * n, 3 * n)
+
+
+def _ranked(places: np.ndarray) -> np.ndarray:
+    """Positions in a frame of its atoms, without placeholders, in the order of the batch's atom axis."""
+    order = np.argsort(places, kind="stable")
+    return order[places[order] >= 0]
+
+
 def unpack_atoms(values: np.ndarray, places: np.ndarray) -> np.ndarray:
     """Gather per-atom results (n_atom, ...) of one frame back into its own atom order; zero for placeholders."""
     out = np.asarray(values)[places]

@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from dpjax.batching import Batch, Frame, Layout, choose_layout, pack, unpack_atoms
+from dpjax.batching import Batch, Frame, Layout, choose_layout, pack, round_up, unpack_atoms, unpack_pairs
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
 from dpjax.config.fittings.outputs import ENERGY
@@ -21,6 +21,7 @@ from dpjax.errors import CapacityError, DataError, ModelError
 from dpjax.interfaces.inputs import Structures, read_structures
 from dpjax.memory import keep_freed_memory
 from dpjax.models import RESOLVED, build_model, predict
+from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
 from dpjax.neighbors import NeighborTable, search
 from dpjax.nn.chebyshev import Grid
@@ -50,7 +51,7 @@ class Potential:
         self.device = device
         self.model: nn.Module = build_model(self.config)
         self.variables = variables
-        self._program = jax.jit(partial(predict, self.model), static_argnames=("atomic", "grid"))
+        self._program = jax.jit(partial(predict, self.model), static_argnames=("atomic", "hessian", "grid"))
         self._resolver = Resolver(self.model, variables)
         self._device_variables = None
         self._warned = False
@@ -91,7 +92,8 @@ class Potential:
             aparam: (n_frame, n_atom, numb_aparam) atomic parameters, or a list.
             charge_spin, spin: for models that take them.
             atomic: add ``atom_energy`` (n_frame, n_atom, 1), ``atom_virial`` (n_frame, n_atom, 9), ``mask`` (n_frame, n_atom).
-            hessian: not built yet.
+            hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, second derivatives of the energy, x, y and z of
+                the first atom before those of the next; takes about as long as the forces do for each number of coordinates.
 
         Returns:
             ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV as NumPy arrays;
@@ -106,18 +108,18 @@ class Potential:
 
         Raises:
             DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types.
-            ModelError: an input this model does not take or needs and did not get.
+            ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy.
         """
         for name, value in (("charge_spin", charge_spin), ("spin", spin)):
             if value is not None:
                 raise ModelError(f"{name} was given but this model has no such input; leave it out")
         if hessian:
-            raise ModelError("hessian=True: Hessians are not built yet in this version")
+            require_energy(self.model.output)
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam)
         frames = [self._frame(structures, i) for i in range(len(structures.coord))]
-        rows = self._evaluate_frames(frames, atomic)
+        rows = self._evaluate_frames(frames, atomic, hessian)
         if not rows:
-            shapes = output_shapes(self.model.output, 0 if structures.ragged else np.shape(coord)[1], atomic)
+            shapes = output_shapes(self.model.output, 0 if structures.ragged else np.shape(coord)[1], atomic, hessian)
             return {
                 key: np.zeros((0, *shape), np.int32 if key == "mask" else np.float64) for key, shape in shapes.items()
             }
@@ -140,25 +142,26 @@ class Potential:
                 self._warned = True
                 log.warning("an atom %s", sentence)
 
-    def _evaluate_frames(self, frames: Sequence[Frame], atomic: bool) -> list[Output]:
+    def _evaluate_frames(self, frames: Sequence[Frame], atomic: bool, hessian: bool) -> list[Output]:
         rows: list[Output] = []
         layout: Layout | None = None
         with jax.enable_x64(True):
             for group in _groups(frames):
                 batch, places, layout = self._pack(group, layout)
-                out = self._run(jax.device_put(batch, self.device), atomic)
+                columns = round_up(max(1, *batch.natoms.tolist())) if hessian else None
+                out = self._run(jax.device_put(batch, self.device), atomic=atomic, hessian=columns)
                 rows += [
-                    self._unpack(out, i, own, frame, atomic)
+                    self._unpack(out, i, own, frame, output_shapes(self.model.output, len(own), atomic, hessian))
                     for i, (own, frame) in enumerate(zip(places, group, strict=True))
                 ]
         return rows
 
-    def _run(self, batch: Batch, atomic: bool) -> Output:
-        """Outputs of a batch on its padded axes."""
+    def _run(self, batch: Batch, **options: Any) -> Output:
+        """Outputs of a batch on its padded axes; ``options`` are those of :func:`dpjax.models.predict`."""
         variables = self._placed_variables()
 
         def program(grid: Grid | None) -> tuple[Output, Any]:
-            out = jax.device_get(self._program(variables, batch, atomic=atomic, grid=grid))
+            out = jax.device_get(self._program(variables, batch, grid=grid, **options))
             return out, out.pop(RESOLVED, None)
 
         return self._resolver.run(batch.layout, program)
@@ -178,12 +181,16 @@ class Potential:
             self._device_variables = jax.device_put(self.variables, self.device)
         return self._device_variables
 
-    def _unpack(self, out: Output, i: int, places: np.ndarray, frame: Frame, atomic: bool) -> Output:
+    def _unpack(
+        self, out: Output, i: int, places: np.ndarray, frame: Frame, shapes: dict[str, tuple[int, ...]]
+    ) -> Output:
         row = {}
-        for name, shape in output_shapes(self.model.output, len(places), atomic).items():
+        for name, shape in shapes.items():
             if name == "mask":
                 counted = (frame.atype >= 0) & ~np.isin(frame.atype, self.config.silent_types)
                 row[name] = counted.astype(np.int32)
+            elif name == "hessian":
+                row[name] = unpack_pairs(out[name], places)
             else:
                 of_atoms = name in self._per_atom
                 row[name] = (unpack_atoms(out[name], places) if of_atoms else out[name][i]).reshape(shape)
@@ -195,10 +202,11 @@ class Potential:
         return (self.model.output.atomic, "force", "atom_virial")
 
 
-def output_shapes(output: AtomicOutput, n_atom: int, atomic: bool) -> dict[str, tuple[int, ...]]:
+def output_shapes(output: AtomicOutput, n_atom: int, atomic: bool, hessian: bool = False) -> dict[str, tuple[int, ...]]:
     """What ``evaluate`` gives for a frame of ``n_atom`` atoms: names, and shapes without the axis of the frames.
 
-    Energy models add what belongs to atoms if ``atomic``; others always give their values of the atoms, and add derivatives.
+    Energy models add what belongs to atoms if ``atomic`` and second derivatives if ``hessian``; others always give their values of
+    the atoms, and add derivatives.
     """
     total, own = {output.total: output.total_shape}, {output.atomic: (n_atom, *output.total_shape)}
     number = output.shape  # one for each component
@@ -206,7 +214,8 @@ def output_shapes(output: AtomicOutput, n_atom: int, atomic: bool) -> dict[str, 
     derivatives_of_atoms = {"atom_virial": (n_atom, *number, 9)}
     mask = {"mask": (n_atom,)}
     if output is ENERGY:
-        return total | derivatives | (own | derivatives_of_atoms | mask if atomic else {})
+        second = {"hessian": (3 * n_atom, 3 * n_atom)} if hessian else {}
+        return total | derivatives | (own | derivatives_of_atoms | mask if atomic else {}) | second
     added = derivatives | derivatives_of_atoms if output.differentiated else {}
     return total | own | (added | mask if atomic else {})
 

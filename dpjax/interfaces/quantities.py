@@ -61,7 +61,8 @@ class Quantity:
         output: what ``evaluate`` calls it.
         columns: of the detail file, without ``data_`` and ``pred_``; longer rows are written one below the other.
         suffix: of the detail file, which has the ending ``out``; None: there is no such file.
-        atoms: which atoms have a row each, "real" or "counted"; None: there is a row per frame.
+        atoms: which atoms have a row each, "real" or "counted"; "pairs": each number that belongs to two real atoms has one;
+            None: there is a row per frame.
         factor: multiplies the rows of frames; frames where it is infinite are left out.
         needs_cell: open systems have none.
         on_demand: ``evaluate`` gives it with ``atomic=True`` only.
@@ -83,6 +84,11 @@ class Quantity:
 
     def rows(self, values: np.ndarray, structures: Structures) -> np.ndarray:
         """The numbers that count, (n_row, n_column), of a label or a prediction with axes (frame, ...) or (frame, atom, ...)."""
+        if self.atoms == "pairs":
+            n_atom = structures.real.shape[1]
+            both = structures.real[:, :, None, None, None] & structures.real[:, None, None, :, None]
+            square = values.reshape(-1, n_atom, 3, n_atom, 3)
+            return square[np.broadcast_to(both, square.shape)][:, None]
         if self.atoms is not None:
             chosen = getattr(structures, self.atoms)
             return values.reshape(*chosen.shape, -1)[chosen]
@@ -151,6 +157,16 @@ ENERGY_QUANTITIES = (
         suffix="ae",
         atoms="counted",
         on_demand=True,
+    ),
+    Quantity(
+        name="hessian",
+        title="Hessian",
+        unit="eV/Å²",
+        label="hessian",
+        output="hessian",
+        columns=("h",),
+        suffix="h",
+        atoms="pairs",
     ),
 )
 

@@ -120,11 +120,11 @@ class TestReport:
     def write_details(self, prefix: str | Path) -> list[Path]:
         """Writes one file per quantity and returns the files.
 
-        They are ``PREFIX.e.out``, ``.e_peratom.out``, ``.f.out``, ``.v.out``, ``.v_peratom.out``, ``.s.out`` and
-        ``.ae.out`` (atomic energies); of dipoles and polarizabilities ``PREFIX.out`` and ``.atomic.out``; of densities of
-        states ``.dos.out`` and ``.ados.out``; of properties ``.property.out`` and ``.aproperty.out``. A row holds the
-        labels, then the predictions; the points of a density of states and the numbers of a property stand in rows of
-        their own. A comment line opens each system.
+        They are ``PREFIX.e.out``, ``.e_peratom.out``, ``.f.out``, ``.v.out``, ``.v_peratom.out``, ``.s.out``, ``.ae.out``
+        (atomic energies) and ``.h.out`` (Hessians, number by number); of dipoles and polarizabilities ``PREFIX.out`` and
+        ``.atomic.out``; of densities of states ``.dos.out`` and ``.ados.out``; of properties ``.property.out`` and
+        ``.aproperty.out``. A row holds the labels, then the predictions; the points of a density of states and the numbers of
+        a property stand in rows of their own. A comment line opens each system.
 
         Raises:
             OutputError: a file cannot be written.

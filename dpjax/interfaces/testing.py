@@ -1,8 +1,8 @@
 """How far a model is from labels: it is evaluated on data systems and what it predicts is compared number by number.
 
 What is compared follows from the model's output (``quantities``): energy and virial in eV, force in eV/angstrom, stress
-in eV/angstrom^3 (= -virial / volume); dipoles, polarizabilities, densities of states and properties in the unit of
-their labels.
+in eV/angstrom^3 (= -virial / volume), second derivatives of the energy in eV/angstrom^2; dipoles, polarizabilities, densities of
+states and properties in the unit of their labels.
 """
 
 from __future__ import annotations
@@ -118,6 +118,7 @@ def _compare(pot: Any, system: System, frames: np.ndarray, quantities: Sequence[
     types = np.stack([system.frame_types(i) for i in frames])
     cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
     options = {"atomic": True} if any(quantity.on_demand for quantity in quantities) else {}
+    options |= {"hessian": True} if any(quantity.atoms == "pairs" for quantity in quantities) else {}
     out = pot.evaluate(arrays["coord"], types, cell, **{name: arrays[name] for name in inputs}, **options)
     _check_finite(system, frames, out)
     place = np.arange(system.n_atom) if system.mixed else np.argsort(system.order)  # of the atoms of the files
@@ -129,6 +130,8 @@ def _compare(pot: Any, system: System, frames: np.ndarray, quantities: Sequence[
     )
 
     def rows(quantity: Quantity, values: np.ndarray) -> np.ndarray:
+        if quantity.atoms == "pairs":
+            values = values.reshape(-1, system.n_atom, 3, system.n_atom, 3)[:, :, :, place]
         return quantity.rows(values if quantity.atoms is None else values[:, place], structures)
 
     return [Comparison(q, rows(q, arrays[q.label]), rows(q, out[q.output])) for q in quantities]

@@ -21,6 +21,7 @@ from dpjax.descriptors.facts import embedded_pairs
 from dpjax.descriptors.neighborhood import nearest_distance
 from dpjax.models.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.models.geometry import Geometry
+from dpjax.models.hessian import require_energy, second_derivatives
 from dpjax.models.standard import (
     StandardModel,
     atom_rows,
@@ -169,15 +170,19 @@ def fold(gradient: Geometry, geometry: Geometry, batch: Batch, *, atomic: bool =
 def _folded(pull: jax.Array, geometry: Geometry, batch: Batch, atomic: bool) -> dict[str, jax.Array]:
     """:func:`fold` of one number's derivative by the displacements."""
     n_atom, n_frame = batch.layout.n_atom, batch.layout.frames
-    owner = batch.index.reshape(-1)
-    scattered = jax.ops.segment_sum(pull.reshape(-1, 3), owner, n_atom)
-    out = {"force": jnp.sum(pull, axis=1) - scattered}
+    out = {"force": _forces(pull, batch)}
     if atomic:
         pair = -jnp.einsum("nka,nkb->nkab", pull, geometry.disp).reshape(-1, 9)
-        out["atom_virial"] = jax.ops.segment_sum(pair, owner, n_atom)
+        out["atom_virial"] = jax.ops.segment_sum(pair, batch.index.reshape(-1), n_atom)
     per_centre = -jnp.einsum("nka,nkb->nab", pull, geometry.disp).reshape(n_atom, 9)
     out["virial"] = jax.ops.segment_sum(per_centre, batch.frame, n_frame)
     return out
+
+
+def _forces(pull: jax.Array, batch: Batch) -> jax.Array:
+    """(n_atom, 3) from the derivative by the displacements: each pulls at its centre and at its neighbour."""
+    scattered = jax.ops.segment_sum(pull.reshape(-1, 3), batch.index.reshape(-1), batch.layout.n_atom)
+    return jnp.sum(pull, axis=1) - scattered
 
 
 def predict(
@@ -187,21 +192,28 @@ def predict(
     *,
     force: bool = True,
     atomic: bool = False,
+    hessian: int | None = None,
     block: int | None = None,
     grid: Grid | None = None,
 ) -> dict[str, jax.Array]:
     """Everything the model says about a batch, under DeePMD's output names, on the batch's padded axes.
 
     Args:
+        hessian: add second derivatives, with columns for so many atoms of a frame; None: leave them out.
         grid: one of :func:`resolutions`; with it the results are only right if ``resolved`` is true.
 
     Returns:
         ``energy`` (n_frame, 1) and ``atom_energy`` (n_atom,) eV; with ``force`` also ``force`` (n_atom, 3) eV/angstrom and
-        ``virial`` (n_frame, 9) eV; with ``atomic`` also ``atom_virial`` (n_atom, 9) eV; with ``grid`` also ``resolved`` (1,) bool.
+        ``virial`` (n_frame, 9) eV; with ``atomic`` also ``atom_virial`` (n_atom, 9) eV; with ``hessian`` also ``hessian`` (n_atom,
+        9 * hessian) eV/angstrom^2, laid out as :func:`dpjax.models.hessian.second_derivatives` says; with ``grid`` also
+        ``resolved`` (1,) bool.
 
         Models of other quantities give theirs (n_frame, *output.total_shape) and (n_atom, *output.shape) under the names of
         ``model.output``, ``mask`` (n_atom,), which is 1 for atoms that count, and their number ``counted`` (n_frame,).  Force,
         virial and atomic virial of dipoles come only with ``atomic``.
+
+    Raises:
+        ModelError: ``hessian`` of a model that predicts no energies.
     """
     output, geometry = model.output, batch_geometry(batch)
     expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
@@ -210,6 +222,14 @@ def predict(
         out = fold(gradient, geometry, batch, atomic=atomic)
     else:
         values, out = atomic_outputs(model, variables, geometry, batch, block, expansion), {}
+    if hessian is not None:
+        require_energy(output)
+
+        def forces(disp: jax.Array) -> jax.Array:
+            own = geometry.replace(disp=disp)
+            return _forces(outputs_and_gradient(model, variables, own, batch, block, expansion)[1].disp, batch)
+
+        out["hessian"] = second_derivatives(forces, geometry.disp, batch, hessian)
     if expansion is not None:
         out[RESOLVED] = expansion.resolved[None]  # with an axis, along which outputs of several devices are joined
     total = jax.ops.segment_sum(values, batch.frame, batch.layout.frames).reshape(-1, *output.total_shape)

@@ -188,6 +188,7 @@ def open_systems(
         numb_fparam=fitting.numb_fparam,
         numb_aparam=fitting.numb_aparam,
         default_fparam=fitting.default_fparam,
+        numb_generalized_coord=getattr(loss, "numb_generalized_coord", 0),
         selected=getattr(fitting, "sel_type", None),
     )
     return load_systems(data, model.type_map, specs, required_somewhere=loss.labels, skip_bad_frames=skip_bad_frames)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pack_atoms
+from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pack_atoms, pack_pairs, round_up
 from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
 from dpjax.descriptors.crowding import Cut, by_cut, most_neighbors_of
@@ -173,15 +173,26 @@ class BatchSource:
         return [(own, self._frames_of(own)) for own in deal(parts, n_device) if own]
 
     def _packed(self, shards: Sequence[tuple], layout: Layout, n_device: int) -> LabelledBatch:
-        batches = [self._labelled(own, frames, layout) for own, frames in shards]
+        most = self._pair_columns({system for own, _ in shards for system, _ in own})
+        batches = [self._labelled(own, frames, layout, most) for own, frames in shards]
         return batches[0] if n_device == 1 else stack(batches, n_device)
 
     def _frames_of(self, parts: Sequence[Part]) -> list[Frame]:
         return [frame for system, indices in parts for frame in self.frames(system, indices)]
 
-    def _labelled(self, parts: Sequence[Part], frames: Sequence[Frame], layout: Layout) -> LabelledBatch:
+    def _pair_columns(self, systems: set[int]) -> int:
+        """Atoms of a frame that the Hessians of a batch from these systems have columns for, on all its devices.
+
+        One where the data have no Hessians: what is not compared need not be computed.
+        """
+        drawn = [self.systems[s] for s in (systems if len(systems) == 1 else range(len(self.systems)))]
+        pairs = [name for name in self.labels if drawn[0].labels[name].atom_pair]
+        found = any(system.found[name] for system in drawn for name in pairs)
+        return round_up(max(1, *(system.n_atom for system in drawn))) if found else 1
+
+    def _labelled(self, parts: Sequence[Part], frames: Sequence[Frame], layout: Layout, most: int) -> LabelledBatch:
         batch, places = pack(frames, layout)
-        label = self._labels(parts, np.concatenate(places), layout)
+        label = self._labels(parts, places, layout, most)
         first = self.systems[parts[0][0]]
         return LabelledBatch(batch, label, {name: np.float64(first.found[name]) for name in self.labels})
 
@@ -222,9 +233,20 @@ class BatchSource:
                         sentence,
                     )
 
-    def _labels(self, parts: Sequence[Part], places: np.ndarray, layout: Layout) -> dict[str, np.ndarray]:
+    def _labels(
+        self, parts: Sequence[Part], places: Sequence[np.ndarray], layout: Layout, most: int
+    ) -> dict[str, np.ndarray]:
         rows = [self.systems[system].arrays(indices, self.labels) for system, indices in parts]
-        return {name: _padded([row[name] for row in rows], places, layout) for name in self.labels}
+        pairs = [name for name, spec in self.systems[parts[0][0]].labels.items() if spec.atom_pair]
+        label = {}
+        for name in self.labels:
+            own = [row[name] for row in rows]
+            if name in pairs:
+                squares = [square for part in own for square in part]
+                label[name] = pack_pairs(squares, places, layout.n_atom, most)
+            else:
+                label[name] = _padded(own, np.concatenate(places), layout)
+        return label
 
 
 def _spread(items: Sequence[int], n: int) -> list[int]:

@@ -75,14 +75,14 @@ def real_rows(batch: Batch, flat: Callable[[Any], Any]) -> Rows:
 
 
 def prediction_of(model, needs_force: bool, block: int | None, spread: Spread | None = None) -> Callable:
-    """A function (variables, batch, grid) -> predictions, of all devices joined.
+    """A function (variables, batch, grid, hessian=None) -> predictions, of all devices joined.
 
     Args:
         spread: how a prediction runs on several devices, whose batches then have a leading device axis; None: one device.
     """
 
-    def prediction(variables, batch: Batch, grid: Grid | None) -> dict[str, jax.Array]:
-        one = partial(predict, model, force=needs_force, block=block, grid=grid)
+    def prediction(variables, batch: Batch, grid: Grid | None, hessian: int | None = None) -> dict[str, jax.Array]:
+        one = partial(predict, model, force=needs_force, hessian=hessian, block=block, grid=grid)
         return (one if spread is None else spread.over(one))(variables, batch)
 
     return prediction
@@ -98,7 +98,9 @@ def loss_of(prediction: Callable, loss: Callable, spread: Spread | None = None) 
     flat = (lambda tree: tree) if spread is None else spread.joined
 
     def fn(params, stats, data: LabelledBatch, learning_rate, grid: Grid | None = None) -> tuple[jax.Array, Metrics]:
-        predicted = prediction({"params": params, "stats": stats}, data.batch, grid)
+        # labels (n_atom, 9 * most) say for how many atoms of a frame second derivatives are wanted
+        most = data.label["hessian"].shape[-1] // 9 if "hessian" in loss.predictions else None
+        predicted = prediction({"params": params, "stats": stats}, data.batch, grid, most)
         resolved = {RESOLVED: jnp.all(predicted.pop(RESOLVED))} if grid is not None else {}
         rows = real_rows(data.batch, flat)
         value, metrics = loss(

@@ -7,7 +7,17 @@ import dataclasses
 import numpy as np
 import pytest
 
-from dpjax.batching import Frame, Layout, choose_layout, most_neighbors, pack, pack_atoms, unpack_atoms
+from dpjax.batching import (
+    Frame,
+    Layout,
+    choose_layout,
+    most_neighbors,
+    pack,
+    pack_atoms,
+    pack_pairs,
+    unpack_atoms,
+    unpack_pairs,
+)
 from dpjax.errors import CapacityError
 from dpjax.geometry.displacements import displacements
 from dpjax.neighbors import search
@@ -97,6 +107,26 @@ def test_per_atom_results_come_back_in_the_callers_order(n_section):
         want = np.where((f.atype >= 0)[:, None], want, 0.0)
         np.testing.assert_array_equal(unpack_atoms(on_batch, own), want)
     assert np.count_nonzero(on_batch) == 3 * 20
+
+
+def test_second_derivatives_follow_the_atoms_on_both_axes(n_section):
+    """Of an outer product every entry says where it belongs."""
+    layout = choose_layout(FRAMES, n_section)
+    _, places = pack(FRAMES, layout)
+    rng = np.random.default_rng(0)
+    own = [rng.normal(size=(len(f.atype), 3)) * (f.atype >= 0)[:, None] for f in FRAMES]
+    squares = [np.outer(x, x) for x in own]
+    packed = pack_pairs([square.ravel() for square in squares], places, layout.n_atom, 12)
+    by_atom = packed.reshape(layout.n_atom, 3, 12, 3)
+    on_batch = pack_atoms(np.concatenate(own), np.concatenate(places), layout.n_atom)
+    for square, of_frame in zip(squares, places, strict=True):
+        here = np.sort(of_frame[of_frame >= 0])
+        want = np.einsum("ia,jb->iajb", on_batch[here], on_batch[here])
+        np.testing.assert_array_equal(by_atom[here][:, :, : len(here)], want)
+        np.testing.assert_array_equal(unpack_pairs(packed, of_frame), square)
+    assert np.count_nonzero(packed) == 9 * (11**2 + 4**2 + 5**2)
+    one = pack_pairs([square.ravel() for square in squares], places, layout.n_atom, 1)
+    np.testing.assert_array_equal(one.reshape(-1, 3, 1, 3), by_atom[:, :, :1])
 
 
 def test_spare_frames_are_empty():

@@ -167,8 +167,6 @@ def test_parameters_a_model_does_not_take_are_refused(pot):
     for name in ("charge_spin", "spin"):
         with pytest.raises(ModelError, match=f"{name} was given"):
             pot.evaluate(**swap(), **{name: np.ones((1, 2))})
-    with pytest.raises(ModelError, match="hessian"):
-        pot.evaluate(**swap(), hessian=True)
 
 
 def test_parameters_a_model_needs_are_asked_for(with_parameters):

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dpjax.config.fittings import EnerFittingConfig
+from dpjax.config.fittings.outputs import ENERGY
 from dpjax.errors import DataError, NonFiniteError, OutputError
 from dpjax.interfaces import testing
 
@@ -215,3 +216,37 @@ def test_missing_atomic_energies_are_named(tmp_path):
         DataError, match=r"atom_ener.npy \(or atomic_ener.npy\) is missing.*without the values of the atoms"
     ):
         testing.test_model(Zero(), tmp_path, atomic=True)
+
+
+class Curved(Zero):
+    """Zero with a Hessian whose entries are the product of its two coordinates' values in a list of numbers."""
+
+    def evaluate(self, coord, atype, cell=None, hessian=False, **inputs):
+        out = super().evaluate(coord, atype, cell, **inputs)
+        if hessian:
+            out["hessian"] = np.einsum("fi,fj->fij", *2 * [coord.reshape(len(coord), -1)])
+        return out
+
+
+def test_hessians_are_compared_where_data_have_them(tmp_path):
+    """Atoms are sorted by type inside, on both axes, and back in the order of the file in the details."""
+    written = write_system(tmp_path / "a", n_frame=2, types=(1, 0, 1))
+    labels = np.random.default_rng(1).normal(size=(2, 81))
+    np.save(tmp_path / "a" / "set.000" / "hessian.npy", labels)
+    write_system(tmp_path / "b")
+    report = testing.test_model(Curved(), tmp_path)
+    want = np.einsum("fi,fj->fij", *2 * [written["coord"]]).reshape(-1)
+    assert report.errors["hessian"].rmse == pytest.approx(np.sqrt(np.mean((labels.reshape(-1) - want) ** 2)), rel=1e-12)
+    [path] = [p for p in report.write_details(tmp_path / "x") if p.name == "x.h.out"]
+    np.testing.assert_allclose(np.loadtxt(path), np.stack([labels.reshape(-1), want], axis=1), rtol=1e-12)
+    assert "hessian" not in report.systems[1].errors
+
+
+def test_hessians_of_placeholders_do_not_count():
+    real = np.array([[True, False, True], [True, True, True]])
+    [quantity] = [q for q in testing.quantities_of(ENERGY, atomic=False) if q.name == "hessian"]
+    values = np.arange(2 * 81.0).reshape(2, 81)
+    rows = quantity.rows(values, testing.Structures(real, real, None))
+    kept = np.repeat(real[0], 3)
+    assert rows.shape == (36 + 81, 1)
+    np.testing.assert_array_equal(rows[:36, 0], values[0].reshape(9, 9)[kept][:, kept].ravel())
