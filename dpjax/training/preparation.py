@@ -9,7 +9,9 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
-from dpjax.data import Sampler, System
+from dpjax.data import System
+from dpjax.data.threads import default_workers, in_threads
+from dpjax.data.waiting import shown
 from dpjax.descriptors import RADIAL, has_type_networks, kept, members, ordered_pairs
 from dpjax.errors import ConfigError
 from dpjax.neighbors import NeighborCache
@@ -23,20 +25,10 @@ from dpjax.statistics import (
     parameter_normalisation,
     prefer_atomic,
 )
+from dpjax.training.samples import labelled_frames
+from dpjax.training.samples import sampled_frames as sampled_frames
 
 Stats = dict[str, Any]
-
-
-def sampled_frames(
-    sampler: Sampler, systems: Sequence[System], n_batch: int, seed: int
-) -> list[tuple[int, np.ndarray]]:
-    """For every system the frames of at most ``n_batch`` randomly drawn batches."""
-    drawn = []
-    for system, size in zip(sampler.kept, sampler.batch_sizes, strict=True):
-        rng = np.random.default_rng([seed, 2, system])
-        frames = rng.permutation(systems[system].n_frame)[: n_batch * size]
-        drawn.append((system, np.sort(frames)))
-    return drawn
 
 
 def environment_view(descriptor: Any, config: ModelConfig) -> EnvironmentView:
@@ -54,7 +46,11 @@ def environment_view(descriptor: Any, config: ModelConfig) -> EnvironmentView:
 
 
 def environment_statistics(
-    config: ModelConfig, systems: Sequence[System], neighbors: NeighborCache, drawn: Sequence[tuple[int, np.ndarray]]
+    config: ModelConfig,
+    systems: Sequence[System],
+    neighbors: NeighborCache,
+    drawn: Sequence[tuple[int, np.ndarray]],
+    progress: bool = True,
 ) -> Stats:
     """``davg`` and ``dstd`` (n_type, 4) of the descriptor over the drawn frames, or (n_type, 1) where it has distances only.
 
@@ -63,10 +59,17 @@ def environment_statistics(
     own = members(config.descriptor)
     views = [environment_view(member, config) for member in own]
     moments = [Moments.zero(len(config.type_map)) for _ in own]
-    for system, frame in _each(drawn):
+
+    def of_frame(place: tuple[int, int]) -> list[Moments]:
+        system, frame = place
         source = systems[system]
         inputs = source.coord(frame), source.cell(frame), source.frame_types(frame), neighbors.table(system, frame)
-        moments = [m + frame_moments(*inputs, view) for m, view in zip(moments, views, strict=True)]
+        return [frame_moments(*inputs, view) for view in views]
+
+    each = in_threads(of_frame, _each(drawn), default_workers())
+    total = sum(len(frames) for _, frames in drawn)
+    for own_moments in shown(each, total, "statistics of the environment", progress):
+        moments = [m + more for m, more in zip(moments, own_moments, strict=True)]
     stats: Stats = {}
     for i, (member, found) in enumerate(zip(own, moments, strict=True)):
         prefix = "" if member is config.descriptor else f"members_{i}."
@@ -83,7 +86,7 @@ def _each(drawn: Sequence[tuple[int, np.ndarray]]) -> Iterator[tuple[int, int]]:
 
 
 def output_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:
-    """``out_bias`` and ``out_std`` (n_type, size) of what the model predicts, from the labels of all frames.
+    """``out_bias`` and ``out_std`` (n_type, size) of what the model predicts, from the labels of all frames (``labelled_frames``).
 
     Values of the atoms, where systems have such labels, come before those of the frames. Systems without labels take no part; with
     no label at all the bias is what is preset, else zero.  A dipole has none: it would not turn with the frame.
@@ -94,10 +97,11 @@ def output_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:
     preset = output_preset(config)
     if output.biased:
         of_frames = _joined(
-            _frame_labels(config, system, output) for system in systems if system.found.get(output.label)
+            _frame_labels(config, system, frames, output) for system, frames in labelled_frames(systems, output.label)
         )
         of_atoms = _joined(
-            _atom_labels(config, system, output) for system in systems if system.found.get(output.atom_label)
+            _atom_labels(config, system, frames, output)
+            for system, frames in labelled_frames(systems, output.atom_label)
         )
         if of_frames is not None:
             bias, spread = fitted(config, *of_frames, preset)
@@ -139,26 +143,30 @@ def _joined(parts: Iterator[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray,
     return tuple(map(np.concatenate, pairs)) if pairs else None
 
 
-def _frame_labels(config: ModelConfig, system: System, output: AtomicOutput) -> tuple[np.ndarray, np.ndarray]:
-    """(n_frame, n_type) atoms of each type, (n_frame, size) labels."""
-    labels = system.arrays(np.arange(system.n_frame), [output.label])[output.label]
-    return _type_counts(system, len(config.type_map)), labels
+def _frame_labels(
+    config: ModelConfig, system: System, frames: np.ndarray, output: AtomicOutput
+) -> tuple[np.ndarray, np.ndarray]:
+    """(f, n_type) atoms of each type, (f, size) labels."""
+    labels = system.arrays(frames, [output.label])[output.label]
+    return type_counts(system, len(config.type_map), frames), labels
 
 
-def _atom_labels(config: ModelConfig, system: System, output: AtomicOutput) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) types, (n, size) labels of the atoms of all frames that count."""
-    frames = np.arange(system.n_frame)
-    types = np.stack([system.frame_types(i) for i in frames])
+def _atom_labels(
+    config: ModelConfig, system: System, frames: np.ndarray, output: AtomicOutput
+) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) types, (n, size) labels of the atoms of frames that count."""
+    labels = system.arrays(frames, [output.atom_label])[output.atom_label]
+    types = system.frames_types(frames)
     counted = (types >= 0) & ~np.isin(types, config.silent_types)
-    return types[counted], system.arrays(frames, [output.atom_label])[output.atom_label][counted]
+    return types[counted], labels[counted]
 
 
-def _type_counts(system: System, n_type: int) -> np.ndarray:
-    """(n_frame, n_type) atoms of each type."""
+def type_counts(system: System, n_type: int, frames: np.ndarray) -> np.ndarray:
+    """(n_frame, n_type) atoms of each type in some frames."""
     if not system.mixed:
         row = np.bincount(system.frame_types(0), minlength=n_type)
-        return np.repeat(row[None], system.n_frame, axis=0)
-    return np.stack([np.bincount(t[t >= 0], minlength=n_type) for t in map(system.frame_types, range(system.n_frame))])
+        return np.repeat(row[None], len(frames), axis=0)
+    return np.stack([np.bincount(t[t >= 0], minlength=n_type) for t in system.frames_types(frames)])
 
 
 def output_preset(config: ModelConfig) -> list[Any] | None:
@@ -206,5 +214,5 @@ def _parameters(system: System, frames: np.ndarray, name: str, size: int) -> np.
     """(row, size) parameters of frames, or of their atoms without the placeholders of mixed systems."""
     values = system.arrays(frames, [name])[name]
     if name == "aparam" and system.mixed:
-        return values[np.stack([system.frame_types(i) for i in frames]) >= 0]
+        return values[system.frames_types(frames) >= 0]
     return values.reshape(-1, size)
