@@ -24,9 +24,16 @@ class TrainState:
     ema: Any = None
 
     @classmethod
-    def create(cls, params: Any, tx: optax.GradientTransformation, average: bool = False) -> TrainState:
-        """State before the first update; ``average`` says whether to keep a moving average, which starts at ``params``."""
-        opt_state = jax.jit(tx.init)(params)  # one program instead of one for each shape
+    def create(
+        cls, params: Any, tx: optax.GradientTransformation, average: bool = False, members: bool = False
+    ) -> TrainState:
+        """State before the first update.
+
+        Args:
+            average: whether to keep a moving average, which starts at ``params``.
+            members: whether the leaves of ``params`` have an axis for several models, each with its own state of the optimizer.
+        """
+        opt_state = jax.jit(jax.vmap(tx.init) if members else tx.init)(params)  # one program, not one for each shape
         ema = jax.tree.map(jnp.copy, params) if average else None
         return cls(step=jnp.zeros((), jnp.int32), params=params, opt_state=opt_state, ema=ema)
 

@@ -23,6 +23,8 @@ def problems(parts: dict[str, Any]) -> Iterator[Problem]:
     if training is not None:
         yield from _averages(training, parts.get("validating"))
         yield from _accumulation(training)
+        if parts.get("dpjax") is not None and parts["dpjax"].ensemble > 1:
+            yield from _ensemble(parts["dpjax"].ensemble, training, parts.get("optimizer"))
         if output is not None:
             yield from _bias(training, output)
         if parts.get("validating") is not None and parts["validating"].full_validation:
@@ -63,6 +65,16 @@ def _accumulation(training: Any) -> Iterator[Problem]:
     if training.numb_steps and training.acc_freq > training.numb_steps:
         text = f"found {training.acc_freq}, more than training/numb_steps ({training.numb_steps}): no update would be made."
         yield Problem("training/acc_freq", text)
+
+
+def _ensemble(number: int, training: Any, optimizer: Any) -> Iterator[Problem]:
+    if training.change_bias_after_training:
+        text = (
+            f"found true together with dpjax/ensemble {number}, whose members have one bias in common. Set it to false."
+        )
+        yield Problem("training/change_bias_after_training", text)
+    if type(optimizer).__name__ == "LkfConfig":
+        yield Problem("dpjax/ensemble", f"found {number} with the optimizer LKF, which trains one model. Set it to 1.")
 
 
 def _bias(training: Any, output: Any) -> Iterator[Problem]:

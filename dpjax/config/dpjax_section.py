@@ -27,6 +27,7 @@ class DpjaxConfig:
     prefetch: int = 2
     compilation_cache: str | None = None
     block_size: int | None = None
+    ensemble: int = 1
 
 
 def argument() -> Option:
@@ -49,6 +50,12 @@ def argument() -> Option:
                 "validation data each. Lists beyond it are searched again whenever they are needed; in the folder those of other "
                 "runs go first, the least recently used before the others.",
                 8.0,
+            ),
+            Option(
+                "ensemble",
+                int,
+                "Models that are trained together on the same batches, from different initial parameters; for model deviation.",
+                1,
             ),
             Option(
                 "skip_bad_frames",
@@ -93,6 +100,7 @@ def parse(section: dict, path: str, context: Context) -> DpjaxConfig | None:
 
 def _check(cfg: DpjaxConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_choice(cfg.progress, PROGRESS, join(path, "progress"))
+    yield from check_at_least(cfg, 1, ["ensemble"], path)
     yield from check_at_least(cfg, 0, ["prefetch", "neighbor_cache_size"], path)
     if cfg.block_size is not None and cfg.block_size < 1:
         text = f"found {cfg.block_size}; it must be at least 1, or null to let dpjax choose."

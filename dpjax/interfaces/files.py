@@ -45,6 +45,7 @@ def load(
     device: jax.Device | None = None,
     dtype: str | None = None,
     head: str | None = None,
+    member: int | None = None,
     conventions: str | None = None,
 ) -> Potential:
     """A potential from a file.
@@ -55,25 +56,36 @@ def load(
         device: where to evaluate; None: JAX's default device.
         dtype: evaluate all networks in this precision (``float32``, ``float64``, ...) instead of the model's own.
         head: branch of a multi-task model.
+        member: which model of an ensemble, from 0; it may also stand behind the path, as in ``run#2``.
         conventions: ``"reference"`` or ``"corrected"``; default: as stored, else ``"reference"`` for DeePMD-kit's files.
 
     Raises:
         ModelError: the file is missing, damaged, or holds a model this version does not have.
     """
-    path = Path(path)
+    path, member = _with_member(Path(path), member)
     if head is not None:
         raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
-    config, variables, stored = _read(path)
+    config, variables, stored = _read(path, member)
     if dtype is not None:
         config, variables = in_precision(config, variables, dtype)
     return Potential(config, variables, conventions=conventions or stored, device=device)
 
 
-def _read(path: Path) -> tuple[ModelConfig, dict, str]:
-    if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES and not path.is_dir():
-        return *_located(path, lambda: read_model(read_model_tree(path))), "reference"
+def _with_member(path: Path, member: int | None) -> tuple[Path, int | None]:
+    """The path, and the member that is named behind it."""
+    name, sign, number = path.name.rpartition("#")
+    if member is None and sign and number.isdigit() and not path.exists():
+        return path.with_name(name), int(number)
+    return path, member
+
+
+def _read(path: Path, member: int | None = None) -> tuple[ModelConfig, dict, str]:
     if path.is_dir():
-        return read_checkpoint(path)
+        return read_checkpoint(path, member)
+    if member is not None and path.exists():
+        raise ModelError(f"member {member}: {path} holds a single model, not an ensemble; leave member out")
+    if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES:
+        return *_located(path, lambda: read_model(read_model_tree(path))), "reference"
     if path.suffix == SUFFIX:
         return read_artifact(path)
     if not path.exists():
@@ -93,15 +105,33 @@ def _located(path: Path, read: Callable):
         raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
-def read_checkpoint(path: Path) -> tuple[ModelConfig, dict, str]:
+def read_checkpoint(path: Path, member: int | None = None) -> tuple[ModelConfig, dict, str]:
     """Model configuration, variables and conventions of a checkpoint, or of the newest one in a training's output folder.
 
+    Args:
+        member: which model, where it is an ensemble.
+
     Raises:
-        ModelError: there is no checkpoint, or it is damaged.
+        ModelError: there is no checkpoint, it is damaged, or has no such member.
     """
     arrays, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
     variables = {"params": arrays["params"], "stats": arrays["stats"]}
+    members = meta["config"].get("dpjax", {}).get("ensemble", 1)
+    if members > 1:
+        variables["params"] = _member(variables["params"], member, members, path)
+    elif member is not None:
+        raise ModelError(f"member {member}: {path} holds a single model, not an ensemble; leave member out")
     return parse_model(meta["config"]["model"]), variables, meta["conventions"]
+
+
+def _member(params: dict, member: int | None, members: int, path: Path) -> dict:
+    if member is None or not 0 <= member < members:
+        asked = "none was chosen" if member is None else f"{member} was asked for"
+        raise ModelError(
+            f"{path} holds an ensemble of {members} models and {asked}. Name one, 0 to {members - 1}: {path}#0, or "
+            "dpjax.load(..., member=0)."
+        )
+    return jax.tree.map(lambda leaf: leaf[member], params)
 
 
 def newest_checkpoint(path: Path) -> tuple[dict, dict]:

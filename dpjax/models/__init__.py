@@ -54,15 +54,17 @@ def build_model(config: ModelConfig) -> nn.Module:
     return MODELS[config.type](config)
 
 
-def init_variables(model: nn.Module, seed: int = 0) -> dict:
+def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
     """Fresh parameters and neutral statistics.
 
-    The descriptor and the fitting draw from their own ``seed`` keys where the input gives them, else from ``seed``.
+    The descriptor and the fitting draw from their own ``seed`` keys where the input gives them, else from ``seed``; every ``member``
+    of an ensemble draws others.
     """
     config = model.config
 
     def initial(own: int | None, salt: int) -> dict:
         key = jax.random.fold_in(jax.random.key(seed if own is None else own), salt)
+        key = jax.random.fold_in(key, member) if member else key
         return model.init(key, method=type(model).init_parameters)
 
     own = members(config.descriptor)

@@ -107,7 +107,7 @@ def forecast(config: Config, compiled: bool = True) -> Forecast:
             number = rows_of(setup.num_steps, config.training.disp_freq) * config.training.validation_data.numb_btch
             checks = _shapes(setup, setup.validation, validation, number)
         layouts = [*steps.first, *checks.first]
-        series = any(resolutions(setup.model, setup.variables, layout)[0] is not None for layout in layouts)
+        series = any(resolutions(setup.model, setup.one, layout)[0] is not None for layout in layouts)
         return Forecast(setup, training, validation, steps, checks, series, memory(setup, steps, compiled))
 
 
@@ -158,7 +158,7 @@ def memory(setup: TrainingSetup, steps: Shapes, compiled: bool = True) -> Memory
 
 def step_bytes(setup: TrainingSetup, state: TrainState, stats: Any, data: LabelledBatch) -> int | None:
     """What the step on a batch needs on a device beside its arguments, as the compiler says; None where it does not."""
-    grid = resolutions(setup.model, setup.variables, data.batch.layout)[0]
+    grid = resolutions(setup.model, setup.one, data.batch.layout)[0]
     program = step_functions(setup)[0].lower(state, stats, data, grid).compile()
     found = program.memory_analysis()
     if found is None:

@@ -16,6 +16,7 @@ from dpjax.models.resolution import Resolver
 from dpjax.nn.chebyshev import Grid
 from dpjax.train_state import TrainState
 from dpjax.training.devices import joined, over_devices, place_state
+from dpjax.training.ensemble import ensemble_metrics, ensemble_step, ensemble_sums
 from dpjax.training.full_validation import error_sums
 from dpjax.training.rows import Row
 from dpjax.training.setup import TrainingSetup
@@ -23,11 +24,11 @@ from dpjax.training.step import (
     LabelledBatch,
     Spread,
     count_programs,
+    eval_step_of,
     loss_of,
-    make_eval_step,
-    make_train_step,
     prediction_of,
     real_rows,
+    train_step_of,
 )
 
 
@@ -43,7 +44,7 @@ class Programs:
         self.train_step, self.eval_step = step_functions(setup)
         self.error_step, self.total_step = make_error_step(setup), make_total_step(setup)
         self.stats = place_state(setup.variables["stats"], setup.mesh)
-        self.resolver = Resolver(setup.model, setup.variables, **(resolution or {}))
+        self.resolver = Resolver(setup.model, setup.one, **(resolution or {}))
 
     def update(self, state: TrainState, data: LabelledBatch) -> tuple[TrainState, dict[str, jax.Array]]:
         """One training step; ``state`` is used up."""
@@ -92,7 +93,10 @@ def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
     """The jitted training and validation steps."""
     predict = prediction_of(setup.model, setup.needs_force, setup.config.dpjax.block_size, _spread(setup.mesh))
     loss_fn = loss_of(predict, setup.loss, _spread(setup.mesh))
-    return make_train_step(loss_fn, setup.tx, setup.plan), make_eval_step(loss_fn, setup.plan)
+    train_step, eval_step = train_step_of(loss_fn, setup.tx, setup.plan), eval_step_of(loss_fn, setup.plan)
+    if setup.members > 1:
+        train_step, eval_step = ensemble_step(train_step), ensemble_metrics(eval_step)
+    return jax.jit(train_step, donate_argnums=0, static_argnums=3), jax.jit(eval_step, static_argnums=4)
 
 
 def make_error_step(setup: TrainingSetup) -> Callable:
@@ -109,7 +113,7 @@ def make_error_step(setup: TrainingSetup) -> Callable:
         sums = error_sums(prediction, flat(data.label), rows.natoms, rows.atom_weight, rows.frame_weight)
         return sums, _resolved(prediction, grid)
 
-    return jax.jit(error_step, static_argnums=3)
+    return jax.jit(ensemble_sums(error_step) if setup.members > 1 else error_step, static_argnums=3)
 
 
 def make_total_step(setup: TrainingSetup) -> Callable:

@@ -27,6 +27,7 @@ from dpjax.train_state import TrainState
 from dpjax.training import preparation
 from dpjax.training.adoption import adopted_variables
 from dpjax.training.devices import Part, data_mesh
+from dpjax.training.ensemble import adopted_members, member_of, stacked_parameters
 from dpjax.training.full_validation import LABELS
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.stat_file import load_statistics, save_statistics, statistics_key
@@ -63,8 +64,8 @@ class DataSide:
             if parts:
                 return parts
         raise DataError(
-            f"training/training_data/min_pair_dist: found {self.min_pair_dist} angstrom, and no frame of the data has all its atoms "
-            "that far apart. Lower it, or look at the distances that `dpjax neighbor-stat` prints."
+            f"training/training_data/min_pair_dist: found {self.min_pair_dist} angstrom, and no frame of the data has all its "
+            "atoms that far apart. Lower it, or look at the distances that `dpjax neighbor-stat` prints."
         )
 
     def state(self) -> dict[str, Any]:
@@ -100,7 +101,17 @@ class TrainingSetup:
     def initial_state(self) -> TrainState:
         """The state before the first step."""
         params = jax.tree.map(jax.numpy.array, self.variables["params"])
-        return TrainState.create(params, self.tx, average=self.plan.ema_decay is not None)
+        return TrainState.create(params, self.tx, self.plan.ema_decay is not None, self.members > 1)
+
+    @property
+    def members(self) -> int:
+        """Models that are trained together; above 1 the leaves of ``params`` have an axis for them."""
+        return self.config.dpjax.ensemble
+
+    @property
+    def one(self) -> dict[str, Any]:
+        """Variables of the first of these models."""
+        return one_of(self.variables, self.members)
 
 
 def prepare(
@@ -132,8 +143,15 @@ def prepare(
     config = resolve_sel(config, systems, initial)
     training = _data_side(config, config.training.training_data, systems, sampler, loss)
     model = build_model(config.model)
+    members = config.dpjax.ensemble
     if initial is None:
         variables = fresh_variables(config, model, training, seed, keep)
+        if members > 1:
+            variables["params"] = stacked_parameters(model, seed, members)
+    elif members > 1:
+        variables = adopted_members(
+            initial[1], members, lambda own: adopted_variables(config.model, model, (initial[0], own), exact)
+        )
     else:
         variables = adopted_variables(config.model, model, initial, exact)
     num_steps = config.training.numb_steps
@@ -155,6 +173,11 @@ def prepare(
         seed=seed,
         mesh=data_mesh(),
     )
+
+
+def one_of(variables: dict[str, Any], members: int) -> dict[str, Any]:
+    """Variables of the first of so many models."""
+    return variables if members == 1 else variables | {"params": member_of(variables["params"], 0)}
 
 
 def update_plan(config: Config, num_steps: int) -> UpdatePlan:

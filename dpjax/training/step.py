@@ -120,7 +120,12 @@ def frames_of(batch: Batch) -> jax.Array:
 
 
 def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, plan: UpdatePlan) -> Callable:
-    """The jitted step ``(state, stats, data, grid=None) -> (state, metrics)``; the state is donated.
+    """:func:`train_step_of`, jitted; the state is donated."""
+    return jax.jit(train_step_of(loss_fn, tx, plan), donate_argnums=0, static_argnums=3)
+
+
+def train_step_of(loss_fn: Callable, tx: optax.GradientTransformation, plan: UpdatePlan) -> Callable:
+    """The step ``(state, stats, data, grid=None) -> (state, metrics)``.
 
     The loss prefactors and the update use the learning rate of the same step.  Where ``grid`` does not resolve the embedding
     networks the state comes back as it was, and ``metrics["resolved"]`` is false.
@@ -137,7 +142,7 @@ def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, plan: U
         new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
         return kept_if_resolved(new, state, metrics), {"loss": value, **metrics}
 
-    return jax.jit(train_step, donate_argnums=0, static_argnums=3)
+    return train_step
 
 
 def kept_if_resolved(new: TrainState, old: TrainState, metrics: Metrics) -> TrainState:
@@ -155,13 +160,13 @@ def averaged(ema: Any, params: Any, plan: UpdatePlan, step: jax.Array) -> Any:
     return jax.tree.map(lambda s, p: s + weight.astype(s.dtype) * (p - s), ema, params)
 
 
-def make_eval_step(loss_fn: Callable, plan: UpdatePlan) -> Callable:
-    """The jitted validation ``(params, stats, data, step, grid=None) -> metrics``, with the prefactors of that step."""
+def eval_step_of(loss_fn: Callable, plan: UpdatePlan) -> Callable:
+    """The validation ``(params, stats, data, step, grid=None) -> metrics``, with the prefactors of that step."""
 
     def eval_step(params: Any, stats: Any, data: LabelledBatch, step: jax.Array, grid: Grid | None = None) -> Metrics:
         return loss_fn(params, stats, data, plan.rate(step), grid)[1]
 
-    return jax.jit(eval_step, static_argnums=4)
+    return eval_step
 
 
 def count_programs(*steps: Callable) -> int:
