@@ -39,6 +39,7 @@ def neighbor_stat(
     type_map: Sequence[str],
     mixed_type: bool = False,
     *,
+    limit: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     workers: int | None = None,
 ) -> NeighborStat:
@@ -49,6 +50,7 @@ def neighbor_stat(
         rcut: cut-off, angstrom.
         type_map: names of the types.
         mixed_type: count the neighbours of all types together: the largest total, not the total of the largest.
+        limit: look at no more frames than this: evenly spaced ones, and those with most atoms.
         progress: called with the frames done and the frames in all.
         workers: threads; the number of cores by default.
 
@@ -56,6 +58,9 @@ def neighbor_stat(
         DataError: a frame with two atoms on one point, NaN coordinates or a singular cell; system and frame are named.
     """
     jobs = [(system, frame) for system in systems for frame in range(system.n_frame)]
+    if limit is not None and len(jobs) > limit:
+        log.info("neighbours are counted in %d of %d frames", limit, len(jobs))
+        jobs = _some(jobs, limit)
     nearest = math.inf
     most = np.zeros(1 if mixed_type else len(type_map), np.int64)
     one = partial(_frame_extremes, n_type=len(type_map), rcut=rcut, mixed=mixed_type)
@@ -64,6 +69,13 @@ def neighbor_stat(
         if progress is not None:
             progress(done, len(jobs))
     return NeighborStat(float(rcut), nearest, tuple(int(m) for m in most), tuple(type_map))
+
+
+def _some(jobs: list[tuple[FrameSource, int]], limit: int) -> list[tuple[FrameSource, int]]:
+    """Half of them evenly spaced, half those with most atoms; a frame may be in both."""
+    largest = sorted(jobs, key=lambda job: -job[0].n_atom)[: limit // 2]
+    even = np.linspace(0, len(jobs) - 1, limit - len(largest)).astype(int)
+    return [*largest, *(jobs[i] for i in even)]
 
 
 def _frame_extremes(job: tuple[FrameSource, int], n_type: int, rcut: float, mixed: bool) -> tuple[float, np.ndarray]:

@@ -16,6 +16,7 @@ from jax.sharding import Mesh
 
 from dpjax import losses, optimizers, schedules
 from dpjax.config import Config, DataConfig, ModelConfig
+from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.data import Sampler, System, label_requirements, load_systems
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members
 from dpjax.descriptors.crowding import cuts
@@ -35,6 +36,7 @@ from dpjax.training.step import UpdatePlan
 
 log = logging.getLogger(__name__)
 
+NEIGHBOR_FRAMES = 20_000  # looked at for `"sel": "auto"`
 EMPTY_PASSES = 4  # through the data without a frame that may be trained on
 
 
@@ -136,9 +138,7 @@ def prepare(
     seed = next(s for s in (seed, config.training.seed, secrets.randbelow(2**31)) if s is not None)
     start_lr = config.learning_rate.start_lr
     loss = losses.from_config(config.loss, start_lr, **losses.model_facts(config.model))
-    systems = open_systems(
-        config.training.training_data, config.model, loss, skip_bad_frames=config.dpjax.skip_bad_frames
-    )
+    systems = open_systems(config.training.training_data, config.model, loss, options=config.dpjax)
     sampler = Sampler(systems, config.training.training_data, seed)
     config = resolve_sel(config, systems, initial)
     training = _data_side(config, config.training.training_data, systems, sampler, loss)
@@ -201,7 +201,7 @@ def open_systems(
     loss: losses.Loss,
     extra: Sequence[str] = (),
     *,
-    skip_bad_frames: bool = False,
+    options: DpjaxConfig | None = None,
 ) -> list[System]:
     """The systems of a data section with the labels of the loss, ``extra`` ones where they are, and the inputs of the model."""
     fitting = model.fitting_net
@@ -214,7 +214,15 @@ def open_systems(
         numb_generalized_coord=getattr(loss, "numb_generalized_coord", 0),
         selected=getattr(fitting, "sel_type", None),
     )
-    return load_systems(data, model.type_map, specs, required_somewhere=loss.labels, skip_bad_frames=skip_bad_frames)
+    options = options or DpjaxConfig()
+    return load_systems(
+        data,
+        model.type_map,
+        specs,
+        required_somewhere=loss.labels,
+        skip_bad_frames=options.skip_bad_frames,
+        progress=options.progress != "none",
+    )
 
 
 def label_names(loss: losses.Loss) -> tuple[str, ...]:
@@ -290,7 +298,7 @@ def _validation_side(config: Config, loss: losses.Loss, seed: int) -> DataSide |
     if data is None:
         return None
     extra = tuple(LABELS.values()) if config.validating.full_validation else ()
-    systems = open_systems(data, config.model, loss, extra, skip_bad_frames=config.dpjax.skip_bad_frames)
+    systems = open_systems(data, config.model, loss, extra, options=config.dpjax)
     sampler = Sampler(systems, data, seed, "training.validation_data")
     return _data_side(config, data, systems, sampler, loss, extra)
 
@@ -336,7 +344,7 @@ def _resolved_sel(
     if other is not None:
         return other.sel
     by_type = has_type_networks(descriptor)
-    stat = neighbor_stat(systems, descriptor.rcut, type_map, mixed_type=not by_type)
+    stat = neighbor_stat(systems, descriptor.rcut, type_map, mixed_type=not by_type, limit=NEIGHBOR_FRAMES)
     suggested = suggest_sel(stat, descriptor.sel, path=f"{path}/sel")
     sel = suggested if by_type else suggested[0]
     log.info("%s/sel: %s is %s for this data (rcut %g angstrom)", path, descriptor.sel, sel, descriptor.rcut)
@@ -355,7 +363,9 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
     if computed is None:
         drawn = preparation.sampled_frames(data.sampler, data.systems, config.model.data_stat_nbatch, seed)
         computed = {
-            **preparation.environment_statistics(config.model, data.systems, data.source.neighbors, drawn),
+            **preparation.environment_statistics(
+                config.model, data.systems, data.source.neighbors, drawn, config.dpjax.progress != "none"
+            ),
             **preparation.output_statistics(config.model, data.systems),
             **preparation.parameter_statistics(config.model, data.systems, drawn),
         }

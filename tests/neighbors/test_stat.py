@@ -113,6 +113,16 @@ def test_wrong_number_of_entries():
         update_sel([40], stat(37, 72))
 
 
+def test_a_limit_takes_frames_from_everywhere_and_the_largest(caplog):
+    systems = [make_system(n_frame=10, seed=s, n_atom=20 if s == 7 else 4, name=str(s)) for s in range(10)]
+    with caplog.at_level(logging.INFO):
+        few = neighbor_stat(systems, 4.0, OH, limit=20)
+    assert "20 of 100 frames" in caplog.text
+    assert len(systems[7].reads) >= 10 and all(len(system.reads) >= 1 for system in systems)
+    assert sum(len(system.reads) for system in systems) == 20
+    assert few.max_nbor_size == neighbor_stat(systems, 4.0, OH).max_nbor_size
+
+
 @dataclass(eq=False)
 class NpySystem:
     """Frames of a deepmd/npy folder, read plainly."""
