@@ -27,6 +27,7 @@ def problems(parts: dict[str, Any]) -> Iterator[Problem]:
             yield from _ensemble(parts["dpjax"].ensemble, training, parts.get("optimizer"))
         if output is not None:
             yield from _bias(training, output)
+            yield from _mixed_precision(training, model)
         if parts.get("validating") is not None and parts["validating"].full_validation:
             yield from _full_validation(parts["validating"], training, loss)
 
@@ -45,9 +46,9 @@ def _loss_of_another_model(model: Any, loss: Any, output: Any) -> Iterator[Probl
 
 
 def _muon_precision(dpjax: Any, optimizer: Any) -> Iterator[Problem]:
-    """Only the optimizers of matrices round."""
-    name = OPTIMIZERS.name_of(optimizer)
-    if dpjax.muon_precision != MUON_PRECISIONS[0] and "Muon" not in name:
+    """Only some optimizers round."""
+    if dpjax.muon_precision != MUON_PRECISIONS[0] and not hasattr(optimizer, "precision"):
+        name = OPTIMIZERS.name_of(optimizer)
         text = f"found {dpjax.muon_precision!r}, but {name} computes in the precision of the parameters anyway. "
         yield Problem("dpjax/muon_precision", text + "Leave it out, or choose the optimizer AdaMuon or HybridMuon.")
 
@@ -75,6 +76,25 @@ def _ensemble(number: int, training: Any, optimizer: Any) -> Iterator[Problem]:
         yield Problem("training/change_bias_after_training", text)
     if type(optimizer).__name__ == "LkfConfig":
         yield Problem("dpjax/ensemble", f"found {number} with the optimizer LKF, which trains one model. Set it to 1.")
+
+
+def _mixed_precision(training: Any, model: Any) -> Iterator[Problem]:
+    """Parameters have the precision of their networks, so ``output_prec`` must name it."""
+    if training.mixed_precision is None:
+        return
+    wanted = training.mixed_precision["output_prec"]
+    parts = [("model/fitting_net", model.fitting_net)]
+    own = getattr(model.descriptor, "list", None)
+    parts += (
+        [(f"model/descriptor/list/{i}", member) for i, member in enumerate(own)]
+        if own
+        else [("model/descriptor", model.descriptor)]
+    )
+    for path, part in parts:
+        found = {"default": "float64"}.get(part.precision, part.precision)
+        if found != wanted:
+            text = f"found {found}, but training/mixed_precision/output_prec is {wanted}. Give both the same, for example float32."
+            yield Problem(f"{path}/precision", text)
 
 
 def _bias(training: Any, output: Any) -> Iterator[Problem]:

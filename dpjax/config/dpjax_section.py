@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dpjax.config.checks import check_at_least, check_choice
+from dpjax.config.optimizers import MUON_PRECISIONS
 from dpjax.config.problems import Problem
 from dpjax.config.schema import Context, Option, parsed
 from dpjax.config.suggestions import join
@@ -18,7 +19,7 @@ PROGRESS = ("auto", "bar", "lines", "none")
 
 @dataclass(frozen=True, kw_only=True)
 class DpjaxConfig:
-    """How dpjax runs a job; nothing here changes what is computed."""
+    """How dpjax runs a job; nothing here but ``muon_precision`` and ``ensemble`` changes what is computed."""
 
     neighbor_cache: str | None = None
     neighbor_cache_size: float = 8.0  # GiB
@@ -27,6 +28,7 @@ class DpjaxConfig:
     prefetch: int = 2
     compilation_cache: str | None = None
     block_size: int | None = None
+    muon_precision: str = "reference"
     ensemble: int = 1
 
 
@@ -35,7 +37,7 @@ def argument() -> Option:
     return Option(
         "dpjax",
         dict,
-        "Options of dpjax itself. They change speed, memory and what is printed, never the result.",
+        "Options of dpjax itself. They change speed, memory and what is printed, and the result only where they say so.",
         sub_fields=[
             Option(
                 "neighbor_cache",
@@ -89,6 +91,13 @@ def argument() -> Option:
                 "memory.",
                 None,
             ),
+            Option(
+                "muon_precision",
+                str,
+                "How AdaMuon and HybridMuon compute: `reference` rounds where DeePMD-kit does, to bfloat16, float16 and "
+                "float32; `full` rounds nothing below the precision of the parameters.",
+                "reference",
+            ),
         ],
     )
 
@@ -100,6 +109,7 @@ def parse(section: dict, path: str, context: Context) -> DpjaxConfig | None:
 
 def _check(cfg: DpjaxConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_choice(cfg.progress, PROGRESS, join(path, "progress"))
+    yield from check_choice(cfg.muon_precision, MUON_PRECISIONS, join(path, "muon_precision"))
     yield from check_at_least(cfg, 1, ["ensemble"], path)
     yield from check_at_least(cfg, 0, ["prefetch", "neighbor_cache_size"], path)
     if cfg.block_size is not None and cfg.block_size < 1:

@@ -155,7 +155,13 @@ def load(source: Source) -> Config:
     checked.raise_any()
     for problem in (*meaning.without_effect(_root(), checked.raw), *_idle(parts)):
         log.info("%s", problem)
+    parts["optimizer"] = _rounding_as_said(parts["optimizer"], parts["dpjax"])
     return Config(**parts, raw=checked.raw, base=None if isinstance(source, dict) else Path(source).parent)
+
+
+def _rounding_as_said(optimizer: Any, dpjax: DpjaxConfig) -> Any:
+    """An optimizer that rounds is told how; DeePMD-kit has no option for it, so it does not stand in its section."""
+    return replace(optimizer, precision=dpjax.muon_precision) if hasattr(optimizer, "precision") else optimizer
 
 
 def not_built(source: Source) -> list[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dpjax.config.optimizers.adam import ADAM, ADAMW, AdamConfig, AdamWConfig
 from dpjax.config.optimizers.lkf import LKF, LkfConfig
-from dpjax.config.optimizers.muon import ADAMUON, HYBRID_MUON, AdaMuonConfig, HybridMuonConfig
+from dpjax.config.optimizers.muon import ADAMUON, HYBRID_MUON, MUON_PRECISIONS, AdaMuonConfig, HybridMuonConfig
 from dpjax.config.schema import Option, Registry
 
 OPTIMIZERS = Registry(
@@ -21,6 +21,7 @@ def argument() -> Option:
 
 
 __all__ = [
+    "MUON_PRECISIONS",
     "OPTIMIZERS",
     "AdaMuonConfig",
     "AdamConfig",

@@ -64,5 +64,5 @@ def _check(cfg: AdamConfig | AdamWConfig, path: str, context: Context) -> Iterat
 
 ADAM = Component("Adam", AdamConfig, _options, _check, doc="Adam, with an L2 term if wanted.")
 ADAMW = Component(
-    "AdamW", AdamWConfig, _adamw_options, _check, doc="Adam, with decay that the gradient has no part in.", built=False
+    "AdamW", AdamWConfig, _adamw_options, _check, doc="Adam, with decay that the gradient has no part in."
 )

@@ -12,11 +12,15 @@ from dpjax.config.schema import Component, Context, Option
 from dpjax.config.suggestions import join
 
 MUON_MODES = ("slice", "flat", "2d")
+MUON_PRECISIONS = ("reference", "full")  # with the roundings of DeePMD-kit, and without
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaMuonConfig:
-    """Muon on signs with a second moment for matrices, Adam for the rest."""
+    """Muon on signs with a second moment for matrices, Adam for the rest.
+
+    ``precision`` stands in the section ``dpjax``, as ``muon_precision``.
+    """
 
     momentum: float = 0.95
     adam_beta1: float = 0.9
@@ -24,12 +28,13 @@ class AdaMuonConfig:
     weight_decay: float = 0.001
     lr_adjust: float = 10.0
     lr_adjust_coeff: float = 0.2
+    precision: str = MUON_PRECISIONS[0]
     type: str = "AdaMuon"
 
 
 @dataclass(frozen=True, kw_only=True)
 class HybridMuonConfig:
-    """Muon for matrices and stacks of them, Adam for the rest."""
+    """Muon for matrices and stacks of them, Adam for the rest; ``precision`` as in :class:`AdaMuonConfig`."""
 
     momentum: float = 0.95
     adam_beta1: float = 0.9
@@ -41,6 +46,7 @@ class HybridMuonConfig:
     enable_gram: bool = True
     flash_muon: bool = True
     magma_muon: bool = True
+    precision: str = MUON_PRECISIONS[0]
     type: str = "HybridMuon"
 
 
@@ -131,7 +137,6 @@ ADAMUON = Component(
     _adamuon_options,
     _check,
     doc="Muon with a running mean of squared updates for parameters of two or more axes, Adam for the others.",
-    built=False,
 )
 HYBRID_MUON = Component(
     "HybridMuon",
@@ -139,5 +144,4 @@ HYBRID_MUON = Component(
     _hybrid_options,
     _check_hybrid,
     doc="Muon for matrices, Adam for biases, vectors and parameters that are named for it.",
-    built=False,
 )
