@@ -15,13 +15,14 @@ class TrainState:
     """What a step reads and replaces.
 
     All of it is donated to the step, so an old state must not be used after it.  ``ema`` is the moving average of the parameters, a
-    tree like ``params``, for a run that keeps one, else None.
+    tree like ``params``, for a run that keeps one, else None.  ``scale`` is what the loss is multiplied by in float16, else None.
     """
 
     step: jax.Array  # () int32, updates done
     params: Any
     opt_state: optax.OptState
     ema: Any = None
+    scale: Any = None
 
     @classmethod
     def create(
@@ -41,10 +42,12 @@ class TrainState:
 def to_arrays(state: TrainState) -> dict[str, Any]:
     """The state as a plain tree for a checkpoint: optimizer leaves in order, because their tree type belongs to optax.
 
-    ``ema`` is there only if the state has it.
+    ``ema`` and ``scale`` are there only if the state has them.
     """
     leaves = jax.tree.leaves(state.opt_state)
     averaged = {} if state.ema is None else {"ema": state.ema}
+    if state.scale is not None:
+        averaged["scale"] = {"factor": state.scale.factor, "good": state.scale.good}
     return {
         "step": state.step,
         "params": state.params,
@@ -75,7 +78,13 @@ def from_arrays(arrays: dict[str, Any], like: TrainState) -> TrainState:
         params=_as(arrays["params"], like.params),
         opt_state=structure.unflatten(_as(saved, leaves)),
         ema=_as(averaged, like.ema),
+        scale=_scale(arrays.get("scale"), like.scale),
     )
+
+
+def _scale(saved: dict[str, Any] | None, like: Any) -> Any:
+    """The scale of the loss as it was saved; a new one where the checkpoint, of another precision, has none."""
+    return like if saved is None or like is None else type(like)(**_as(saved, dict(factor=like.factor, good=like.good)))
 
 
 def _fits(tree: Any, like: Any) -> bool:

@@ -219,21 +219,18 @@ def _later_options() -> list[Option]:
 
 
 def _mixed_precision() -> Option:
-    low = "mixed precision"
     return Option(
         "mixed_precision",
         dict,
-        "Compute in a lower precision than the parameters have.",
-        not_built=low,
+        "Compute networks in a shorter precision than their parameters have.",
         sub_fields=[
             Option(
                 "output_prec",
                 str,
-                "Precision of the results of the networks and of the parameters.",
+                "Precision of the results of the networks and of the parameters; that of the networks of the model.",
                 "float32",
-                not_built=low,
             ),
-            Option("compute_prec", str, "Precision inside the networks: float16 or bfloat16.", REQUIRED, not_built=low),
+            Option("compute_prec", str, "Precision inside the networks: float16 or bfloat16.", REQUIRED),
         ],
     )
 

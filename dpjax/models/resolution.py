@@ -31,6 +31,7 @@ class Resolver:
 
     Attributes:
         model, variables: the model whose programs are run.
+        series: whether series may stand for its networks at all.
         level: position among the resolutions of a layout where a batch starts.
         failures: batches in a row for which that was not enough.
     """
@@ -39,6 +40,7 @@ class Resolver:
     variables: Any
     level: int = 0
     failures: int = 0
+    series: bool = True
     _known: dict[Layout, tuple[Grid | None, ...]] = field(default_factory=dict)
 
     def run(self, layout: Layout, program: Callable[[Grid | None], tuple[Result, Any]]) -> Result:
@@ -49,7 +51,7 @@ class Resolver:
             program: grid -> (result, resolved); called again with the next grid where ``resolved`` is not all true.
         """
         if layout not in self._known:
-            self._known[layout] = resolutions(self.model, self.variables, layout)
+            self._known[layout] = resolutions(self.model, self.variables, layout) if self.series else (None,)
         choices = self._known[layout][self.level :] or (None,)
         for grid in choices:
             result, resolved = program(grid)

@@ -99,8 +99,12 @@ class Dense(nn.Module):
         return matrix, bias, idt
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        act = activation(self.activation_function)
-        return dense(x, *self.parameters(x.shape[-1]), act=act, residual=self.residual)
+        """The layer, computed in the precision of the parameters it was given; skip connection and result in that of ``x``."""
+        act, parameters = activation(self.activation_function), self.parameters(x.shape[-1])
+        if parameters[0].dtype == x.dtype:
+            return dense(x, *parameters, act=act, residual=self.residual)
+        y = dense(x.astype(parameters[0].dtype), *parameters, act=act, residual=False).astype(x.dtype)
+        return add_residual(x, y) if self.residual else y
 
 
 class DenseStack(nn.Module):

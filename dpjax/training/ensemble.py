@@ -71,8 +71,9 @@ def ensemble_step(step: Callable) -> Callable:
     ) -> tuple[TrainState, dict[str, jax.Array]]:
         number = len(jax.tree.leaves(state.params)[0])
         each = state.replace(step=jnp.broadcast_to(state.step, number))
+        each = each.replace(scale=jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, number), state.scale))
         new, metrics = over_members(lambda own: step(own, stats, data, grid))(each)
-        new = new.replace(step=new.step[0])
+        new = new.replace(step=new.step[0], scale=jax.tree.map(jnp.min, new.scale))
         metrics = joined_metrics(metrics)
         if RESOLVED in metrics:
             new = jax.tree.map(lambda ours, old: jnp.where(metrics[RESOLVED], ours, old), new, state)

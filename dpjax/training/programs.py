@@ -18,6 +18,7 @@ from dpjax.train_state import TrainState
 from dpjax.training.devices import joined, over_devices, place_state
 from dpjax.training.ensemble import ensemble_metrics, ensemble_step, ensemble_sums
 from dpjax.training.full_validation import error_sums
+from dpjax.training.mixed_precision import in_precision
 from dpjax.training.rows import Row
 from dpjax.training.setup import TrainingSetup
 from dpjax.training.step import (
@@ -44,7 +45,7 @@ class Programs:
         self.train_step, self.eval_step = step_functions(setup)
         self.error_step, self.total_step = make_error_step(setup), make_total_step(setup)
         self.stats = place_state(setup.variables["stats"], setup.mesh)
-        self.resolver = Resolver(setup.model, setup.one, **(resolution or {}))
+        self.resolver = Resolver(setup.model, setup.one, series=setup.compute_dtype is None, **(resolution or {}))
 
     def update(self, state: TrainState, data: LabelledBatch) -> tuple[TrainState, dict[str, jax.Array]]:
         """One training step; ``state`` is used up."""
@@ -92,7 +93,7 @@ class Programs:
 def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
     """The jitted training and validation steps."""
     predict = prediction_of(setup.model, setup.needs_force, setup.config.dpjax.block_size, _spread(setup.mesh))
-    loss_fn = loss_of(predict, setup.loss, _spread(setup.mesh))
+    loss_fn = in_precision(loss_of(predict, setup.loss, _spread(setup.mesh)), setup.compute_dtype)
     train_step, eval_step = train_step_of(loss_fn, setup.tx, setup.plan), eval_step_of(loss_fn, setup.plan)
     if setup.members > 1:
         train_step, eval_step = ensemble_step(train_step), ensemble_metrics(eval_step)

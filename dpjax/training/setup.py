@@ -24,12 +24,14 @@ from dpjax.errors import ConfigError, DataError
 from dpjax.fittings.layers import layer_owners, trainable_layers
 from dpjax.models import build_model, init_variables
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
+from dpjax.nn.precision import dtype_of
 from dpjax.train_state import TrainState
 from dpjax.training import preparation
 from dpjax.training.adoption import adopted_variables
 from dpjax.training.devices import Part, data_mesh
 from dpjax.training.ensemble import adopted_members, member_of, stacked_parameters
 from dpjax.training.full_validation import LABELS
+from dpjax.training.mixed_precision import LossScale
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.stat_file import load_statistics, save_statistics, statistics_key
 from dpjax.training.step import UpdatePlan
@@ -103,7 +105,14 @@ class TrainingSetup:
     def initial_state(self) -> TrainState:
         """The state before the first step."""
         params = jax.tree.map(jax.numpy.array, self.variables["params"])
-        return TrainState.create(params, self.tx, self.plan.ema_decay is not None, self.members > 1)
+        state = TrainState.create(params, self.tx, self.plan.ema_decay is not None, self.members > 1)
+        return state.replace(scale=LossScale.first()) if self.compute_dtype == jax.numpy.float16 else state
+
+    @property
+    def compute_dtype(self) -> Any:
+        """What networks are computed in during training; None: in the precision of their parameters."""
+        mixed = self.config.training.mixed_precision
+        return None if mixed is None else dtype_of(mixed["compute_prec"])
 
     @property
     def members(self) -> int:

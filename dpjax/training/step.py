@@ -16,6 +16,7 @@ from dpjax.batching.batch import Array, Batch
 from dpjax.models import RESOLVED, predict
 from dpjax.nn.chebyshev import Grid
 from dpjax.train_state import TrainState
+from dpjax.training.mixed_precision import all_finite
 
 Metrics = dict[str, jax.Array]
 
@@ -134,15 +135,41 @@ def train_step_of(loss_fn: Callable, tx: optax.GradientTransformation, plan: Upd
     def train_step(
         state: TrainState, stats: Any, data: LabelledBatch, grid: Grid | None = None
     ) -> tuple[TrainState, Metrics]:
-        gradient_fn = jax.value_and_grad(loss_fn, has_aux=True)
-        (value, metrics), gradient = gradient_fn(state.params, stats, data, plan.rate(state.step), grid)
+        (value, metrics), gradient = scaled_gradient(loss_fn, state)(stats, data, plan.rate(state.step), grid)
         updates, opt_state = tx.update(gradient, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = averaged(state.ema, params, plan, state.step)
         new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)
+        if state.scale is not None:
+            new = after_scaling(new, state, all_finite(gradient))
         return kept_if_resolved(new, state, metrics), {"loss": value, **metrics}
 
     return train_step
+
+
+def scaled_gradient(loss_fn: Callable, state: TrainState) -> Callable:
+    """``(loss, metrics), gradient`` by the parameters, as a function of the other arguments of ``loss_fn``.
+
+    The loss is differentiated times the scale of the state, and the gradient divided by it.
+    """
+    factor = None if state.scale is None else state.scale.factor
+
+    def scaled(params, *rest):
+        value, metrics = loss_fn(params, *rest)
+        return (value if factor is None else value * factor), (value, metrics)
+
+    def gradient_of(*rest):
+        (_, aux), gradient = jax.value_and_grad(scaled, has_aux=True)(state.params, *rest)
+        return aux, gradient if factor is None else jax.tree.map(lambda g: g / factor.astype(g.dtype), gradient)
+
+    return gradient_of
+
+
+def after_scaling(new: TrainState, old: TrainState, finite: jax.Array) -> TrainState:
+    """The state after a step with a scaled loss: where the gradient is not finite only the step and the scale move on."""
+    kept = old.replace(step=new.step)
+    state = jax.tree.map(lambda ours, theirs: jnp.where(finite, ours, theirs), new, kept)
+    return state.replace(scale=old.scale.after(finite))
 
 
 def kept_if_resolved(new: TrainState, old: TrainState, metrics: Metrics) -> TrainState:

@@ -93,7 +93,6 @@ def test_missing_keys(edits, start):
 @pytest.mark.parametrize(
     ("edits", "path"),
     [
-        ({f"{T}/mixed_precision": {"compute_prec": "float16"}}, f"{T}/mixed_precision"),
         ({f"{T}/zero_stage": 1}, f"{T}/zero_stage"),
         ({"model/spin": {"use_spin": [True, False], "virtual_scale": 0.4}}, "model/spin"),
         ({"model/type_embedding": {}}, "model/type_embedding"),
