@@ -70,8 +70,8 @@ def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
     own = members(config.descriptor)
     descriptor, fitting = initial(own[0].seed, 1), initial(config.fitting_net.seed, 2)
     params = descriptor["params"]["descriptor"]
-    for i, member in enumerate(own if config.descriptor is not own[0] else ()):
-        params[f"members_{i}"] = initial(member.seed, 1)["params"]["descriptor"][f"members_{i}"]
+    for i, part in enumerate(own if config.descriptor is not own[0] else ()):
+        params[f"members_{i}"] = initial(part.seed, 1)["params"]["descriptor"][f"members_{i}"]
     return {
         "params": {"descriptor": params, "fitting_net": fitting["params"]["fitting_net"]},
         "stats": descriptor["stats"],
