@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import signal
 from pathlib import Path
+from typing import Any
 
 from dpjax.cli.models import checkpoint
-from dpjax.cli.usage import Refusals
+from dpjax.cli.usage import Refusals, UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     start.add_argument(
         "-i", "--init-model", metavar="MODEL", help="start from the parameters of this model or checkpoint"
     )
+    start.add_argument(
+        "-t", "--finetune", metavar="MODEL",
+        help="fine-tune this model or checkpoint: types may differ, and the bias is fitted to the new data",
+    )  # fmt: skip
+    start.add_argument("-f", "--init-frz-model", metavar="MODEL", help="as --init-model, for a model file")
+    parser.add_argument(
+        "--model-branch", metavar="NAME", help="with --finetune: the branch to start from; RANDOM for a new fitting net"
+    )
+    parser.add_argument(
+        "--use-pretrain-script", action="store_true",
+        help="take descriptor and fitting net from the model of --finetune, or the model section from that of --init-model",
+    )  # fmt: skip
     parser.add_argument(
         "--skip-neighbor-stat", action="store_true",
         help='for scripts written for DeePMD-kit: dpjax counts neighbours only where sel is "auto", and then needs them',
@@ -35,21 +48,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _refuse(deepmd: Refusals) -> None:
-    deepmd.option(
-        "-t", "--finetune", metavar="MODEL",
-        reason="not built yet in this version; --init-model starts from a model of the same shape",
-    )  # fmt: skip
-    deepmd.option(
-        "-f", "--init-frz-model", metavar="MODEL",
-        reason="not built yet in this version; --init-model takes model files (.dp, .yaml, .dpx) as well as checkpoints",
-    )  # fmt: skip
-    deepmd.flag(
-        "--use-pretrain-script",
-        reason="not built yet in this version; the model is always the one that the input describes",
-    )
-    deepmd.option(
-        "--model-branch", metavar="NAME", reason="not built yet in this version, which trains models without branches"
-    )
     deepmd.flag(
         "--force-load", reason="not built yet in this version; a checkpoint must hold every parameter of the model"
     )
@@ -69,9 +67,27 @@ def run(args: argparse.Namespace) -> int:
         args.input or args.config,
         output=args.output,
         restart=_named(args.restart),
-        init_model=_named(args.init_model),
+        init_model=_named(args.init_model or args.init_frz_model),
+        **_tuning(args),
     )
     return 128 + signal.Signals[result.stopped] if result.stopped else 0
+
+
+def _tuning(args: argparse.Namespace) -> dict[str, Any]:
+    """What is asked for of fine-tuning, as arguments of ``dpjax.train``."""
+    if args.model_branch is not None and args.finetune is None:
+        raise UsageError("--model-branch: chooses a branch of the model to fine-tune; give that with --finetune")
+    if args.use_pretrain_script and not (args.finetune or args.init_model or args.init_frz_model):
+        raise UsageError(
+            "--use-pretrain-script: takes the model section of a pretrained model; give one with --finetune or --init-model. A "
+            "restart reads out.json, which has it already"
+        )
+    given = {
+        "finetune": _named(args.finetune),
+        "model_branch": args.model_branch,
+        "use_pretrain_script": args.use_pretrain_script,
+    }
+    return {name: value for name, value in given.items() if value}
 
 
 def _named(path: str | bool | None) -> str | bool | None:

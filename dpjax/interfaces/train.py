@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import copy
 import os
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from dpjax.config import ModelConfig
+from dpjax.config.files import read
+from dpjax.errors import ConfigError
+from dpjax.finetune import Pretrained, takes_new_head, tuned, with_pretrained_model, with_pretrained_sel
 from dpjax.interfaces.files import load
 from dpjax.training.run import TrainResult, run
 
+Source = dict | str | os.PathLike
+
 
 def train(
-    config: dict | str | os.PathLike,
+    config: Source,
     output: str | os.PathLike = ".",
     *,
     restart: bool | str | os.PathLike | None = None,
     init_model: str | os.PathLike | None = None,
+    finetune: str | os.PathLike | None = None,
+    model_branch: str | None = None,
+    use_pretrain_script: bool = False,
 ) -> TrainResult:
     """Train a model.
 
@@ -23,17 +35,70 @@ def train(
         output: folder for ``lcurve.out``, ``out.json`` and the checkpoints.
         restart: True to go on with the newest checkpoint in ``output``, or the path of one.
         init_model: model or checkpoint whose parameters and statistics to start from.
+        finetune: model or checkpoint to fine-tune: the input may have other types, and the bias is fitted to its data.
+            ``finetune.out`` in ``output`` says where each array came from.
+        model_branch: with ``finetune``, the branch to start from, before the input's ``finetune_head``; ``"RANDOM"`` for a new
+            fitting net.
+        use_pretrain_script: with ``finetune``, take the descriptor and the fitting net of that model in place of the input's;
+            with ``init_model``, its whole model section.
 
     Returns:
         ``metrics`` (last row of the learning curve), ``checkpoint``, ``steps``, ``seconds``.
 
     Raises:
         ConfigError, DataError: the input or the data is wrong; the message names the key or file.
+        ModelError: the model to start from is missing, damaged, or none that this version reads.
         NonFiniteError: the loss became NaN or infinite; earlier checkpoints stay.
         OutputError: ``output`` cannot be written.
     """
+    _refuse_contradictions(restart, init_model, finetune, model_branch, use_pretrain_script)
+    if finetune is not None:
+        return _finetune(config, Path(output), Path(finetune), model_branch, use_pretrain_script)
     initial = None
     if init_model is not None:
         potential = load(init_model)
         initial = (potential.config, potential.variables)
+        config = _with_model_of(config, potential.config) if use_pretrain_script else config
     return run(config, Path(output), restart=restart, initial=initial)
+
+
+def _refuse_contradictions(restart: Any, init_model: Any, finetune: Any, branch: str | None, script: bool) -> None:
+    starts = [
+        name
+        for name, given in (("restart", restart), ("init_model", init_model), ("finetune", finetune))
+        if given is not None and given is not False
+    ]
+    if len(starts) > 1:
+        raise ConfigError(
+            f"{' and '.join(starts)} exclude each other: each says which parameters a training starts from. Give one of them."
+        )
+    if branch is not None and finetune is None:
+        raise ConfigError(f"model_branch: found {branch!r}, but no model to fine-tune; give it with finetune.")
+    if script and not {"finetune", "init_model"} & set(starts):
+        raise ConfigError(
+            "use_pretrain_script: takes the model section of a pretrained model, and none is given; add finetune or init_model."
+        )
+
+
+def _finetune(config: Source, output: Path, source: Path, branch: str | None, script: bool) -> TrainResult:
+    data = _content(config)
+    model = data.get("model")
+    head = model.get("finetune_head") if isinstance(model, dict) else None
+    new_head = takes_new_head(branch, head, str(source))
+    potential = load(source)
+    pretrained = Pretrained(str(source), potential.config, potential.variables, new_head)
+    changed = with_pretrained_model(data, potential.config, new_head) if script else data
+    changed = with_pretrained_sel(changed, potential.config)
+    # the file itself, where nothing in it was replaced: messages then name its lines
+    return run(
+        config if changed is data else changed, output, tuning=partial(tuned, pretrained=pretrained, output=output)
+    )
+
+
+def _with_model_of(config: Source, model: ModelConfig) -> dict:
+    return {**_content(config), "model": copy.deepcopy(model.raw)}
+
+
+def _content(config: Source) -> dict[str, Any]:
+    """The input as it is written."""
+    return copy.deepcopy(config) if isinstance(config, dict) else read(Path(config))[0]

@@ -29,7 +29,12 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         ModelError: the tree is no model, or one that this version does not have.
     """
     model = tree.get("model", tree)
-    if "model_dict" in tree or "descriptor" not in model or "fitting" not in model:
+    branches = model.get("model_dict", tree.get("model_dict"))
+    if branches is not None:
+        raise ModelError(
+            f"found a model with several branches ({', '.join(branches)}); models for several tasks are not built yet"
+        )
+    if "descriptor" not in model or "fitting" not in model:
         raise ModelError(
             f"model type {model.get('type', 'unknown')!r} is not built yet; this version reads standard single-task models"
         )

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import count
@@ -65,8 +65,12 @@ def run(
     *,
     restart: bool | str | os.PathLike | None = None,
     initial: Initial | None = None,
+    tuning: Callable[[TrainingSetup], TrainingSetup] | None = None,
 ) -> TrainResult:
-    """Train; arguments and errors as for :func:`dpjax.interfaces.train.train`, ``initial`` being the model to start from."""
+    """Train; arguments and errors as for :func:`dpjax.interfaces.train.train`.
+
+    ``initial`` is the model to start from, and ``tuning`` what becomes of a fresh training where it is fine-tuned.
+    """
     start = time.perf_counter()
     keep_freed_memory()
     if restart and initial is not None:
@@ -77,7 +81,9 @@ def run(
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(saver.store, restart)
         if saved is None:
+            _require_source(config, tuning)
             setup = prepare(config, initial)
+            setup = setup if tuning is None else tuning(setup)
             set_aside(saver, output, config)  # only once the data proved readable
         else:
             setup = prepare(config, saved.initial, saved.meta["seed"], exact=True)
@@ -102,6 +108,19 @@ def run(
         newest = saver.store.latest_step()
         checkpoint = None if newest is None else saver.store.path(newest)
         return TrainResult(row, checkpoint, steps, seconds, loop.programs.count, loop.stopped)
+
+
+def _require_source(config: Config, tuning: Callable | None) -> None:
+    """A head can only be chosen of a model that is given.
+
+    Raises:
+        ConfigError: the input chooses one, and the training starts from no model that it could be of.
+    """
+    if config.model.finetune_head is not None and tuning is None:
+        raise ConfigError(
+            f"model/finetune_head: found {config.model.finetune_head!r}, a branch of the model to fine-tune, but no such model is "
+            "given. Name it with --finetune, or remove the key."
+        )
 
 
 def writable(output: Path) -> None:

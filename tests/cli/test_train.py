@@ -78,12 +78,6 @@ def test_checkpoints_go_by_the_beginning_of_their_name(calls, tmp_path, monkeypa
 @pytest.mark.parametrize(
     "argv",
     [
-        ["-t", "model.dp"],
-        ["--finetune", "model.dp"],
-        ["-f", "model.dp"],
-        ["--init-frz-model", "model.dp"],
-        ["--use-pretrain-script"],
-        ["--model-branch", "water"],
         ["--force-load"],
     ],
 )

@@ -148,7 +148,7 @@ def test_what_cannot_be_represented_is_refused(what, tmp_path):
 
 
 def test_multi_task_files_are_refused():
-    with pytest.raises(ModelError, match="single-task"):
+    with pytest.raises(ModelError, match=r"several branches \(a\)"):
         read_model({"model_dict": {"a": {}}, "@variables": {}})
 
 

@@ -54,8 +54,7 @@ def common_options() -> list[Option]:
         Option(
             "finetune_head",
             str,
-            "Branch of a multi-task model to start from when fine-tuning; RANDOM starts the fitting net anew.",
-            not_built="fine-tuning from a chosen branch",
+            "Branch of the model given with --finetune to start from; RANDOM starts the fitting net anew.",
         ),
     ]
 

@@ -1,0 +1,21 @@
+"""Training on from another model: other types, a new head, a bias for new data, and a report of where each number came from."""
+
+from dpjax.finetune.branches import RANDOM, takes_new_head
+from dpjax.finetune.remap import remapped
+from dpjax.finetune.report import Row
+from dpjax.finetune.sections import with_pretrained_model, with_pretrained_sel
+from dpjax.finetune.tuning import REPORT, Pretrained, tuned
+from dpjax.finetune.types import TypeChange
+
+__all__ = [
+    "RANDOM",
+    "REPORT",
+    "Pretrained",
+    "Row",
+    "TypeChange",
+    "remapped",
+    "takes_new_head",
+    "tuned",
+    "with_pretrained_model",
+    "with_pretrained_sel",
+]

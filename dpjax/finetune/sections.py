@@ -1,0 +1,124 @@
+"""The model section of a pretrained model in the types of an input, and in the place of the input's own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+from dpjax.config import ModelConfig
+from dpjax.descriptors import has_type_networks, members
+from dpjax.errors import ConfigError
+from dpjax.finetune.types import TypeChange
+
+Section = dict[str, Any]
+
+
+def with_pretrained_model(data: Section, pretrained: ModelConfig, new_head: bool) -> Section:
+    """An input whose descriptor and fitting net are those of the pretrained model, in the types of the input.
+
+    The input keeps its ``type_map``, the ``trainable`` flags, and all else of its model section; with a new head its fitting net,
+    too.
+
+    Args:
+        data: the input as read; left as it is.
+
+    Raises:
+        ConfigError: the pretrained model says nothing about a new type that its descriptor must know.
+    """
+    model = data.get("model")
+    if not isinstance(model, dict) or not isinstance(model.get("type_map"), list):
+        return data  # what is wrong is said when the input is checked
+    types = TypeChange(pretrained.type_map, tuple(model["type_map"]))
+    theirs = in_our_types(pretrained, types)
+    parts = ("descriptor",) if new_head else ("descriptor", "fitting_net")
+    taken = {name: _with_flags(theirs[name], model.get(name)) for name in parts}
+    return {**copy.deepcopy(data), "model": {**copy.deepcopy(model), **taken}}
+
+
+def _with_flags(section: Section, own: Any) -> Section:
+    """A section with the ``trainable`` flag of the input's own; that of a hybrid for each part, else for all."""
+    own = own if isinstance(own, dict) else {}
+    if "list" not in section:
+        return {**section, "trainable": own.get("trainable", True)}
+    listed = own.get("list")
+    given = listed if isinstance(listed, list) and len(listed) == len(section["list"]) else [own] * len(section["list"])
+    return {**section, "list": [_with_flags(part, flags) for part, flags in zip(section["list"], given, strict=True)]}
+
+
+def with_pretrained_sel(data: Section, pretrained: ModelConfig) -> Section:
+    """An input whose descriptors take ``sel`` from the pretrained model where they leave it to be counted.
+
+    The same object if nothing is to be changed: where all is given, the descriptors differ, or a new type needs its own number.
+    """
+    model = data.get("model")
+    own = model.get("descriptor") if isinstance(model, dict) else None
+    if not isinstance(own, dict) or not isinstance(model.get("type_map"), list):
+        return data
+    types = TypeChange(pretrained.type_map, tuple(model["type_map"]))
+    parts, theirs = _parts(own), _parts(pretrained.raw["descriptor"])
+    alike = len(parts) == len(theirs) and all(
+        isinstance(part, dict) and part.get("type", "se_e2_a") == other["type"] for part, other in zip(parts, theirs)
+    )
+    counted = alike and any(isinstance(part.get("sel", "auto"), str) for part in parts)
+    if not counted or (types.new and any(map(has_type_networks, members(pretrained.descriptor)))):
+        return data
+    descriptor = in_our_types(pretrained, types)["descriptor"]
+    filled = [
+        {**part, "sel": other["sel"]} if isinstance(part.get("sel", "auto"), str) else part
+        for part, other in zip(parts, _parts(descriptor), strict=True)
+    ]
+    section = {**own, "list": filled} if "list" in own else filled[0]
+    return {**data, "model": {**model, "descriptor": section}}
+
+
+def _parts(descriptor: Section) -> list[Any]:
+    """The sections of a hybrid, or the section itself."""
+    listed = descriptor.get("list", [descriptor])
+    return listed if isinstance(listed, list) else []
+
+
+def in_our_types(pretrained: ModelConfig, types: TypeChange, ours: ModelConfig | None = None) -> Section:
+    """The model section of the pretrained model with everything that is given per type in our types.
+
+    Args:
+        ours: says what new types have; without it a new type that needs a number is an error.
+
+    Raises:
+        ConfigError: a descriptor with networks per type has no ``sel`` for a new type.
+    """
+    raw = copy.deepcopy(pretrained.raw)
+    if types.unchanged:
+        return raw
+    sections, configs = _parts(raw["descriptor"]), members(pretrained.descriptor)
+    fills = [None] * len(configs) if ours is None else members(ours.descriptor)
+    fills = fills if len(fills) == len(configs) else [None] * len(configs)
+    for section, config, fill in zip(sections, configs, fills, strict=True):
+        section["sel"] = _sel(config, types, getattr(fill, "sel", None))
+        section["exclude_types"] = types.pairs(section.get("exclude_types") or [])
+    fitting = raw["fitting_net"]
+    for name, default in (("atom_ener", None), ("scale", 1.0)):
+        if isinstance(fitting.get(name), list) and fitting[name]:
+            fitting[name] = types.entries(fitting[name], [default] * len(types.ours))
+    if fitting.get("sel_type") is not None:
+        fitting["sel_type"] = types.indices(fitting["sel_type"])
+    raw["type_map"] = list(types.ours)
+    raw["pair_exclude_types"] = types.pairs(raw.get("pair_exclude_types") or [])
+    raw["atom_exclude_types"] = types.indices(raw.get("atom_exclude_types") or [])
+    for name, values in (raw.get("preset_out_bias") or {}).items():
+        raw["preset_out_bias"][name] = None if values is None else types.entries(values)
+    return raw
+
+
+def _sel(config: Any, types: TypeChange, fill: Any) -> list[int] | int:
+    """``sel`` of a descriptor in our types."""
+    if not has_type_networks(config):
+        return config.sel if isinstance(config.sel, int) else sum(config.sel)
+    given = fill if isinstance(fill, Sequence) and len(fill) == len(types.ours) else None
+    if types.new and given is None:
+        raise ConfigError(
+            f"model/descriptor/sel: the pretrained model has networks per type, and no number of neighbours for "
+            f"{', '.join(types.new)}. Write its descriptor into the input, with a sel for each type, and leave "
+            "--use-pretrain-script out."
+        )
+    return types.entries(config.sel, given)
