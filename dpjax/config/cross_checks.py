@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dpjax.config.optimizers import MUON_PRECISIONS, OPTIMIZERS
+from dpjax.config.optimizers.lkf import check_kalman_training
 from dpjax.config.problems import Problem
 from dpjax.config.suggestions import show
 
@@ -20,6 +21,7 @@ def problems(parts: dict[str, Any]) -> Iterator[Problem]:
         yield from _loss_of_another_model(model, loss, output)
     if parts.get("dpjax") is not None and parts.get("optimizer") is not None:
         yield from _muon_precision(parts["dpjax"], parts["optimizer"])
+    yield from check_kalman_training(parts)
     if training is not None:
         yield from _averages(training, parts.get("validating"))
         yield from _accumulation(training)

@@ -177,7 +177,7 @@ def settled(state: LkfState, corrections: Corrections) -> LkfState:
     return LkfState(corrections.forget, tuple(map(corrected, state.covariance, corrections.gains)))
 
 
-def lkf(cfg: LkfConfig, order: Sequence[str] | None = None) -> optax.GradientTransformationExtraArgs:
+def kalman_filter(cfg: LkfConfig, order: Sequence[str] | None = None) -> optax.GradientTransformationExtraArgs:
     """The filter, one update for each call; no learning rate has a part in it.
 
     ``update`` takes the gradient of what is observed and two arguments more: ``error`` (), how much less that is than it should be,

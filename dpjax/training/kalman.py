@@ -75,7 +75,7 @@ class KalmanStep:
         all five, the state comes back as it was.
 
         Args:
-            state: whose ``opt_state`` is that of :func:`dpjax.optimizers.lkf.lkf`.
+            state: whose ``opt_state`` is that of :func:`dpjax.optimizers.lkf.kalman_filter`.
             stats: the model's statistics.
             data: batch with energies and forces.
             atoms: (4, n_frame, 6) the atoms whose forces the updates take, counted within each frame, placeholders left out.

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from dpjax.config.optimizers import LkfConfig
 from dpjax.losses.inputs import Arrays
 from dpjax.models import RESOLVED
 from dpjax.models.resolution import Resolver
@@ -18,9 +19,10 @@ from dpjax.train_state import TrainState
 from dpjax.training.devices import joined, over_devices, place_state
 from dpjax.training.ensemble import ensemble_metrics, ensemble_step, ensemble_sums
 from dpjax.training.full_validation import error_sums
+from dpjax.training.kalman import KalmanStep, kalman_step_of, trained_order
 from dpjax.training.mixed_precision import in_precision
 from dpjax.training.rows import Row
-from dpjax.training.setup import TrainingSetup
+from dpjax.training.setup import TrainingSetup, trainable_labels
 from dpjax.training.step import (
     LabelledBatch,
     Spread,
@@ -94,10 +96,21 @@ def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
     """The jitted training and validation steps."""
     predict = prediction_of(setup.model, setup.needs_force, setup.config.dpjax.block_size, _spread(setup.mesh))
     loss_fn = in_precision(loss_of(predict, setup.loss, _spread(setup.mesh)), setup.compute_dtype)
-    train_step, eval_step = train_step_of(loss_fn, setup.tx, setup.plan), eval_step_of(loss_fn, setup.plan)
+    train_step, eval_step = _train_step(setup, loss_fn), eval_step_of(loss_fn, setup.plan)
     if setup.members > 1:
         train_step, eval_step = ensemble_step(train_step), ensemble_metrics(eval_step)
     return jax.jit(train_step, donate_argnums=0, static_argnums=3), jax.jit(eval_step, static_argnums=4)
+
+
+def _train_step(setup: TrainingSetup, loss_fn: Callable) -> Callable:
+    """The step of the optimizer that was asked for."""
+    cfg = setup.config.optimizer
+    if not isinstance(cfg, LkfConfig):
+        return train_step_of(loss_fn, setup.tx, setup.plan)
+    order = trained_order(trainable_labels(setup.config.model, setup.variables["params"]))
+    block, spread = setup.config.dpjax.block_size, _spread(setup.mesh)
+    step = KalmanStep(setup.model, setup.loss, cfg, order, setup.plan, setup.num_steps, block, spread)
+    return kalman_step_of(step, setup.seed)
 
 
 def make_error_step(setup: TrainingSetup) -> Callable:

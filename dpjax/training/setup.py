@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 from dpjax import losses, optimizers, schedules
 from dpjax.config import Config, DataConfig, ModelConfig
 from dpjax.config.dpjax_section import DpjaxConfig
+from dpjax.config.optimizers import LkfConfig
 from dpjax.data import Sampler, System, label_requirements, load_systems
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members
 from dpjax.descriptors.crowding import cuts
@@ -26,7 +27,7 @@ from dpjax.models import build_model, init_variables
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.nn.precision import dtype_of
 from dpjax.train_state import TrainState
-from dpjax.training import preparation
+from dpjax.training import kalman, preparation
 from dpjax.training.adoption import adopted_variables
 from dpjax.training.devices import Part, data_mesh
 from dpjax.training.ensemble import adopted_members, member_of, stacked_parameters
@@ -148,6 +149,8 @@ def prepare(
     start_lr = config.learning_rate.start_lr
     loss = losses.from_config(config.loss, start_lr, **losses.model_facts(config.model))
     systems = open_systems(config.training.training_data, config.model, loss, options=config.dpjax)
+    if isinstance(config.optimizer, LkfConfig):
+        kalman.require_labels(systems)
     sampler = Sampler(systems, config.training.training_data, seed)
     config = resolve_sel(config, systems, initial)
     training = _data_side(config, config.training.training_data, systems, sampler, loss)
@@ -198,6 +201,8 @@ def update_plan(config: Config, num_steps: int) -> UpdatePlan:
 
 def build_optimizer(config: Config, schedule: Callable, trainable: Any) -> optax.GradientTransformation:
     """Clipping, optimizer, learning rate and accumulation for the trained parameters; frozen ones are left alone."""
+    if isinstance(config.optimizer, LkfConfig):
+        return optimizers.from_config(config.optimizer, schedule, kalman.trained_order(trainable))
     clip = optimizers.clip_by_global_norm(config.training.gradient_max_norm or 0.0)
     tx = optax.chain(clip, optimizers.from_config(config.optimizer, schedule))
     tx = optimizers.accumulate(tx, config.training.acc_freq)

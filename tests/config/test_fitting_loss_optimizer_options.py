@@ -236,7 +236,6 @@ def test_optimizers_that_are_wrong(section, start):
     [
         (F, FITTINGS["population"]),
         (L, {"type": "population", "start_pref_pop": 1, "limit_pref_pop": 1}),
-        (O, {"type": "LKF"}),
     ],
 )
 def test_what_is_not_built_waits_for_what_computes_it(path, section):

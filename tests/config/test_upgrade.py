@@ -128,8 +128,8 @@ def test_keys_that_moved_out_of_training():
     cfg = config.load(water({"training/warmup_steps": 50, "training/opt_type": "Adam", "training/adam_beta1": 0.8}))
     assert cfg.learning_rate.warmup_steps == 50
     assert cfg.optimizer.adam_beta1 == 0.8
-    with pytest.raises(ConfigError, match="optimizer/type: optimizer 'LKF' is not built yet"):
-        config.load(water({"training/opt_type": "LKF"}))
+    cfg = config.load(water({"training/opt_type": "LKF", "training/kf_blocksize": 1024}))
+    assert (cfg.optimizer.type, cfg.optimizer.kf_blocksize) == ("LKF", 1024)
 
 
 def test_moved_keys_that_contradict_their_new_place():

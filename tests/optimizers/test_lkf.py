@@ -35,7 +35,7 @@ def test_updates_of_the_reference(case):
     stored = np.load(golden("optimizers", "lkf.npz"))
     arrays = {k.removeprefix(case["case"] + "/"): stored[k] for k in stored.files if k.startswith(case["case"] + "/")}
     order = case["parameter_order"]
-    tx = lkf.lkf(LkfConfig(**case["optimizer"]), order)
+    tx = optimizers.from_config(case["optimizer"], lambda step: 1e-3, order)
     params = {name: jnp.asarray(arrays[f"param/{name}"]) for name in order}
     state, update = tx.init(params), jax.jit(tx.update)
     plan = lkf.block_plan(params, case["optimizer"]["kf_blocksize"], order)
@@ -119,7 +119,7 @@ def test_updates_held_back_are_updates_one_by_one(blocksize):
 def test_an_update_lowers_the_error_it_follows():
     """Of a linear model: one number that should be larger by the error."""
     slope, params = {"w": jnp.array([1.0, -2.0, 0.5])}, {"w": jnp.zeros(3)}
-    tx = lkf.lkf(LkfConfig())
+    tx = lkf.kalman_filter(LkfConfig())
     change, _ = tx.update(slope, tx.init(params), params, error=jnp.asarray(0.3), grad_prefactor=1.0)
     gained = float(jnp.vdot(slope["w"], change["w"]))
     np.testing.assert_allclose(gained, 0.3 * 5.25 / (5.25 + 0.98), rtol=1e-12)
@@ -127,7 +127,7 @@ def test_an_update_lowers_the_error_it_follows():
 
 def test_parameters_without_a_place_in_the_order_are_left_alone():
     params = parameters()
-    tx = lkf.lkf(LkfConfig(), ("net.bias",))
+    tx = lkf.kalman_filter(LkfConfig(), ("net.bias",))
     state = tx.init(params)
     assert [p.shape for p in state.covariance] == [(1, 4, 4)]
     gradient = jax.tree.map(jnp.ones_like, params)
@@ -139,7 +139,7 @@ def test_parameters_without_a_place_in_the_order_are_left_alone():
 def test_frozen_parameters_are_in_no_block():
     params = parameters()
     trainable = {"net": {"matrix": True, "bias": False}, "first": False, "gain": False, "none": True}
-    tx = optimizers.freeze(lkf.lkf(LkfConfig()), trainable)
+    tx = optimizers.freeze(lkf.kalman_filter(LkfConfig()), trainable)
     state = tx.init(params)
     assert {leaf.shape for leaf in jax.tree.leaves(state)} == {(), (1, 12, 12)}
     change, _ = tx.update(params, state, params, error=1.0, grad_prefactor=1.0)
@@ -153,7 +153,7 @@ def test_an_unknown_name_in_the_order():
 
 def test_dtypes_state_and_program_stay_the_same():
     params = {"a": jnp.ones((3, 2), jnp.float32), "b": jnp.ones(2), "c": jnp.asarray(1.0, jnp.bfloat16)}
-    tx = lkf.lkf(LkfConfig(kf_blocksize=4))
+    tx = lkf.kalman_filter(LkfConfig(kf_blocksize=4))
     state = tx.init(params)
     dtypes = lambda tree: jax.tree.map(lambda a: (a.shape, a.dtype), tree)  # noqa: E731
     assert {leaf.dtype for leaf in jax.tree.leaves(state)} == {jnp.dtype(jnp.float64)}

@@ -12,7 +12,7 @@ from dpjax.config.optimizers import LkfConfig
 from dpjax.formats import read_model_tree
 from dpjax.interop import read_model
 from dpjax.models import build_model
-from dpjax.optimizers.lkf import lkf
+from dpjax.optimizers.lkf import kalman_filter
 from dpjax.train_state import TrainState
 from dpjax.training.kalman import KalmanStep, trained_order
 from dpjax.training.step import UpdatePlan
@@ -35,7 +35,7 @@ def test_kalman_steps_equal_the_reference():
     cfg, n_step = LkfConfig(**spec["optimizer"]), spec["num_steps"]
     plan = UpdatePlan(schedules.from_config({"type": "exp", "start_lr": 1e-3}, n_step))
     step = jax.jit(KalmanStep(build_model(config), losses.from_config({"type": "ener"}), cfg, order, plan, n_step))
-    state = TrainState.create(jax.tree.map(jax.numpy.asarray, variables["params"]), lkf(cfg, order))
+    state = TrainState.create(jax.tree.map(jax.numpy.asarray, variables["params"]), kalman_filter(cfg, order))
     assert sorted(p.shape[1] for p in state.opt_state.covariance) == sorted(set(spec["block_sizes"]))
     rows = index["batches"]
     batches = labelled_batches(config, [*rows, *rows])[len(rows) :]  # sizes only grow: now one layout fits all

@@ -13,7 +13,7 @@ from dpjax.batching.batch import Batch
 from dpjax.config.optimizers import LkfConfig
 from dpjax.models import RESOLVED
 from dpjax.nn.chebyshev import Grid
-from dpjax.optimizers.lkf import lkf
+from dpjax.optimizers.lkf import kalman_filter
 from dpjax.train_state import TrainState
 from dpjax.training import kalman
 from dpjax.training.step import LabelledBatch, Rows, UpdatePlan
@@ -97,7 +97,7 @@ def step(monkeypatch):
 
 def a_state() -> TrainState:
     params = {"w": jnp.linspace(-0.5, 0.5, 5), "fixed": jnp.ones(2)}
-    return TrainState.create(params, lkf(CFG, ("w",)), average=True)
+    return TrainState.create(params, kalman_filter(CFG, ("w",)), average=True)
 
 
 def data() -> LabelledBatch:
@@ -128,7 +128,7 @@ def expected_step(params, tx, state, number):
 
 def test_a_step_is_five_updates_with_predictions_of_their_own(step):
     """Frames of different sizes count per atom; the empty one and padding not at all."""
-    tx, state = lkf(CFG, ("w",)), a_state()
+    tx, state = kalman_filter(CFG, ("w",)), a_state()
     run = jax.jit(step)
     for number in range(2):
         before = state

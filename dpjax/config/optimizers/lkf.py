@@ -58,9 +58,6 @@ def check_kalman_training(parts: Mapping[str, Any]) -> Iterator[Problem]:
         yield from _check_loss(loss)
     if (training := parts.get("training")) is not None:
         yield from _check_numbers(training)
-    if getattr(parts.get("dpjax"), "ensemble", 1) > 1:
-        text = "found several models, but optimizer LKF trains one. Remove the key, or take another optimizer."
-        yield Problem("dpjax/ensemble", text)
 
 
 def _check_loss(loss: Any) -> Iterator[Problem]:
@@ -92,6 +89,7 @@ def _check_numbers(training: Any) -> Iterator[Problem]:
         "zero_stage": (0, "its covariance is not split over devices"),
         "acc_freq": (1, "each batch makes updates of its own"),
         "gradient_max_norm": (0, "gradients are slopes to it, whose length has a meaning"),
+        "mixed_precision": (None, "it computes slopes in the precision of the parameters"),
     }
     for key, (neutral, reason) in alone.items():
         value = getattr(training, key)
@@ -106,5 +104,4 @@ LKF = Component(
     _options,
     _check,
     doc="Layer-wise Kalman filter: few but costly steps, for losses of energy and force.",
-    built=False,
 )
