@@ -21,9 +21,11 @@ def add_backend_options(parser: argparse.ArgumentParser, shown: bool = False) ->
         "--tf, --pt, --pd and so on: accepted for scripts written for DeePMD-kit; dpjax computes with JAX, and says so"
     )
     group = parser.add_argument_group("backend") if shown else parser
-    group.add_argument(
-        *NAMED, action=_Backend, choices=BACKENDS, metavar="NAME", help=text if shown else argparse.SUPPRESS
-    )
+    choice = {"action": _Backend, "choices": BACKENDS, "metavar": "NAME", "help": text if shown else argparse.SUPPRESS}
+    try:
+        group.add_argument(*NAMED, **choice)
+    except argparse.ArgumentError:  # the command has a -b of its own
+        group.add_argument(NAMED[1], **choice)
     for name in BACKENDS:
         group.add_argument(f"--{name}", action=_Backend, nargs=0, const=name, help=argparse.SUPPRESS)
 

@@ -53,7 +53,10 @@ COMMANDS = (
     Command("gui", "edit an input file in a browser", ("gui -p 6042",), "gui"),
     Command("compress", "tabulate the embedding nets of a model", ("compress -i model.dp -o compressed.dp",)),
     Command("model-devi", "deviation between models on given structures", ("model-devi -m a.dp b.dp -s data -o model_devi.out",)),
-    Command("change-bias", "shift the energy bias of a model to new data", ("change-bias model.dp -s data -o shifted.dp",)),
+    Command(
+        "change-bias", "change the bias per type of a model, to new data or to given numbers",
+        ("change-bias run -s data -o shifted", "change-bias model.dp -b -94.1 -187.5 -o shifted.dp"), "change_bias",
+    ),
     Command("eval-desc", "write descriptors of given structures", ("eval-desc -m model.dp -s data -o desc",)),
 )  # fmt: skip
 

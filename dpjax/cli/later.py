@@ -53,16 +53,6 @@ MODEL_DEVI = (
     _option("--relative_v", metavar="LEVEL", help="virial deviations relative to the virial, plus this level (eV)"),
 )  # fmt: skip
 
-CHANGE_BIAS = (
-    (("input",), {"metavar": "MODEL", "help": "model file or checkpoint folder"}),
-    *_systems("data to fit to"),
-    _option("-b", "--bias-value", metavar="E", nargs="+", help="bias of each type in eV, in the order of type_map; no data then"),
-    _option("-n", "--numb-batch", metavar="N", help="frames of each system (default: 0, all)"),
-    _option("-m", "--mode", metavar="MODE", help="change: fit what the model leaves; set: fit the labels alone (default: change)"),
-    _option("-o", "--output", metavar="FILE", help="file to write"),
-    _option("--model-branch", metavar="NAME", help="branch of a model with several"),
-)  # fmt: skip
-
 EVAL_DESC = (
     _MODEL,
     *_systems("structures"),
@@ -74,7 +64,6 @@ EVAL_DESC = (
 ARGUMENTS: dict[str, tuple[Flag, ...]] = {
     "compress": COMPRESS,
     "model-devi": MODEL_DEVI,
-    "change-bias": CHANGE_BIAS,
     "eval-desc": EVAL_DESC,
 }
 

@@ -105,11 +105,12 @@ def _systems(args: argparse.Namespace) -> list[str]:
     if args.system:
         return args.system
     if args.datafile:
-        return _listed(Path(args.datafile))
+        return listed_systems(Path(args.datafile))
     return _configured(Path(args.train_data or args.valid_data), "training" if args.train_data else "validation")
 
 
-def _listed(path: Path) -> list[str]:
+def listed_systems(path: Path) -> list[str]:
+    """The systems that a file names, one on each line; raises DataError where it names none."""
     from dpjax.errors import DataError
 
     try:

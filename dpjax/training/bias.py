@@ -43,7 +43,18 @@ def shifted_bias(
     rows = [_residuals(data, predict(data), output.label, len(config.type_map)) for data in batches]
     if not rows:
         raise ConfigError(f"the bias cannot be changed: no system of the data has the label {output.label}.")
-    counts, residuals = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    return bias_by_error(config, bias, *(np.concatenate(parts) for parts in zip(*rows, strict=True)))
+
+
+def bias_by_error(config: ModelConfig, bias: np.ndarray, counts: np.ndarray, residuals: np.ndarray) -> np.ndarray:
+    """The bias (n_type, size) of a model plus a fit of what it leaves of the labels.
+
+    Types whose bias is preset keep it.
+
+    Args:
+        counts: (n_frame, n_type) atoms of each type.
+        residuals: (n_frame, size) label minus prediction.
+    """
     preset = output_preset(config)
     kept = None if preset is None else [None if value is None else 0.0 for value in preset]
     shift, _ = fitted(config, counts, residuals, kept)

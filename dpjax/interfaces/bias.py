@@ -1,0 +1,213 @@
+"""Changing the bias per type of a finished model: to data, or to numbers that are given."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpjax.checkpoints import folder, is_checkpoint, load_checkpoint
+from dpjax.config import parse_model
+from dpjax.data import System, find_systems, label_requirements, open_systems
+from dpjax.errors import ConfigError, DataError, ModelError, OutputError
+from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
+from dpjax.interfaces.files import load, newest_checkpoint, save
+from dpjax.interfaces.potential import Potential
+from dpjax.training.bias import bias_by_error
+from dpjax.training.preparation import output_statistics
+
+log = logging.getLogger(__name__)
+
+ATOMS_PER_CHUNK = 20_000  # frames are read and evaluated in chunks of about this many atoms
+CHANGE, SET = MODES = ("change", "set")
+Paths = str | Path | Sequence[str | Path]
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A model with all that its file holds.
+
+    Attributes:
+        potential: the model.
+        arrays, meta: of a checkpoint; None for a model file.
+    """
+
+    potential: Potential
+    arrays: dict[str, Any] | None = None
+    meta: dict[str, Any] | None = None
+
+    def write(self, path: Path, stats: dict[str, Any]) -> None:
+        """The same kind of file with other statistics."""
+        if self.arrays is None:
+            pot = self.potential
+            save(Potential(pot.config, {**pot.variables, "stats": stats}, conventions=pot.conventions), path)
+        else:
+            _write_checkpoint(path, {**self.arrays, "stats": stats}, self.meta)
+
+
+def change_bias(
+    model: str | Path,
+    output: str | Path,
+    systems: Paths = ".",
+    *,
+    mode: str = CHANGE,
+    values: Sequence[float] | None = None,
+    n_frames: int = 0,
+) -> np.ndarray:
+    """Write a model with another bias per type.
+
+    Args:
+        model: ``.dp`` or ``.yaml`` file, checkpoint folder, or the output folder of a training.
+        output: file or new folder of the same kind; a checkpoint can be continued.
+        systems: data, or folders that hold some.
+        mode: ``change`` adds to the bias a fit of what the model leaves of the labels; ``set`` replaces bias and spread by the
+            statistics of the labels alone.
+        values: the bias of each type in eV, in the order of ``type_map``; no data are read then.
+        n_frames: how many frames of each system, the first ones; 0 takes all.
+
+    Returns:
+        The new bias (n_type, size of the output of an atom).
+
+    Raises:
+        ModelError: the model cannot be read, or is no energy and ``values`` were given.
+        ConfigError: the model has no bias, or ``values`` are not one for each type.
+        DataError: there are no data with the label.
+        OutputError: ``output`` is there already, or cannot be written.
+    """
+    source, target = Path(model), Path(output)
+    _check_target(source, target)
+    stored = _read(source)
+    pot = stored.potential
+    before = np.asarray(pot.variables["stats"]["out_bias"])
+    if values is not None:
+        found = {"out_bias": _given(pot, values)}
+    else:
+        found = _from_data(pot, _labelled(pot, systems, n_frames), mode)
+    stored.write(target, pot.variables["stats"] | found)
+    bias = found["out_bias"]
+    log.info("the bias per type is now %s, was %s", bias.tolist(), before.tolist())
+    return bias
+
+
+def _check_target(source: Path, target: Path) -> None:
+    """What is written is of the kind that is read, and nothing is overwritten.
+
+    Raises:
+        ModelError: another kind, or one that cannot be changed.
+        OutputError: a folder that is there already.
+    """
+    known = (*HDF5_SUFFIXES, *YAML_SUFFIXES)
+    if source.is_dir():
+        if target.suffix in known:
+            raise ModelError(
+                f"{target}: {source} holds a checkpoint, and so will what is written; name a folder. `dpjax convert` makes a "
+                f"{target.suffix} of it."
+            )
+        if target.exists():
+            raise OutputError(f"{target}: is there already; name a new folder for the checkpoint")
+    elif source.exists() and source.suffix not in known:
+        raise ModelError(
+            f"{source}: the bias can be changed in checkpoints and in files that end in {', '.join(known)}. Change it in the model "
+            "that this file was made of, then `dpjax freeze` that."
+        )
+    elif target.suffix not in known:
+        raise ModelError(f"{target}: {source} is a model file, and so is what is written; end it in {', '.join(known)}")
+
+
+def _write_checkpoint(path: Path, arrays: dict[str, Any], meta: dict[str, Any]) -> None:
+    """Raises OutputError where it cannot be written."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        folder.write(path, arrays, meta)
+    except Exception as error:  # the storage raises many kinds, a full disk among them
+        raise OutputError(f"{path}: the checkpoint could not be written ({type(error).__name__}: {error})") from error
+
+
+def _read(path: Path) -> _Stored:
+    if not path.is_dir():
+        return _Stored(load(path))
+    arrays, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
+    variables = {"params": arrays["params"], "stats": arrays["stats"]}
+    potential = Potential(parse_model(meta["config"]["model"]), variables, conventions=meta["conventions"])
+    return _Stored(potential, arrays, meta)
+
+
+def _given(pot: Potential, values: Sequence[float]) -> np.ndarray:
+    """The bias that the user gives, (n_type, 1)."""
+    output = pot.config.fitting_net.output
+    if output.label != "energy":
+        raise ModelError(
+            f"a bias can be given for energies only, but this model predicts {output.label}; fit it to data"
+        )
+    if len(values) != len(pot.type_map):
+        raise ConfigError(
+            f"bias: found {len(values)} values, expected one for each of the {len(pot.type_map)} types ({', '.join(pot.type_map)})"
+        )
+    return np.asarray(values, float)[:, None]
+
+
+@dataclass(frozen=True)
+class _Beginning(System):
+    """The first frames of a system."""
+
+    limit: int = 0
+
+    @property
+    def n_frame(self) -> int:
+        return min(self.limit, self.reader.n_frame) if self.limit else self.reader.n_frame
+
+
+def _labelled(pot: Potential, systems: Paths, limit: int) -> list[System]:
+    """The systems that have the label, so many frames of each."""
+    fitting = pot.config.fitting_net
+    output = fitting.output
+    if not output.biased:
+        raise ConfigError(f"the bias cannot be changed: a {output.label} turns with its frame and has none")
+    specs = label_requirements(
+        (output.label, output.atom_label),
+        output,
+        numb_fparam=fitting.numb_fparam,
+        numb_aparam=fitting.numb_aparam,
+        default_fparam=fitting.default_fparam,
+        selected=getattr(fitting, "sel_type", None),
+    )
+    entries = [systems] if isinstance(systems, (str, Path)) else list(systems)
+    paths = [path for entry in entries for path in find_systems(str(entry))]
+    found = [system for path in paths for system in open_systems(path, pot.type_map, specs, str(path))]
+    labelled = [system for system in found if system.found.get(output.label)]
+    if not labelled:
+        raise DataError(
+            f"the bias cannot be changed: no system of {', '.join(map(str, entries))} has the label {output.label}"
+        )
+    return [_Beginning(**vars(system), limit=limit) for system in labelled]
+
+
+def _from_data(pot: Potential, systems: Sequence[System], mode: str) -> dict[str, np.ndarray]:
+    """Statistics of the model that change."""
+    if mode == SET:
+        return output_statistics(pot.config, systems)
+    if mode != CHANGE:
+        raise ConfigError(f"mode: found {mode!r}, expected one of {', '.join(MODES)}")
+    rows = [row for system in systems for row in _residuals(pot, system)]
+    counts, residuals = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    return {"out_bias": bias_by_error(pot.config, pot.variables["stats"]["out_bias"], counts, residuals)}
+
+
+def _residuals(pot: Potential, system: System) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(n, n_type) atoms of each type and (n, size) label minus prediction, for some frames at a time."""
+    output = pot.config.fitting_net.output
+    inputs = [name for name in ("fparam", "aparam") if name in system.labels]
+    frames = np.arange(system.n_frame)
+    size = max(1, ATOMS_PER_CHUNK // max(system.n_atom, 1))
+    for part in (frames[i : i + size] for i in range(0, len(frames), size)):
+        arrays = system.arrays(part, ["coord", "box", output.label, *inputs])
+        cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
+        types = np.stack([system.frame_types(i) for i in part])
+        found = pot.evaluate(arrays["coord"], types, cell, **{name: arrays[name] for name in inputs})[output.total]
+        residual = arrays[output.label].reshape(len(part), -1) - found.reshape(len(part), -1)
+        counts = np.stack([np.bincount(row[row >= 0], minlength=len(pot.type_map)) for row in types])
+        yield counts, residual
