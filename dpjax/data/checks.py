@@ -49,16 +49,21 @@ def check_cells(reader: SystemReader, frames: np.ndarray, boxes: np.ndarray) -> 
         frames: (f,) frame numbers.
         boxes: (f, 9) cell vectors as rows.
     """
-    cells = boxes.reshape(-1, 3, 3)
-    volume = np.abs(np.linalg.det(cells))
-    edges = np.prod(np.linalg.norm(cells, axis=-1), axis=-1)
-    flat = volume <= FLAT_CELL * edges
+    flat = flat_cells(boxes)
     if flat.any():
         row = int(np.argmax(flat))
+        cell = boxes[row].reshape(3, 3)
         file, frame = reader.locate(BOX, int(frames[row]))
         kind = "singular" if boxes[row].any() else "zero"
         raise DataError(
-            f"{file}: frame {frame} has a {kind} cell (volume {volume[row]:.3g} A^3, vectors {cells[row].tolist()}); "
+            f"{file}: frame {frame} has a {kind} cell (volume {abs(np.linalg.det(cell)):.3g} A^3, vectors {cell.tolist()}); "
             "expected three independent vectors. Correct it, or create an "
             "empty file `nopbc` beside type.raw if the system is not periodic."
         )
+
+
+def flat_cells(boxes: np.ndarray) -> np.ndarray:
+    """Whether the vectors of each cell, (f, 9), (nearly) lie in a plane: (f,) bool."""
+    cells = boxes.reshape(-1, 3, 3)
+    edges = np.prod(np.linalg.norm(cells, axis=-1), axis=-1)
+    return np.abs(np.linalg.det(cells)) <= FLAT_CELL * edges

@@ -94,7 +94,7 @@ class Hdf5Tree:
             found = file.get(self._group)
             if not isinstance(found, h5py.Group):
                 raise DataError(f"{self.name} is not a group of the file; {_what_is_there(file)} Correct `systems`.")
-            self._inside = {name: isinstance(found.get(name), h5py.Group) for name in found}
+            self._inside = {name: isinstance(found.get(name), h5py.Group) for name in _names(found)}
         self.periodic = "nopbc" not in self._inside
 
     def place(self, *names: str) -> str:
@@ -168,7 +168,7 @@ def groups_with_systems(path: str) -> list[str]:
     """
     name, _ = _split(path)
     with _reading(name, _stamp(name)) as file:
-        found = sorted(g for g in file if isinstance(file.get(g), h5py.Group) and "type.raw" in file[g])
+        found = sorted(g for g in _names(file) if isinstance(file.get(g), h5py.Group) and "type.raw" in file[g])
         found += [""] if "type.raw" in file else []
         if not found:
             raise DataError(
@@ -190,8 +190,13 @@ def _stamp(name: str) -> Stamp:
     return Stamp.of(status)
 
 
+def _names(group: h5py.Group) -> list[str]:
+    """What is in a group; names that are no text are not those of arrays of a system."""
+    return [name for name in group if isinstance(name, str)]
+
+
 def _what_is_there(file: h5py.File) -> str:
-    return f"found at the top level: {', '.join(sorted(file)[:8]) or 'nothing'}."
+    return f"found at the top level: {', '.join(sorted(_names(file))[:8]) or 'nothing'}."
 
 
 @contextmanager

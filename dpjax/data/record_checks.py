@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from dpjax.data.checks import flat_cells
 from dpjax.data.labels import BOX, COORD, LabelSpec
 from dpjax.errors import DataError
 
@@ -48,7 +49,7 @@ def check_frame(place: str, record: Record, n_name: int | None) -> None:
 
 
 def check_values(place: str, record: Record, specs: Iterable[LabelSpec]) -> None:
-    """Raises DataError where a frame holds no finite numbers, or too few of them."""
+    """Raises DataError where a frame holds no finite numbers, too few of them, or a cell without volume."""
     n_atom = len(record["atype"])
     for spec in (COORD, BOX, *specs):
         name = stored(spec, record)
@@ -56,6 +57,8 @@ def check_values(place: str, record: Record, specs: Iterable[LabelSpec]) -> None
             raise DataError(f"{place}: `{name}` has {record[name].size} numbers; expected {spec.width(n_atom)}.")
         if name is not None and not np.isfinite(record[name]).all():
             raise DataError(f"{place}: `{name}` holds a number that is not finite.")
+    if "box" in record and flat_cells(record["box"][None])[0]:
+        raise DataError(f"{place}: the cell has no volume.")
 
 
 def stored(spec: LabelSpec, names: Iterable[str]) -> str | None:

@@ -172,7 +172,7 @@ def _record(place: str, text: str) -> Record:
         if name not in ("numbers", "positions") and numbers.dtype.kind in "fiub":
             record[_NAMES.get(name, name)] = numbers
     if stress is not None and "box" in record and "virial" not in record:
-        record["virial"] = (-atoms.get_volume() * _full(np.asarray(stress))).ravel()
+        record["virial"] = (-abs(np.linalg.det(atoms.cell)) * _full(np.asarray(stress))).ravel()
     return record
 
 
