@@ -1,6 +1,6 @@
 """Training on from another model: other types, a new head, a bias for new data, and a report of where each number came from."""
 
-from dpjax.finetune.branches import RANDOM, takes_new_head
+from dpjax.finetune.branches import RANDOM, Start, chosen_start
 from dpjax.finetune.remap import remapped
 from dpjax.finetune.report import Row
 from dpjax.finetune.sections import with_pretrained_model, with_pretrained_sel
@@ -12,9 +12,10 @@ __all__ = [
     "REPORT",
     "Pretrained",
     "Row",
+    "Start",
     "TypeChange",
+    "chosen_start",
     "remapped",
-    "takes_new_head",
     "tuned",
     "with_pretrained_model",
     "with_pretrained_sel",

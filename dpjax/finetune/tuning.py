@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from dpjax import losses
@@ -22,6 +23,7 @@ from dpjax.finetune.types import TypeChange
 from dpjax.training.adoption import changed_settings
 from dpjax.training.bias import drawn_batches, shifted_bias
 from dpjax.training.devices import place_state
+from dpjax.training.ensemble import member_of
 from dpjax.training.preparation import output_preset, output_scale
 from dpjax.training.programs import Programs
 from dpjax.training.setup import TrainingSetup
@@ -66,7 +68,7 @@ def tuned(setup: TrainingSetup, pretrained: Pretrained, output: Path) -> Trainin
     _compare(config, pretrained)
     fresh = {**setup.variables, "stats": setup.variables["stats"] | _start(config, pretrained)}
     fresh = setup.variables if pretrained.new_head else fresh
-    variables, rows = remapped(pretrained.config, config, pretrained.variables, fresh, new_head=pretrained.new_head)
+    variables, rows = _moved(pretrained, config, fresh, setup.members)
     setup = _with_variables(setup, variables)
     if not pretrained.new_head:
         setup, rows = _shifted(setup, rows)
@@ -76,6 +78,30 @@ def tuned(setup: TrainingSetup, pretrained: Pretrained, output: Path) -> Trainin
         log.info("fine-tuning: %s", line)
     _write(output / REPORT, pretrained.name, rows)
     return setup
+
+
+def _moved(pretrained: Pretrained, config: ModelConfig, fresh: dict[str, Any], members: int) -> tuple[Any, list[Row]]:
+    """:func:`remapped` for the model, or for each of an ensemble, which share a descriptor and have heads of their own.
+
+    Raises:
+        ConfigError: an ensemble without new heads.
+    """
+    if members > 1 and not pretrained.new_head:
+        raise ConfigError(
+            f"dpjax/ensemble: found {members}, but with the parameters of one pretrained model all members would be alike. Give "
+            "them new heads with finetune_head RANDOM, or fine-tune a single model."
+        )
+    each = [
+        remapped(pretrained.config, config, pretrained.variables, own, new_head=pretrained.new_head)
+        for own in (
+            [fresh] if members == 1 else [fresh | {"params": member_of(fresh["params"], i)} for i in range(members)]
+        )
+    ]
+    variables, rows = each[0]
+    if members > 1:
+        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(own["params"] for own, _ in each))
+        variables = variables | {"params": stacked}
+    return variables, rows
 
 
 def _new_text(types: TypeChange) -> str:

@@ -131,6 +131,11 @@ def _read(path: Path) -> _Stored:
     if not path.is_dir():
         return _Stored(load(path))
     arrays, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
+    if meta["config"].get("dpjax", {}).get("ensemble", 1) > 1 or "model_dict" in meta["config"]["model"]:
+        raise ModelError(
+            f"{path}: holds several models, an ensemble or the branches of several tasks; the bias can be changed of a single one. "
+            "`dpjax convert` makes model files of them."
+        )
     variables = {"params": arrays["params"], "stats": arrays["stats"]}
     potential = Potential(parse_model(meta["config"]["model"]), variables, conventions=meta["conventions"])
     return _Stored(potential, arrays, meta)

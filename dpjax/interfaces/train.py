@@ -11,7 +11,7 @@ from typing import Any
 from dpjax.config import ModelConfig
 from dpjax.config.files import read
 from dpjax.errors import ConfigError
-from dpjax.finetune import Pretrained, takes_new_head, tuned, with_pretrained_model, with_pretrained_sel
+from dpjax.finetune import Pretrained, chosen_start, tuned, with_pretrained_model, with_pretrained_sel
 from dpjax.interfaces.files import load
 from dpjax.training.run import TrainResult, run
 
@@ -84,10 +84,10 @@ def _finetune(config: Source, output: Path, source: Path, branch: str | None, sc
     data = _content(config)
     model = data.get("model")
     head = model.get("finetune_head") if isinstance(model, dict) else None
-    new_head = takes_new_head(branch, head, str(source))
-    potential = load(source)
-    pretrained = Pretrained(str(source), potential.config, potential.variables, new_head)
-    changed = with_pretrained_model(data, potential.config, new_head) if script else data
+    start = chosen_start(branch, head, str(source))
+    potential = load(source, head=start.head)
+    pretrained = Pretrained(str(source), potential.config, potential.variables, start.new_head)
+    changed = with_pretrained_model(data, potential.config, start.new_head) if script else data
     changed = with_pretrained_sel(changed, potential.config)
     # the file itself, where nothing in it was replaced: messages then name its lines
     return run(

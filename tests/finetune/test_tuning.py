@@ -13,6 +13,7 @@ import pytest
 import dpjax
 from dpjax.cli.main import main
 from dpjax.errors import ConfigError, ModelError
+from dpjax.finetune import Start, chosen_start
 from dpjax.formats import read_model_tree, write_model_tree
 from tests.training import tiny
 
@@ -208,3 +209,24 @@ def _nothing():
     from dpjax.training.run import TrainResult
 
     return TrainResult({}, None, 0, 0.0, 0)
+
+
+def test_the_branch_that_is_chosen():
+    several = ("water", "ice")
+    assert chosen_start(None, None, "m") == chosen_start("Default", "x", "m") == Start(None, False)
+    assert chosen_start(None, "RANDOM", "m") == Start(None, True)
+    assert chosen_start(None, "ice", "m", several) == chosen_start("ice", "water", "m", several) == Start("ice", False)
+    assert chosen_start(None, None, "m", several) == chosen_start("RANDOM", "ice", "m", several) == Start("water", True)
+    with pytest.raises(ConfigError, match="--model-branch: found 'steam', but m has the branches water, ice"):
+        chosen_start("steam", None, "m", several)
+
+
+def test_an_ensemble_shares_the_descriptor_only(system, pretrained, tmp_path):
+    with pytest.raises(ConfigError, match="dpjax/ensemble: found 2, but .* alike"):
+        dpjax.train(inputs(system, {"dpjax/ensemble": 2}), tmp_path, finetune=pretrained)
+    config = inputs(system, {"dpjax/ensemble": 2}, finetune_head="RANDOM")
+    result = dpjax.train(config, tmp_path, finetune=pretrained)
+    first, second = (dpjax.load(result.checkpoint, member=i).variables["params"] for i in range(2))
+    jax.tree.map(np.testing.assert_array_equal, first["descriptor"]["embedding"], second["descriptor"]["embedding"])
+    heads = [p["fitting_net"]["net_all"]["layers_0"]["matrix"] for p in (first, second)]
+    assert np.abs(heads[0] - heads[1]).max() > 1e-3
