@@ -185,8 +185,10 @@ class BatchSource:
 
         One where the data have no Hessians: what is not compared need not be computed.
         """
+        pairs = [name for name in self.labels if self.systems[0].labels[name].atom_pair]
+        if not pairs:  # of very many systems none is looked at
+            return 1
         drawn = [self.systems[s] for s in (systems if len(systems) == 1 else range(len(self.systems)))]
-        pairs = [name for name in self.labels if drawn[0].labels[name].atom_pair]
         found = any(system.found[name] for system in drawn for name in pairs)
         return round_up(max(1, *(system.n_atom for system in drawn))) if found else 1
 
