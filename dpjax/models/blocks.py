@@ -16,6 +16,7 @@ CPU_BLOCK = 32  # atoms, where embedding networks are evaluated for every neighb
 CPU_SERIES_BLOCK = 128  # atoms, where series replace them
 CPU_PAIRS = 2500  # pairs of neighbours, where networks are evaluated for each of them
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
+DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
 
 
 def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLOCK, pairs: int = 0) -> int:
@@ -41,6 +42,16 @@ def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLO
         return n_atom
     sizes = [2**i for i in reversed(range(largest.bit_length())) if pairs or 2**i >= 16]
     return next((size for size in sizes if n_atom % size == 0), n_atom)
+
+
+def atoms_at_once(n_atom: int, n_nbr: int, most: int) -> int:
+    """Of how many atoms of a frame, out of ``most``, the second derivatives are taken together; on a CPU of one.
+
+    Each has three directions, in which all displacements of a batch may change: ``n_atom`` times ``n_nbr``.
+    """
+    if jax.default_backend() == "cpu":
+        return 1
+    return max(1, min(most, DEVICE_TANGENTS // max(1, 3 * n_atom * n_nbr)))
 
 
 def map_blocks(fn: Callable[..., Any], arrays: Any, n_atom: int, size: int) -> Any:

@@ -14,8 +14,7 @@ import jax.numpy as jnp
 from dpjax.batching.batch import Batch
 from dpjax.config.fittings.outputs import ENERGY, AtomicOutput
 from dpjax.errors import ModelError
-
-RANKS = 2  # atoms whose directions are taken together: they share what does not depend on the direction
+from dpjax.models.blocks import atoms_at_once
 
 
 def require_energy(output: AtomicOutput) -> None:
@@ -42,13 +41,14 @@ def second_derivatives(force: Callable[[jax.Array], jax.Array], disp: jax.Array,
         the number r (:func:`ranks`) in the frame of x; zero where the frame has no such atom.
     """
     rank = ranks(batch)
+    together = atoms_at_once(*disp.shape[:2], most)
 
     def columns(first: jax.Array) -> jax.Array:
-        """(3 * RANKS, n_atom, 3) change of the forces as the atoms from number ``first`` on move."""
-        along = jnp.arange(3 * RANKS)
+        """(3 * together, n_atom, 3) change of the forces as the atoms from number ``first`` on move."""
+        along = jnp.arange(3 * together)
         return jax.vmap(lambda i: _derivative(force, disp, batch, rank == first + i // 3, i % 3))(along)
 
-    starts = jnp.arange(0, most, RANKS)
+    starts = jnp.arange(0, most, together)
     changes = jax.lax.map(jax.checkpoint(columns), starts).reshape(-1, *batch.coord.shape)[: 3 * most]
     return -jnp.moveaxis(changes, 0, 2).reshape(len(rank), 9 * most)
 

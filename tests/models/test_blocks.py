@@ -51,3 +51,11 @@ def test_pairs_of_neighbours_whose_angle_is_embedded():
     assert pairs(se_e3_tebd(sel=10), 40) == 10 * 10
     assert pairs(se_e3_tebd(tebd_input_mode="strip"), 40) == 40 * 41 // 2
     assert pairs({"type": "hybrid", "list": [se_e2_a(), se_e3(sel=[4, 6])]}, 40) == 10 * 11 // 2
+
+
+def test_second_derivatives_of_as_many_atoms_as_fit_into_memory(monkeypatch):
+    assert blocks.atoms_at_once(100, 40, 10) == 1  # on a CPU
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert blocks.atoms_at_once(100, 40, 10) == 10
+    assert blocks.atoms_at_once(1000, 40, 500) == blocks.DEVICE_TANGENTS // (3 * 1000 * 40)
+    assert blocks.atoms_at_once(100_000, 100, 500) == 1
