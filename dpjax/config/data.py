@@ -36,7 +36,8 @@ def options() -> list[Option]:
         Option(
             "systems",
             [list[str], str],
-            "Folder of a system (with type.raw), or a folder that is searched for systems; one or a list.",
+            "Folder of a system (with type.raw), folder that is searched for systems, HDF5 file (or `file.h5#/group`), LMDB "
+            "environment, or extended XYZ file; one or a list.",
             REQUIRED,
         ),
         Option(
