@@ -81,7 +81,7 @@ class KalmanStep:
             atoms: (4, n_frame, 6) the atoms whose forces the updates take, counted within each frame, placeholders left out.
             grid: resolution of the series for embedding networks; None: the networks themselves.
         """
-        rows, label, filter_state = self.rows(data), self._flat(data.label), state.opt_state
+        rows, label, filter_state = self.rows(data), self._flat(jax.tree.map(jnp.asarray, data.label)), state.opt_state
         blocks = block_plan(state.params, self.cfg.kf_blocksize, self.order)
 
         def follow(carry: Carry, place: int | jax.Array, name: str, taken: jax.Array | slice) -> tuple[Carry, Metrics]:

@@ -157,8 +157,12 @@ def test_where_a_grid_does_not_resolve_the_state_comes_back_as_it_was(step, reso
 
 
 def test_atoms_are_drawn_from_the_seed_and_the_step(step):
-    run = [jax.jit(kalman.kalman_step_of(step, seed)) for seed in (1, 1, 2)]
-    first, again, other = (f(a_state(), None, data())[0].params["w"] for f in run)
-    later = run[0](a_state().replace(step=jnp.asarray(3, jnp.int32)), None, data())[0].params["w"]
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other) and not np.array_equal(first, later)
+    one, other = (jax.jit(kalman.kalman_step_of(step, seed)) for seed in (1, 2))
+    later = a_state().replace(step=jnp.asarray(3, jnp.int32))
+    moved = [
+        run(state, None, data())[0].params["w"] for run, state in ((one, a_state()), (other, a_state()), (one, later))
+    ]
+    assert not np.array_equal(moved[0], moved[1]) and not np.array_equal(moved[0], moved[2])
+    chosen = kalman.drawn_atoms(jax.random.fold_in(jax.random.key(1), 0), MIXED.natoms)
+    expected = step(a_state(), None, data(), chosen)[0].params["w"]
+    np.testing.assert_allclose(moved[0], expected, rtol=1e-12)
