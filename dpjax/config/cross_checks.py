@@ -27,6 +27,7 @@ def problems(parts: dict[str, Any]) -> Iterator[Problem]:
         yield from _accumulation(training)
         if parts.get("dpjax") is not None and parts["dpjax"].ensemble > 1:
             yield from _ensemble(parts["dpjax"].ensemble, training, parts.get("optimizer"))
+        yield from _split_state(training)
         if output is not None:
             yield from _bias(training, output)
             yield from _mixed_precision(training, model)
@@ -78,6 +79,12 @@ def _ensemble(number: int, training: Any, optimizer: Any) -> Iterator[Problem]:
         yield Problem("training/change_bias_after_training", text)
     if type(optimizer).__name__ == "LkfConfig":
         yield Problem("dpjax/ensemble", f"found {number} with the optimizer LKF, which trains one model. Set it to 1.")
+
+
+def _split_state(training: Any) -> Iterator[Problem]:
+    if training.zero_stage and training.change_bias_after_training:
+        text = f"found true together with training/zero_stage {training.zero_stage}; it needs stage 0. Use `dpjax change-bias`."
+        yield Problem("training/change_bias_after_training", text)
 
 
 def _mixed_precision(training: Any, model: Any) -> Iterator[Problem]:

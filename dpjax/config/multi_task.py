@@ -193,7 +193,7 @@ def check(raw: dict[str, Any], context: Context) -> None:
     _check_type_maps(branches, report)
     training_section = raw.get("training", {})
     training.parse_tasks(training_section, "training", context)
-    report.extend(_check_length(training_section))
+    report.extend(_check_training(training_section))
     if not branches:  # wrong, and reported
         return
     if "loss_dict" in raw:
@@ -230,7 +230,7 @@ def _check_type_maps(branches: dict[str, Any], report: Report) -> None:
             report.add(f"{_BRANCHES}/{name}/type_map", text)
 
 
-def _check_length(section: dict) -> Iterator[Problem]:
+def _check_training(section: dict) -> Iterator[Problem]:
     steps, epochs = section.get("numb_steps"), section.get("num_epoch_dict")
     if section.get("numb_epoch") is not None:
         text = f"{found(section['numb_epoch'])}, but tasks have numbers of epochs of their own. Use num_epoch_dict."
@@ -244,6 +244,9 @@ def _check_length(section: dict) -> Iterator[Problem]:
     if epochs and section.get("model_prob"):
         text = "found together with num_epoch_dict, from which the weights follow. Keep one."
         yield Problem("training/model_prob", text)
+    if section.get("zero_stage"):
+        text = f"{found(section['zero_stage'])}, but the state of several tasks is not split over devices. Remove the key."
+        yield Problem("training/zero_stage", text)
     for key in ("model_prob", "num_epoch_dict"):
         for name, value in section.get(key, {}).items():
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):

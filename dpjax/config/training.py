@@ -212,8 +212,9 @@ def _later_options() -> list[Option]:
             "Steps whose gradients are added up before one update. The learning rate follows the updates.", 1,
         ),
         Option(
-            "zero_stage", int, "How much of the training state is split over devices: 0 (nothing) to 3 (everything).", 0,
-            not_built="ZeRO sharding",
+            "zero_stage", int,
+            "What is split over the devices that train together: 0 nothing, 1 the optimizer's state, 2 also gradients, 3 also "
+            "parameters. Results do not depend on it.", 0,
         ),
     ]  # fmt: skip
 

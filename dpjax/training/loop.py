@@ -72,7 +72,7 @@ class Loop:
 
     def __post_init__(self):
         setup = self.setup
-        self.state = place_state(self.state, setup.mesh)
+        self.state = setup.zero.placed(self.state)
         self._validation = None if setup.validation is None else _validation_batches(setup)
         self._since_report: list[dict[str, jax.Array]] = []
         self._unchecked: Outcome | None = None

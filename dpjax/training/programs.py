@@ -99,6 +99,7 @@ def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
     train_step, eval_step = _train_step(setup, loss_fn), eval_step_of(loss_fn, setup.plan)
     if setup.members > 1:
         train_step, eval_step = ensemble_step(train_step), ensemble_metrics(eval_step)
+    train_step = setup.zero.step(train_step)
     return jax.jit(train_step, donate_argnums=0, static_argnums=3), jax.jit(eval_step, static_argnums=4)
 
 
@@ -106,7 +107,7 @@ def _train_step(setup: TrainingSetup, loss_fn: Callable) -> Callable:
     """The step of the optimizer that was asked for."""
     cfg = setup.config.optimizer
     if not isinstance(cfg, LkfConfig):
-        return train_step_of(loss_fn, setup.tx, setup.plan)
+        return train_step_of(loss_fn, setup.zero.optimizer(setup.tx), setup.plan)
     order = trained_order(trainable_labels(setup.config.model, setup.variables["params"]))
     block, spread = setup.config.dpjax.block_size, _spread(setup.mesh)
     step = KalmanStep(setup.model, setup.loss, cfg, order, setup.plan, setup.num_steps, block, spread)

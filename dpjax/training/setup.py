@@ -36,6 +36,7 @@ from dpjax.training.mixed_precision import LossScale
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.stat_file import load_statistics, save_statistics, statistics_key
 from dpjax.training.step import UpdatePlan
+from dpjax.training.zero import Zero
 
 log = logging.getLogger(__name__)
 
@@ -116,6 +117,11 @@ class TrainingSetup:
         return None if mixed is None else dtype_of(mixed["compute_prec"])
 
     @property
+    def zero(self) -> Zero:
+        """Where the state lies."""
+        return Zero(self.config.training.zero_stage, self.mesh, self.members)
+
+    @property
     def members(self) -> int:
         """Models that are trained together; above 1 the leaves of ``params`` have an axis for them."""
         return self.config.dpjax.ensemble
@@ -171,6 +177,9 @@ def prepare(
         num_steps = sampler.steps_of_epochs(config.training.numb_epoch)
     plan = update_plan(config, num_steps)
     flags = trainable_labels(config.model, variables["params"])
+    mesh = data_mesh()
+    if config.training.zero_stage and mesh is None:
+        log.info("training/zero_stage %d changes nothing: there is one device", config.training.zero_stage)
     return TrainingSetup(
         config=config,
         model=model,
@@ -183,7 +192,7 @@ def prepare(
         plan=plan,
         num_steps=num_steps,
         seed=seed,
-        mesh=data_mesh(),
+        mesh=mesh,
     )
 
 

@@ -93,7 +93,6 @@ def test_missing_keys(edits, start):
 @pytest.mark.parametrize(
     ("edits", "path"),
     [
-        ({f"{T}/zero_stage": 1}, f"{T}/zero_stage"),
         ({"model/spin": {"use_spin": [True, False], "virtual_scale": 0.4}}, "model/spin"),
         ({"model/type_embedding": {}}, "model/type_embedding"),
     ],
@@ -107,7 +106,6 @@ def test_what_is_not_built_is_refused_by_name(edits, path):
 def test_neutral_values_of_what_is_not_built_are_accepted():
     neutral = {
         "training/acc_freq": 1,
-        "training/zero_stage": 0,
         "training/enable_ema": False,
         "training/training_data/min_pair_dist": 0,
         "validating/full_validation": False,
