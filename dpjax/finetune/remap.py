@@ -23,7 +23,14 @@ Tree = dict[str, Any]
 Path = tuple[str, ...]
 
 NETWORK = re.compile(r"(embedding|net)_(\d+)(?:_(\d+))?")  # networks of a type, or of a pair of types
-PER_TYPE = ("davg", "dstd", "bias_atom_e", "out_bias", "out_std")  # statistics with a row for each type
+PER_TYPE = (
+    "davg",
+    "dstd",
+    "bias_atom_e",
+    "constant_matrix",
+    "out_bias",
+    "out_std",
+)  # statistics with a row for each type
 TABLE = ("type_embedding", "layer", "matrix")
 UNORDERED = ("SeE3Config",)  # networks of (s, t) with s <= t serve both orders
 

@@ -40,7 +40,7 @@ def _with_flags(section: Section, own: Any) -> Section:
     """A section with the ``trainable`` flag of the input's own; that of a hybrid for each part, else for all."""
     own = own if isinstance(own, dict) else {}
     if "list" not in section:
-        return {**section, "trainable": own.get("trainable", True)}
+        return {**section, "trainable": own.get("trainable", True)} if "trainable" in section else section
     listed = own.get("list")
     given = listed if isinstance(listed, list) and len(listed) == len(section["list"]) else [own] * len(section["list"])
     return {**section, "list": [_with_flags(part, flags) for part, flags in zip(section["list"], given, strict=True)]}

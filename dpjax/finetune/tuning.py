@@ -14,6 +14,7 @@ import numpy as np
 
 from dpjax import losses
 from dpjax.config import ModelConfig, parse_model
+from dpjax.config.descriptors import DESCRIPTORS
 from dpjax.descriptors import has_type_networks, members
 from dpjax.errors import ConfigError, OutputError
 from dpjax.finetune.remap import ADVICE, UNORDERED, remapped
@@ -115,6 +116,10 @@ def _compare(config: ModelConfig, pretrained: Pretrained) -> None:
         ConfigError: another kind of descriptor or fitting net, or other widths.
     """
     types = TypeChange(pretrained.config.type_map, config.type_map)
+    kinds = [[DESCRIPTORS.name_of(part) for part in members(m.descriptor)] for m in (config, pretrained.config)]
+    if kinds[0] != kinds[1]:
+        ours, theirs = (" and ".join(names) for names in kinds)
+        raise ConfigError(f"model/descriptor/type: found {ours}, but the model to start from has {theirs}. {ADVICE}")
     theirs = parse_model(in_our_types(pretrained.config, types, config))
     differences = changed_settings(config, theirs)
     if pretrained.new_head:

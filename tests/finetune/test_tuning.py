@@ -133,6 +133,10 @@ def test_sel_that_is_left_open_is_that_of_the_pretrained_model(system, pretraine
             r"model/fitting_net/neuron: found \[5\], but .* \[4\].*--use-pretrain-script",
         ),
         ({"model/descriptor/neuron": [2, 8]}, r"model/descriptor/neuron: found \[2, 8\]"),
+        (
+            {"model/descriptor": {**tiny.config([])["model"]["descriptor"], "sel": [8, 4, 8]}},
+            "model/descriptor/type: found se_e2_a, but the model to start from has se_atten",
+        ),
         ({"model/finetune_head": "water"}, "model/finetune_head: found 'water', but .*single model"),
     ],
 )
