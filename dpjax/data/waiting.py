@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 from tqdm import tqdm
 
 log = logging.getLogger(__name__)
 
-DELAY = 3.0  # seconds before anything is shown
+DELAY = 3.0  # seconds before a bar is shown
 INTERVAL = 20.0  # seconds between lines
 
 T = TypeVar("T")
@@ -27,14 +27,36 @@ def shown(items: Iterable[T], total: int, what: str, show: bool = True) -> Itera
         what: begins the line, such as ``opening systems``.
         show: False passes the items on and shows nothing.
     """
+    tell = counter(what, show)
+    for done, item in enumerate(items, 1):
+        yield item
+        tell(done, total)
+
+
+def counter(what: str, show: bool = True) -> Callable[[int, int], None]:
+    """What to call with the number of things that are done and of all; it shows them."""
     if not show:
-        yield from items
-    elif sys.stderr.isatty():
-        yield from tqdm(items, what, total, delay=DELAY, leave=False)
-    else:
-        next_line = time.monotonic() + INTERVAL
-        for done, item in enumerate(items):
-            if time.monotonic() > next_line:
-                log.info("%s: %d of %d", what, done, total)
-                next_line = time.monotonic() + INTERVAL
-            yield item
+        return lambda done, total: None
+    return _Bar(what) if sys.stderr.isatty() else _Lines(what)
+
+
+class _Bar:
+    def __init__(self, what: str) -> None:
+        self._what, self._bar = what, None
+
+    def __call__(self, done: int, total: int) -> None:
+        if self._bar is None:
+            self._bar = tqdm(desc=self._what, total=total, delay=DELAY, leave=False)
+        self._bar.update(done - self._bar.n)
+        if done >= total:
+            self._bar.close()
+
+
+class _Lines:
+    def __init__(self, what: str) -> None:
+        self._what, self._next = what, time.monotonic() + INTERVAL
+
+    def __call__(self, done: int, total: int) -> None:
+        if time.monotonic() > self._next and done < total:
+            log.info("%s: %d of %d", self._what, done, total)
+            self._next = time.monotonic() + INTERVAL

@@ -19,6 +19,7 @@ from dpjax.config import Config, DataConfig, ModelConfig
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.config.optimizers import LkfConfig
 from dpjax.data import Sampler, System, label_requirements, load_systems
+from dpjax.data.waiting import counter
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members
 from dpjax.descriptors.crowding import cuts
 from dpjax.errors import ConfigError, DataError
@@ -291,7 +292,7 @@ def _data_side(
         limit=int(config.dpjax.neighbor_cache_size * 2**30),
     )
     if config.dpjax.neighbor_cache is not None:
-        cache.build()
+        cache.build(counter("searching neighbours", config.dpjax.progress != "none"))
     source = BatchSource(systems, cache, needs, tuple(dict.fromkeys((*label_names(loss), *extra))))
     atoms = source.observe(sampler.kept)
     if sampler.mixed:
@@ -335,8 +336,9 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
     theirs = () if initial is None else members(initial[0].descriptor)
     alike = [type(member) for member in theirs] == [type(member) for member in own]
     paths = dict(descriptor_parts(descriptor))
+    show = config.dpjax.progress != "none"
     sels = [
-        _resolved_sel(member, theirs[i] if alike else None, path, systems, config.model.type_map)
+        _resolved_sel(member, theirs[i] if alike else None, path, systems, config.model.type_map, show)
         for i, (path, member) in enumerate(paths.items())
     ]
     section = config.raw["model"]["descriptor"]
@@ -359,7 +361,7 @@ def descriptor_parts(config: Any) -> list[tuple[str, Any]]:
 
 
 def _resolved_sel(
-    descriptor: Any, other: Any, path: str, systems: Sequence[System], type_map: Sequence[str]
+    descriptor: Any, other: Any, path: str, systems: Sequence[System], type_map: Sequence[str], show: bool
 ) -> tuple[int, ...] | int:
     """``sel`` of one descriptor: as given, as in the one of the model that is continued (``other``), or counted."""
     if not isinstance(descriptor.sel, str):
@@ -367,7 +369,10 @@ def _resolved_sel(
     if other is not None:
         return other.sel
     by_type = has_type_networks(descriptor)
-    stat = neighbor_stat(systems, descriptor.rcut, type_map, mixed_type=not by_type, limit=NEIGHBOR_FRAMES)
+    tell = counter("counting neighbours", show)
+    stat = neighbor_stat(
+        systems, descriptor.rcut, type_map, mixed_type=not by_type, limit=NEIGHBOR_FRAMES, progress=tell
+    )
     suggested = suggest_sel(stat, descriptor.sel, path=f"{path}/sel")
     sel = suggested if by_type else suggested[0]
     log.info("%s/sel: %s is %s for this data (rcut %g angstrom)", path, descriptor.sel, sel, descriptor.rcut)
