@@ -33,7 +33,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_head_option(parser)
     deepmd = Refusals(parser)
-    deepmd.flag("--hessian", reason="not built yet in this version")
+    deepmd.flag(
+        "--hessian",
+        reason="programs of an artifact have no Hessians; `dpjax.load(MODEL).evaluate(..., hessian=True)` does",
+    )
     deepmd.option(
         "-n", "--node-names", metavar="NAMES", reason="names nodes of a TensorFlow graph, which dpjax does not have"
     )
