@@ -49,6 +49,10 @@ class Moments:
     def __add__(self, other: Moments) -> Moments:
         return Moments(*(a + b for a, b in zip(self._fields(), other._fields(), strict=True)))
 
+    def scaled(self, weight: float) -> Moments:
+        """These moments as if every row counted so often."""
+        return Moments(*(weight * values for values in self._fields()))
+
     def _fields(self) -> tuple[np.ndarray, ...]:
         return self.number, self.radial, self.radial_sq, self.angular, self.angular_sq
 

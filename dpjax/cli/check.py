@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Checks and reports."""
-    from dpjax.config import load, normalize
+    from dpjax.config import Config, load_any, normalize
 
-    config = None if args.config_only else load(args.input)
+    config = None if args.config_only else load_any(args.input)
     text = json.dumps(normalize(args.input) if config is None else config.raw, indent=4)
     if args.print:
         print(text)
@@ -42,8 +42,12 @@ def run(args: argparse.Namespace) -> None:
         _write(args.output, text)
     if config is None:
         _list_not_built(args.input)
-    else:
+    elif isinstance(config, Config):
         _forecast(config, compiled=not args.no_compile)
+    else:
+        for name, task in config.configs.items():
+            print(f"task {name}:")
+            _forecast(task, compiled=not args.no_compile)
 
 
 def _write(path: str, text: str) -> None:

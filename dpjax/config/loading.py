@@ -27,6 +27,7 @@ from dpjax.config import (
     models,
     nvnmd,
     optimizers,
+    tasks,
     training,
     validating,
 )
@@ -40,14 +41,18 @@ from dpjax.config.optimizers import OPTIMIZERS, AdamConfig
 from dpjax.config.positions import Lines, line_of
 from dpjax.config.problems import Problem, Report
 from dpjax.config.schema import Context, Registry
+from dpjax.config.tasks import Pieces
 from dpjax.config.training import TrainingConfig
 from dpjax.config.upgrade import upgraded
 from dpjax.config.validating import ValidatingConfig
 from dpjax.config.walk import normalized
+from dpjax.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
 Source = dict | str | PathLike
+
+LONG = 10**9  # steps that stand for a length which follows from the data
 
 
 @dataclass(frozen=True)
@@ -70,6 +75,29 @@ class Config:
     dpjax: DpjaxConfig
     raw: dict[str, Any]
     base: Path | None = None
+
+
+@dataclass(frozen=True)
+class Tasks:
+    """A whole input of several tasks.
+
+    Attributes:
+        configs: what each task would be trained with alone, by its name.
+        pieces: of each task, place in the tree of its parameters to the name of the piece that stands there.
+        model_prob, num_epoch_dict: how often each is drawn, as written; empty where they are not given.
+        raw: the normalised input, JSON-serialisable.
+    """
+
+    configs: dict[str, Config]
+    pieces: dict[str, Pieces]
+    model_prob: dict[str, float]
+    num_epoch_dict: dict[str, float]
+    raw: dict[str, Any]
+
+    @property
+    def first(self) -> Config:
+        """The input of the first task; what tasks have in common stands in each."""
+        return next(iter(self.configs.values()))
 
 
 @dataclass(frozen=True)
@@ -142,6 +170,33 @@ def normalize(source: Source) -> dict[str, Any]:
     return _checked(source)[0].raw
 
 
+def load_any(source: Source) -> Config | Tasks:
+    """The input of a training of one task or of several; arguments and errors as for :func:`load`."""
+    data = _read(source).data
+    return load_tasks(source) if multi_task_input.is_multi_task(data) else load(source)
+
+
+def load_tasks(source: Source) -> Tasks:
+    """The input of a training of several tasks; arguments and errors as for :func:`load`."""
+    checked, _ = _checked(source)
+    raw = checked.raw
+    checked.report.extend(_missing_for_training(raw))
+    checked.report.extend(tasks.problems(raw))
+    checked.raise_any()
+    run = raw["training"]
+    inputs = tasks.task_inputs(raw, run.get("numb_steps") or LONG)
+    configs = {name: _of_task(name, task.section) for name, task in inputs.items()}
+    pieces = {name: task.pieces for name, task in inputs.items()}
+    return Tasks(configs, pieces, run.get("model_prob") or {}, run.get("num_epoch_dict") or {}, raw)
+
+
+def _of_task(name: str, section: dict[str, Any]) -> Config:
+    try:
+        return load(section)
+    except ConfigError as error:
+        raise ConfigError(f"task {name}: {error}") from error
+
+
 def load(source: Source) -> Config:
     """The input of a training as frozen dataclasses; arguments and errors as for :func:`normalize`.
 
@@ -149,6 +204,8 @@ def load(source: Source) -> Config:
         ConfigError: also where the input asks for what this version cannot do, or lacks what a training needs.
     """
     checked, parts = _checked(source)
+    if multi_task_input.is_multi_task(checked.raw):
+        raise ConfigError("model/model_dict: this is an input of several tasks; read it with load_tasks or load_any.")
     checked.report.extend(_missing_for_training(checked.raw))
     checked.report.extend(cross_checks.problems(parts))
     checked.report.extend(_refusals(checked))
@@ -207,9 +264,14 @@ def _idle(parts: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _refusals(checked: _Input) -> list[Problem]:
-    """Of an input for several tasks only that it is one: what stands inside waits for the same."""
+    """What a single input asks for and this version cannot do, or each of several tasks."""
     if multi_task_input.is_multi_task(checked.raw):
-        return [Problem("model/model_dict", "training several models at once is not built yet in this version.")]
+        inputs = tasks.task_inputs(checked.raw, LONG)
+        each = {
+            name: meaning.refusals(_root(), normalized(_root(), task.section, Report()))
+            for name, task in inputs.items()
+        }
+        return [Problem(p.path, f"task {name}: {p.text}") for name, problems in each.items() for p in problems]
     return list(meaning.refusals(_root(), checked.raw))
 
 

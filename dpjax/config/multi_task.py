@@ -24,7 +24,6 @@ from dpjax.config.walk import is_comment
 log = logging.getLogger(__name__)
 
 SHAREABLE = ("type_map", "descriptor", "fitting_net")
-_SEVERAL = "training several models at once"
 _BRANCHES = "model/model_dict"
 
 
@@ -73,14 +72,12 @@ def model_argument() -> Option:
                 sub_fields=common_options(),
                 sub_variants=[models.MODELS.variant()],
                 repeat=True,
-                not_built=_SEVERAL,
             ),
             Option(
                 "shared_dict",
                 dict,
                 "Type maps, descriptors and fitting nets that several models have in common, by a name of your choice.",
                 {},
-                not_built=_SEVERAL,
             ),
         ],
     )
@@ -94,7 +91,6 @@ def loss_argument() -> Option:
         "The loss of each task, by the name its model has in model_dict.",
         sub_variants=[LOSSES.variant()],
         repeat=True,
-        not_built=_SEVERAL,
     )
 
 
@@ -245,7 +241,9 @@ def _check_training(section: dict) -> Iterator[Problem]:
         text = "found together with num_epoch_dict, from which the weights follow. Keep one."
         yield Problem("training/model_prob", text)
     if section.get("zero_stage"):
-        text = f"{found(section['zero_stage'])}, but the state of several tasks is not split over devices. Remove the key."
+        text = (
+            f"{found(section['zero_stage'])}, but the state of several tasks is not split over devices. Remove the key."
+        )
         yield Problem("training/zero_stage", text)
     for key in ("model_prob", "num_epoch_dict"):
         for name, value in section.get(key, {}).items():

@@ -91,7 +91,6 @@ def _statistics_options() -> list[Option]:
 
 
 def _task_options() -> list[Option]:
-    several = "training several models at once"
     return [
         Option(
             "data_dict",
@@ -100,21 +99,18 @@ def _task_options() -> list[Option]:
             REQUIRED,
             sub_fields=_data_options(),
             repeat=True,
-            not_built=several,
         ),
         Option(
             "model_prob",
             dict,
             "How often each task is drawn, as weights by name; without it, by the number of systems of each.",
             {},
-            not_built=several,
         ),
         Option(
             "num_epoch_dict",
             dict,
             "Passes through the data of each task, by name, fractions allowed; instead of numb_steps and model_prob.",
             {},
-            not_built=several,
         ),
     ]
 

@@ -180,7 +180,7 @@ def _shifted(setup: TrainingSetup, rows: list[Row]) -> tuple[TrainingSetup, list
         return setup, rows
     before = np.asarray(setup.variables["stats"]["out_bias"])
     params = place_state(setup.variables["params"], setup.mesh)
-    batches = drawn_batches(setup.training, config.data_stat_nbatch, setup.seed, output.label, setup.mesh)
+    batches = drawn_batches(setup.training, config.data_bias_nsample, setup.seed, output.label, setup.mesh)
     bias = shifted_bias(config, before, batches, partial(Programs(setup).totals, params))
     log.info("fine-tuning: the bias per type is now %s, was %s", bias.tolist(), before.tolist())
     variables = {**setup.variables, "stats": setup.variables["stats"] | {"out_bias": bias}}

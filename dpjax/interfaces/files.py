@@ -13,6 +13,7 @@ import numpy as np
 
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
 from dpjax.config import HybridConfig, ModelConfig, parse_model
+from dpjax.config.tasks import branch_of, pieces_of, resolved_branches
 from dpjax.errors import ModelError
 from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import read_model_tree, write_model_tree
@@ -21,6 +22,7 @@ from dpjax.interfaces.potential import Potential
 from dpjax.interop import check_conventions, read_model, write_model
 from dpjax.models import build_model, init_variables
 from dpjax.nn.precision import dtype_of
+from dpjax.training.tasks import arranged
 
 
 def build(model_section: dict, seed: int = 0) -> Potential:
@@ -63,9 +65,7 @@ def load(
         ModelError: the file is missing, damaged, or holds a model this version does not have.
     """
     path, member = _with_member(Path(path), member)
-    if head is not None:
-        raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
-    config, variables, stored = _read(path, member)
+    config, variables, stored = _read(path, member, head)
     if dtype is not None:
         config, variables = in_precision(config, variables, dtype)
     return Potential(config, variables, conventions=conventions or stored, device=device)
@@ -79,9 +79,11 @@ def _with_member(path: Path, member: int | None) -> tuple[Path, int | None]:
     return path, member
 
 
-def _read(path: Path, member: int | None = None) -> tuple[ModelConfig, dict, str]:
+def _read(path: Path, member: int | None = None, head: str | None = None) -> tuple[ModelConfig, dict, str]:
     if path.is_dir():
-        return read_checkpoint(path, member)
+        return read_checkpoint(path, member, head)
+    if head is not None and path.exists():
+        raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
     if member is not None and path.exists():
         raise ModelError(f"member {member}: {path} holds a single model, not an ensemble; leave member out")
     if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES:
@@ -105,16 +107,21 @@ def _located(path: Path, read: Callable):
         raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
-def read_checkpoint(path: Path, member: int | None = None) -> tuple[ModelConfig, dict, str]:
+def read_checkpoint(path: Path, member: int | None = None, head: str | None = None) -> tuple[ModelConfig, dict, str]:
     """Model configuration, variables and conventions of a checkpoint, or of the newest one in a training's output folder.
 
     Args:
         member: which model, where it is an ensemble.
+        head: which model, or an alias of it, where it is a training of several tasks.
 
     Raises:
-        ModelError: there is no checkpoint, it is damaged, or has no such member.
+        ModelError: there is no checkpoint, it is damaged, or has no such member or head.
     """
     arrays, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
+    if "model_dict" in meta["config"]["model"]:
+        return _branch(arrays, meta, head, path)
+    if head is not None:
+        raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
     variables = {"params": arrays["params"], "stats": arrays["stats"]}
     members = meta["config"].get("dpjax", {}).get("ensemble", 1)
     if members > 1:
@@ -122,6 +129,21 @@ def read_checkpoint(path: Path, member: int | None = None) -> tuple[ModelConfig,
     elif member is not None:
         raise ModelError(f"member {member}: {path} holds a single model, not an ensemble; leave member out")
     return parse_model(meta["config"]["model"]), variables, meta["conventions"]
+
+
+def _branch(arrays: dict, meta: dict, head: str | None, path: Path) -> tuple[ModelConfig, dict, str]:
+    """One model of a training of several tasks."""
+    raw = meta["config"]
+    branches, name = raw["model"]["model_dict"], None if head is None else branch_of(raw, head)
+    if name is None:
+        asked = "none was chosen" if head is None else f"{head!r} is not among them"
+        raise ModelError(
+            f"{path} holds several models and {asked}. Name one with head: {', '.join(branches)}, as in dpjax.load(..., "
+            f"head={next(iter(branches))!r})."
+        )
+    params = arranged(arrays["params"], pieces_of(name, branches[name]))
+    variables = {"params": params, "stats": arrays["stats"][name]}
+    return parse_model(resolved_branches(raw)[name]), variables, meta["conventions"]
 
 
 def _member(params: dict, member: int | None, members: int, path: Path) -> dict:

@@ -57,8 +57,8 @@ def build_model(config: ModelConfig) -> nn.Module:
 def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
     """Fresh parameters and neutral statistics.
 
-    The descriptor and the fitting draw from their own ``seed`` keys where the input gives them, else from ``seed``; every ``member``
-    of an ensemble draws others.
+    The descriptor and the fitting draw from their own ``seed`` keys where the input gives them, else from ``seed``; every
+    ``member`` of an ensemble draws others.
     """
     config = model.config
 

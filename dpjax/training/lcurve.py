@@ -14,6 +14,7 @@ from typing import TextIO
 import numpy as np
 
 from dpjax.errors import DataError, OutputError
+from dpjax.training.rows import column, in_order
 
 REMARK = "# If there is no available reference data, rmse_*_{val,trn} will print nan\n"
 
@@ -151,7 +152,7 @@ def _numbers(line: str) -> list[float]:
 def _columns(training: Row, validation: Row | None) -> list[tuple[str, ...]]:
     """Column names, those of one metric together."""
     endings = ["trn"] if validation is None else ["val", "trn"]
-    return [tuple(f"{name}_{ending}" for ending in endings) for name in sorted(training)]
+    return [tuple(column(name, ending) for ending in endings) for name in in_order(training)]
 
 
 def _header(columns: list[tuple[str, ...]]) -> str:
@@ -161,5 +162,5 @@ def _header(columns: list[tuple[str, ...]]) -> str:
 
 def _line(step: int, training: Row, validation: Row | None, rate: float) -> str:
     sides = [training] if validation is None else [validation, training]
-    groups = ["   " + " ".join(f"{side.get(name, np.nan):11.2e}" for side in sides) for name in sorted(training)]
+    groups = ["   " + " ".join(f"{side.get(name, np.nan):11.2e}" for side in sides) for name in in_order(training)]
     return f"{step:7d}{''.join(groups)}   {rate:8.1e}\n"

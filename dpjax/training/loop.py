@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -26,10 +27,11 @@ from dpjax.training.lcurve import LearningCurve
 from dpjax.training.observing import Board, Profile
 from dpjax.training.programs import Programs
 from dpjax.training.progress import Progress
-from dpjax.training.rows import Row, mean_found, printed, rows_before
+from dpjax.training.rows import Row, column, mean_found, of_task, printed, rows_before
 from dpjax.training.saving import BestKeeper, Saver
 from dpjax.training.setup import DataSide, TrainingSetup
 from dpjax.training.step import LabelledBatch
+from dpjax.training.tasks import TaskDraw
 
 log = logging.getLogger(__name__)
 
@@ -52,31 +54,78 @@ class Outcome(NamedTuple):
     step: int
     loss: jax.Array
     parts: Sequence[Part]
+    task: Any
+
+
+class Task:
+    """One of the models that a run trains, most often the only one.
+
+    Args:
+        setup: its data and settings.
+        programs: its compiled programs.
+    """
+
+    def __init__(self, setup: TrainingSetup, programs: Programs) -> None:
+        self.setup, self.programs = setup, programs
+        self.validation = None if setup.validation is None else _validation_batches(setup)
+        self.metrics: dict[str, jax.Array] | None = None  # of its last step
+        self.since_report: list[dict[str, jax.Array]] = []
+
+    def training_row(self) -> Row:
+        """Errors of its last batch, or with ``disp_avg`` their mean over the batches since the last line; NaN without any."""
+        found = self.since_report or ([] if self.metrics is None else [self.metrics])
+        rows = jax.device_get(found)
+        self.since_report = []
+        if not rows:
+            return dict.fromkeys(self.setup.loss.metrics, math.nan)
+        return printed({name: mean_found(name, [float(row[name]) for row in rows]) for name in rows[0]})
+
+    def validation_row(self, params: Any, step: int) -> Row:
+        """Errors on the next validation batches that have the label, averaged with the number of atoms as weight."""
+        rows, weights = [], []
+        for data in next(self.validation):
+            rows.append(printed(self.programs.errors(params, data, step)))
+            weights.append(float(np.sum(data.batch.natoms)))
+        return {name: mean_found(name, [row[name] for row in rows], weights) for name in rows[0]}
 
 
 @dataclass
 class Loop:
-    """One run from ``state`` to the last step."""
+    """One run from ``state`` to the last step.
 
-    setup: TrainingSetup
+    Attributes:
+        tasks: the models that are trained, by name; a single one has the name "".
+        draw: which of them a step trains; None for a single one.
+        keepers: of full validations, by whose parameters they are.
+    """
+
+    tasks: dict[str, Task]
     state: TrainState
-    programs: Programs
     saver: Saver
     curve: LearningCurve | None
     progress: Progress
     data_state: dict[str, Any]
     fingerprint: Fingerprint
-    keepers: dict[str, BestKeeper] = field(default_factory=dict)  # of full validations, by whose parameters they are
+    keepers: dict[str, BestKeeper] = field(default_factory=dict)
     board: Board | None = None
     profile: Profile | None = None
+    draw: TaskDraw | None = None
+    raw: dict[str, Any] = field(default_factory=dict)  # the normalised input
 
     def __post_init__(self):
-        setup = self.setup
-        self.state = setup.zero.placed(self.state)
-        self._validation = None if setup.validation is None else _validation_batches(setup)
-        self._since_report: list[dict[str, jax.Array]] = []
+        self.setup, self.programs = self._first.setup, self._first.programs
+        self.state = self.setup.zero.placed(self.state)
         self._unchecked: Outcome | None = None
         self.stopped: str | None = None
+
+    @property
+    def _first(self) -> Task:
+        return next(iter(self.tasks.values()))
+
+    @property
+    def programs_compiled(self) -> int:
+        """Programs compiled so far, of all tasks."""
+        return sum(task.programs.count for task in self.tasks.values())
 
     def run(self) -> Row:
         """Train to the last step; returns the last row of the learning curve.
@@ -86,25 +135,27 @@ class Loop:
         """
         first, last = int(self.state.step), self.setup.num_steps
         row: Row = {}
-        side, done = self.setup.training, first
+        done, produce = first, _producer(self.tasks, self.draw, first)
         with (
             StopRequest() as stop,
-            prefetcher(_producer(side, self.setup.mesh), self.setup.config.dpjax.prefetch, side.state) as batches,
+            prefetcher(produce, self.setup.config.dpjax.prefetch, partial(data_state, self.tasks)) as batches,
         ):
             for step in range(first, last):
-                data, parts = batches.next()
+                name, data, parts = batches.next()
+                task = self.tasks[name]
                 self.data_state = batches.state
                 if self.profile is not None:
                     self.profile.step()
-                self.state, metrics = self.programs.update(self.state, data)
-                self._check_previous(Outcome(step, metrics["loss"], parts))
+                self.state, metrics = task.programs.update(self.state, data)
+                self._check_previous(Outcome(step, metrics["loss"], parts, task))
+                task.metrics = metrics
                 if self.setup.config.training.disp_avg:
-                    self._since_report.append(metrics)
+                    task.since_report.append(metrics)
                 self.progress.advance(step + 1)
                 if self.board is not None and self.board.due(step + 1):
-                    self.board.write(step + 1, jax.device_get(metrics), float(self.setup.plan.rate(step)))
+                    self.board.write(step + 1, jax.device_get(metrics), float(self.setup.plan.rate(step)), name)
                 if self._displays(step):
-                    row = self._report(step, metrics)
+                    row = self._report(step)
                 done = step + 1
                 self._validate_fully(done)
                 if stop.name is not None:
@@ -130,44 +181,29 @@ class Loop:
             f"the checkpoint of step {newest} is intact" if newest is not None else "no checkpoint had been written yet"
         )
         raise NonFiniteError(
-            f"the loss is {float(previous.loss)} at step {previous.step + 1}, on {self._named(previous.parts)}; {kept}. Usual "
+            f"the loss is {float(previous.loss)} at step {previous.step + 1}, on {_named(previous)}; {kept}. Usual "
             "causes: a learning rate that is too high (learning_rate/start_lr), a frame with absurd labels, or atoms that nearly "
             "overlap. Lower the rate or remove the frame, then --restart."
         )
-
-    def _named(self, parts: Sequence[Part]) -> str:
-        """Systems and frames of a batch in words."""
-        systems = self.setup.training.systems
-        return ", ".join(f"{systems[i].name} frames {[int(f) for f in frames]}" for i, frames in parts)
 
     def _displays(self, step: int) -> bool:
         frequency = self.setup.config.training.disp_freq
         return rows_before(step + 1, frequency) > rows_before(step, frequency) or step + 1 == self.setup.num_steps
 
-    def _training_row(self, metrics) -> Row:
-        """Errors of the last batch, or with ``disp_avg`` their mean over the batches since the last line."""
-        rows = jax.device_get(self._since_report or [metrics])
-        self._since_report.clear()
-        return {name: mean_found(name, [float(row[name]) for row in rows]) for name in rows[0]}
-
-    def _report(self, step: int, metrics) -> Row:
+    def _report(self, step: int) -> Row:
         self._check_previous(None)
-        training = printed(self._training_row(metrics))
-        validation = None if self._validation is None else self._validate(step)
+        training, validation = {}, {}
+        for name, task in self.tasks.items():
+            training |= of_task(task.training_row(), name)
+            if task.validation is not None:
+                validation |= of_task(task.validation_row(self.state.params, step), name)
+        validation = validation or None
         rate = float(self.setup.plan.rate(step))
         if self.curve is not None:
             self.curve.write(step + 1, training, validation, rate)
         self.progress.report(step + 1, training, validation, rate)
-        row = {f"{k}_trn": v for k, v in training.items()} | {"lr": rate}
-        return row | {f"{k}_val": v for k, v in (validation or {}).items()}
-
-    def _validate(self, step: int) -> Row:
-        """Errors on the next validation batches that have the label, averaged with the number of atoms as weight."""
-        rows, weights = [], []
-        for data in next(self._validation):
-            rows.append(printed(self.programs.errors(self.state.params, data, step)))
-            weights.append(float(np.sum(data.batch.natoms)))
-        return {name: mean_found(name, [row[name] for row in rows], weights) for name in rows[0]}
+        row = {column(k, "trn"): v for k, v in training.items()} | {"lr": rate}
+        return row | {column(k, "val"): v for k, v in (validation or {}).items()}
 
     def _validate_fully(self, done: int) -> None:
         """The full validations that are due after so many steps.
@@ -192,7 +228,12 @@ class Loop:
             OutputError: it cannot be written; earlier checkpoints stay.
         """
         self._check_previous(None)
-        return self.saver.save(step, self.state, self.programs.stats, self._meta())
+        return self.saver.save(step, self.state, self._stats(), self._meta())
+
+    def _stats(self) -> Any:
+        """Statistics of the data of the task, or of each of several."""
+        stats = {name: task.programs.stats for name, task in self.tasks.items()}
+        return stats.get("", stats)
 
     def change_bias(self) -> None:
         """After the last step: shift the bias to what the model leaves of the labels, and write the last checkpoint again."""
@@ -202,7 +243,7 @@ class Loop:
         for params in (self.state.params, self.state.ema):
             if params is not None:
                 batches = drawn_batches(
-                    setup.training, setup.config.model.data_stat_nbatch, setup.seed, label, setup.mesh
+                    setup.training, setup.config.model.data_bias_nsample, setup.seed, label, setup.mesh
                 )
                 bias = shifted_bias(setup.config.model, before, batches, partial(self.programs.totals, params))
                 log.info("the bias per type is now %s, was %s", bias.tolist(), before.tolist())
@@ -213,9 +254,9 @@ class Loop:
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint says beside its arrays, JSON-able."""
         return {
-            "config": self.setup.config.raw,
+            "config": self.raw,
             "data": self.data_state,
-            "resolution": self.programs.resolver.state(),
+            "resolution": {name: task.programs.resolver.state() for name, task in self.tasks.items()},
             "hashes": self.fingerprint.result(),
             "seed": self.setup.seed,
             "conventions": "corrected",
@@ -223,13 +264,30 @@ class Loop:
         }
 
 
-def _producer(side: DataSide, mesh: Mesh | None) -> Callable[[], tuple[LabelledBatch, Sequence[Part]]]:
-    """Makes the next batch of the training data, sends it to its devices, and says which frames it holds."""
+def _named(outcome: Outcome) -> str:
+    """Systems and frames of a batch in words."""
+    systems = outcome.task.setup.training.systems
+    return ", ".join(f"{systems[i].name} frames {[int(f) for f in frames]}" for i, frames in outcome.parts)
 
-    def produce() -> tuple[LabelledBatch, Sequence[Part]]:
-        data, parts = _next_batch(side, mesh)
+
+def data_state(tasks: Mapping[str, Task]) -> dict[str, Any]:
+    """Where the batches of the task, or of each of several, stand; JSON-able."""
+    states = {name: task.setup.training.state() for name, task in tasks.items()}
+    return states.get("", states)
+
+
+def _producer(
+    tasks: Mapping[str, Task], draw: TaskDraw | None, first: int
+) -> Callable[[], tuple[str, LabelledBatch, Sequence[Part]]]:
+    """Makes the next batch of training data, sends it to its devices, and says of which task it is and which frames it holds."""
+    steps = itertools.count(first)
+
+    def produce() -> tuple[str, LabelledBatch, Sequence[Part]]:
+        name = "" if draw is None else draw.task(next(steps))
+        setup = tasks[name].setup
+        data, parts = _next_batch(setup.training, setup.mesh)
         with jax.enable_x64(True):  # the setting belongs to a thread
-            return place_batch(data, mesh), parts
+            return name, place_batch(data, setup.mesh), parts
 
     return produce
 

@@ -54,12 +54,12 @@ class Board:
         """Whether the step with this number, counted from 1, has an entry."""
         return step == 1 or step % self._every == 0
 
-    def write(self, step: int, metrics: Mapping[str, Any], rate: float) -> None:
-        """Adds an entry; metrics whose data lack the label are left out."""
-        self._writer.add_scalar(f"{TASK}/lr", rate, step)
+    def write(self, step: int, metrics: Mapping[str, Any], rate: float, task: str = "") -> None:
+        """Adds an entry of a task, "" for the only one; metrics whose data lack the label are left out."""
+        self._writer.add_scalar(f"{task or TASK}/lr", rate, step)
         for name, value in sorted(metrics.items()):
             if not math.isnan(value):
-                self._writer.add_scalar(f"{TASK}/{name}", value, step)
+                self._writer.add_scalar(f"{task or TASK}/{name}", value, step)
 
     def close(self) -> None:
         """Writes what is left."""

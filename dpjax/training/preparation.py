@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -52,10 +52,18 @@ def environment_statistics(
     drawn: Sequence[tuple[int, np.ndarray]],
     progress: bool = True,
 ) -> Stats:
-    """``davg`` and ``dstd`` (n_type, 4) of the descriptor over the drawn frames, or (n_type, 1) where it has distances only.
+    """:func:`environment_of` the drawn frames."""
+    return environment_of(config, dict(enumerate(environment_moments(config, systems, neighbors, drawn, progress))))
 
-    Those of the members of a hybrid are called ``members_0.davg`` and so on.
-    """
+
+def environment_moments(
+    config: ModelConfig,
+    systems: Sequence[System],
+    neighbors: NeighborCache,
+    drawn: Sequence[tuple[int, np.ndarray]],
+    progress: bool = True,
+) -> list[Moments]:
+    """Moments of the environment over the drawn frames, for each descriptor of the model (several in a hybrid)."""
     own = members(config.descriptor)
     views = [environment_view(member, config) for member in own]
     moments = [Moments.zero(len(config.type_map)) for _ in own]
@@ -70,8 +78,21 @@ def environment_statistics(
     total = sum(len(frames) for _, frames in drawn)
     for own_moments in shown(each, total, "statistics of the environment", progress):
         moments = [m + more for m, more in zip(moments, own_moments, strict=True)]
+    return moments
+
+
+def environment_of(config: ModelConfig, moments: Mapping[int, Moments]) -> Stats:
+    """``davg`` and ``dstd`` (n_type, 4) of the descriptor, or (n_type, 1) where it has distances only, from its moments.
+
+    Those of the members of a hybrid are called ``members_0.davg`` and so on.
+
+    Args:
+        moments: by the number of the descriptor in the model.
+    """
+    own = members(config.descriptor)
     stats: Stats = {}
-    for i, (member, found) in enumerate(zip(own, moments, strict=True)):
+    for i, found in moments.items():
+        member = own[i]
         prefix = "" if member is config.descriptor else f"members_{i}."
         columns = slice(0, 1 if type(member).__name__ in RADIAL else 4)
         stats[f"{prefix}davg"] = found.davg(member.set_davg_zero)[:, columns]

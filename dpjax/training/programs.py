@@ -96,7 +96,11 @@ def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
     """The jitted training and validation steps."""
     predict = prediction_of(setup.model, setup.needs_force, setup.config.dpjax.block_size, _spread(setup.mesh))
     loss_fn = in_precision(loss_of(predict, setup.loss, _spread(setup.mesh)), setup.compute_dtype)
-    train_step, eval_step = _train_step(setup, loss_fn), eval_step_of(loss_fn, setup.plan)
+    loss_fn = of_trained(loss_fn, setup)
+    train_step, eval_step = (
+        _train_step(setup, loss_fn),
+        eval_step_of(loss_fn, setup.plan),
+    )
     if setup.members > 1:
         train_step, eval_step = ensemble_step(train_step), ensemble_metrics(eval_step)
     train_step = setup.zero.step(train_step)
@@ -123,7 +127,7 @@ def make_error_step(setup: TrainingSetup) -> Callable:
     def error_step(
         params: Any, stats: Any, data: LabelledBatch, grid: Grid | None = None
     ) -> tuple[dict[str, jax.Array], jax.Array]:
-        prediction: Arrays = predict({"params": params, "stats": stats}, data.batch, grid)
+        prediction: Arrays = predict({"params": setup.arrange(params), "stats": stats}, data.batch, grid)
         rows = real_rows(data.batch, flat)
         sums = error_sums(prediction, flat(data.label), rows.natoms, rows.atom_weight, rows.frame_weight)
         return sums, _resolved(prediction, grid)
@@ -138,10 +142,15 @@ def make_total_step(setup: TrainingSetup) -> Callable:
     def total_step(
         params: Any, stats: Any, data: LabelledBatch, grid: Grid | None = None
     ) -> tuple[jax.Array, jax.Array]:
-        prediction = predict({"params": params, "stats": stats}, data.batch, grid)
+        prediction = predict({"params": setup.arrange(params), "stats": stats}, data.batch, grid)
         return prediction[setup.model.output.total], _resolved(prediction, grid)
 
     return jax.jit(total_step, static_argnums=3)
+
+
+def of_trained(loss_fn: Callable, setup: TrainingSetup) -> Callable:
+    """``loss_fn(params, ...)`` of the parameters of the model as a function of those that the run trains."""
+    return lambda params, *rest: loss_fn(setup.arrange(params), *rest)
 
 
 def _resolved(prediction: Arrays, grid: Grid | None) -> jax.Array:

@@ -14,6 +14,7 @@ from typing import TextIO
 from tqdm import tqdm
 
 from dpjax.errors import ConfigError
+from dpjax.training.rows import in_order
 
 MODES = ("auto", "bar", "lines", "none")
 
@@ -126,7 +127,7 @@ class Progress:
 
 def error_text(training: Row, validation: Row | None) -> str:
     """``rmse_e 1.1e-02 (val 1.3e-02)  rmse_f ...``; the overall ``rmse``, which mixes units, only where there is nothing else."""
-    names = [name for name in sorted(training) if name != "rmse"] or sorted(training)
+    names = [name for name in in_order(training) if name.partition("@")[0] != "rmse"] or in_order(training)
     parts = []
     for name in names:
         value = "" if validation is None or name not in validation else f" (val {validation[name]:.2e})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 Row = dict[str, float]
 
@@ -32,3 +32,19 @@ def mean_found(name: str, values: Sequence[float], weights: Sequence[float] | No
 def printed(metrics: Row) -> Row:
     """Metrics that belong into the learning curve."""
     return {k: v for k, v in metrics.items() if k != "loss" and not k.startswith("l2_")}
+
+
+def of_task(row: Row, task: str) -> Row:
+    """The row with the task named behind each metric, as in ``rmse_e@water``; as it is for the only one, ""."""
+    return {f"{name}@{task}": value for name, value in row.items()} if task else row
+
+
+def column(name: str, ending: str) -> str:
+    """The column of a metric: ``rmse_e_trn``, or of a task ``rmse_e_trn_water``."""
+    metric, _, task = name.partition("@")
+    return f"{metric}_{ending}_{task}" if task else f"{metric}_{ending}"
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Metrics in the order of their columns: by task, then by name."""
+    return sorted(names, key=lambda name: name.partition("@")[::-1])

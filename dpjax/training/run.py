@@ -6,57 +6,30 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 import jax
 
-from dpjax.checkpoints import POINTER, BestCheckpoints, CheckpointStore, is_checkpoint, load_checkpoint
-from dpjax.config import Config, ModelConfig, TrainingConfig, load, parse_model
+from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
+from dpjax.config import Config, ModelConfig, Tasks, TrainingConfig, load_any, parse_model
 from dpjax.errors import ConfigError, ModelError, OutputError
 from dpjax.memory import keep_freed_memory
-from dpjax.train_state import TrainState, from_arrays
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import busy_devices
-from dpjax.training.fingerprint import Fingerprint
-from dpjax.training.full_validation import ValidationLog, calendar
-from dpjax.training.lcurve import LearningCurve
-from dpjax.training.loop import Loop, TrainResult
-from dpjax.training.observing import board_of, profile_of
-from dpjax.training.programs import Programs
-from dpjax.training.progress import Progress
-from dpjax.training.rows import rows_before
-from dpjax.training.saving import BestKeeper, Saver, records_of
+from dpjax.training.loop import TrainResult
+from dpjax.training.opening import KINDS, Prepared, Saved, best_prefix, log_path, open_loop
+from dpjax.training.saving import Saver
 from dpjax.training.setup import TrainingSetup, prepare
 from dpjax.training.step import parameter_count
+from dpjax.training.task_setup import prepare_tasks
 
 log = logging.getLogger(__name__)
 
 Initial = tuple[ModelConfig, dict[str, Any]]
-
-
-@dataclass(frozen=True)
-class Saved:
-    """What a restart continues from."""
-
-    arrays: dict[str, Any]
-    meta: dict[str, Any]
-
-    @property
-    def step(self) -> int:
-        return int(self.arrays["step"])
-
-    @property
-    def initial(self) -> Initial:
-        """Configuration and variables of the saved model."""
-        return parse_model(self.meta["config"]["model"]), {
-            "params": self.arrays["params"],
-            "stats": self.arrays["stats"],
-        }
 
 
 def run(
@@ -75,39 +48,65 @@ def run(
     keep_freed_memory()
     if restart and initial is not None:
         raise ConfigError("restart and init_model exclude each other: a restart continues with its own parameters")
-    config = load(source)
+    given = load_any(source)
+    config = given if isinstance(given, Config) else given.first
     saver = saver_of(config.training, output)
     writable(output)
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(saver.store, restart)
+        prepared = _prepared(given, saved, initial, tuning)
+        setup = prepared.first
         if saved is None:
-            _require_source(config, tuning)
-            setup = prepare(config, initial)
-            setup = setup if tuning is None else tuning(setup)
             set_aside(saver, output, config)  # only once the data proved readable
-        else:
-            setup = prepare(config, saved.initial, saved.meta["seed"], exact=True)
-            if saved.step >= setup.num_steps:
-                log.warning(
-                    "the checkpoint has %d steps and %d are asked for: nothing to train", saved.step, setup.num_steps
-                )
-        write_normalized(setup.config, output)
-        log.info("training: %s", summary(setup))
+        elif saved.step >= setup.num_steps:
+            log.warning(
+                "the checkpoint has %d steps and %d are asked for: nothing to train", saved.step, setup.num_steps
+            )
+        write_normalized(prepared.raw, output)
+        for name, own in prepared.setups.items():
+            log.info("training%s: %s", f" {name}" if name else "", summary(own))
         with ExitStack() as stack:
-            loop = _loop(setup, saver, saved, output, stack)
+            loop = open_loop(prepared, saver, saved, output, stack)
             row = loop.run()
             if config.training.change_bias_after_training and loop.stopped is None:
                 loop.change_bias()
         seconds = time.perf_counter() - start
         steps = int(loop.state.step)
-        log.info("finished %d steps in %.1f s, %d compiled programs", steps, seconds, loop.programs.count)
+        log.info("finished %d steps in %.1f s, %d compiled programs", steps, seconds, loop.programs_compiled)
         if loop.stopped:
             log.warning(
                 "stopped by %s after step %d of %d; --restart goes on from there", loop.stopped, steps, setup.num_steps
             )
         newest = saver.store.latest_step()
         checkpoint = None if newest is None else saver.store.path(newest)
-        return TrainResult(row, checkpoint, steps, seconds, loop.programs.count, loop.stopped)
+        return TrainResult(row, checkpoint, steps, seconds, loop.programs_compiled, loop.stopped)
+
+
+def _prepared(
+    given: Config | Tasks,
+    saved: Saved | None,
+    initial: Initial | None,
+    tuning: Callable[[TrainingSetup], TrainingSetup] | None,
+) -> Prepared:
+    """Data, models and optimizers of a fresh run, or of one that is continued."""
+    if isinstance(given, Tasks):
+        if initial is not None or tuning is not None:
+            raise ConfigError(
+                "a training of several tasks starts from fresh parameters or goes on with --restart; "
+                "leave --init-model and --finetune out."
+            )
+        return prepare_tasks(given, saved)
+    if saved is None:
+        _require_source(given, tuning)
+        setup = prepare(given, initial)
+        setup = setup if tuning is None else tuning(setup)
+    else:
+        if "model_dict" in saved.meta["config"]["model"]:
+            raise ConfigError("restart: the checkpoint is one of several tasks, but this input has a single model.")
+        model = parse_model(saved.meta["config"]["model"])
+        variables = {"params": saved.arrays["params"], "stats": saved.arrays["stats"]}
+        setup = prepare(given, (model, variables), saved.meta["seed"], exact=True)
+    return Prepared({"": setup}, setup.config.raw)
 
 
 def _require_source(config: Config, tuning: Callable | None) -> None:
@@ -190,7 +189,7 @@ def read_saved(store: CheckpointStore, restart: bool | str | os.PathLike | None)
     return Saved(*load_checkpoint(restart))
 
 
-def write_normalized(config: Config, output: Path) -> None:
+def write_normalized(raw: dict[str, Any], output: Path) -> None:
     """``out.json``: the input with every default filled in, ``sel`` resolved.
 
     Raises:
@@ -198,107 +197,11 @@ def write_normalized(config: Config, output: Path) -> None:
     """
     path = output / "out.json"
     try:
-        path.write_text(json.dumps(config.raw, indent=2) + "\n")
+        path.write_text(json.dumps(raw, indent=2) + "\n")
     except OSError as error:
         raise OutputError(
             f"{path}: could not be written ({error.strerror or error}). Free disk space or choose another folder with --output."
         ) from error
-
-
-def _loop(setup: TrainingSetup, saver: Saver, saved: Saved | None, output: Path, stack: ExitStack) -> Loop:
-    """The loop with its open files, which ``stack`` closes."""
-    state = setup.initial_state()
-    if saved is not None:
-        state = _continued(setup, state, saved)
-    first = int(state.step)
-    training = setup.config.training
-    curve = None
-    if training.disp_training:
-        curve = stack.enter_context(LearningCurve(output / training.disp_file, first if saved else None))
-    progress = stack.enter_context(
-        Progress(setup.config.dpjax.progress, first, setup.num_steps, timed=training.time_training)
-    )
-    board, profile = (of(training, output) for of in (board_of, profile_of))
-    for open_file in (board, profile):
-        if open_file is not None:
-            stack.enter_context(open_file)
-    meta = saved.meta if saved else {}
-    return Loop(
-        setup,
-        state,
-        Programs(setup, meta.get("resolution")),
-        saver,
-        curve,
-        progress,
-        setup.training.state(),
-        Fingerprint(setup.training.systems, meta.get("hashes")),
-        keepers_of(setup, saver.store.directory, output, meta.get("best", {}), first if saved else None),
-        board,
-        profile,
-    )
-
-
-KINDS = ("trained", "averaged")  # parameters that can be validated
-
-
-def best_prefix(kind: str) -> str:
-    """What the names of the best checkpoints start with."""
-    return "best_ema.ckpt" if kind == "averaged" else "best.ckpt"
-
-
-def log_path(output: Path, config: Config, kind: str) -> Path:
-    """The file with the results of the full validations."""
-    path = output / config.validating.full_val_file
-    return path.with_name(f"{path.stem}_ema{path.suffix}") if kind == "averaged" else path
-
-
-def keepers_of(
-    setup: TrainingSetup, directory: Path, output: Path, saved: Mapping[str, Any], restart_step: int | None
-) -> dict[str, BestKeeper]:
-    """What follows the full validations of a run.
-
-    Args:
-        directory: for the best checkpoints.
-        saved: states of the keepers of the run that is continued.
-        restart_step: its step; None for a fresh run.
-    """
-    cfg, config = setup.config.validating, setup.config
-    kinds = [kind for kind, on in zip(KINDS, (cfg.full_validation, cfg.ema_full_validation), strict=True) if on]
-    keepers = {}
-    for kind in kinds:
-        metric = cfg.validation_metric.upper().strip()
-        records = records_of(saved.get(kind), metric)
-        best = BestCheckpoints(directory, best_prefix(kind), cfg.max_best_ckpt, records) if cfg.save_best else None
-        validation_log = ValidationLog(log_path(output, config, kind), setup.num_steps, restart_step)
-        when = calendar(cfg, setup.num_steps)
-        keepers[kind] = BestKeeper(when, metric, validation_log, best, kind == "averaged")
-    return keepers
-
-
-def _continued(setup: TrainingSetup, state: TrainState, saved: Saved) -> TrainState:
-    """State and data position of a checkpoint.
-
-    Raises:
-        ConfigError: the input has another optimizer or model than the checkpoint.
-    """
-    try:
-        state = from_arrays(saved.arrays, state)
-    except ValueError as error:
-        raise ConfigError(
-            f"restart: {error}. Restart with the input that the checkpoint was made with, or use --init-model."
-        ) from error
-    if not setup.training.restore(saved.meta["data"]):
-        log.warning(
-            "the training data or its batch sizes changed since the checkpoint: frames are drawn anew from step %d on",
-            saved.step,
-        )
-    if setup.validation is not None:
-        shown = rows_before(saved.step, setup.config.training.disp_freq)
-        setup.validation.sampler.seek(
-            shown * setup.config.training.validation_data.numb_btch * setup.validation.sampler.draws
-        )
-    log.info("restart from step %d", saved.step)
-    return state
 
 
 def summary(setup: TrainingSetup) -> str:

@@ -18,6 +18,7 @@ from dpjax import losses, optimizers, schedules
 from dpjax.config import Config, DataConfig, ModelConfig
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.config.optimizers import LkfConfig
+from dpjax.config.tasks import Pieces
 from dpjax.data import Sampler, System, label_requirements, load_systems
 from dpjax.data.waiting import counter
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members
@@ -37,6 +38,7 @@ from dpjax.training.mixed_precision import LossScale
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.stat_file import load_statistics, save_statistics, statistics_key
 from dpjax.training.step import UpdatePlan
+from dpjax.training.tasks import arranged
 from dpjax.training.zero import Zero
 
 log = logging.getLogger(__name__)
@@ -104,6 +106,9 @@ class TrainingSetup:
     num_steps: int
     seed: int
     mesh: Mesh | None = None  # devices that share each batch; None for one
+    pieces: Pieces | None = (
+        None  # of several tasks: where pieces of the common tree of parameters stand in this model's
+    )
 
     def initial_state(self) -> TrainState:
         """The state before the first step."""
@@ -129,8 +134,14 @@ class TrainingSetup:
 
     @property
     def one(self) -> dict[str, Any]:
-        """Variables of the first of these models."""
-        return one_of(self.variables, self.members)
+        """Variables of the model, of the first of an ensemble."""
+        return one_of(self.variables, self.members) | {
+            "params": self.arrange(one_of(self.variables, self.members)["params"])
+        }
+
+    def arrange(self, params: Any) -> Any:
+        """The parameters of the model out of those that the run trains."""
+        return params if self.pieces is None else arranged(params, self.pieces)
 
 
 def prepare(

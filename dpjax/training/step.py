@@ -125,7 +125,7 @@ def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, plan: U
     return jax.jit(train_step_of(loss_fn, tx, plan), donate_argnums=0, static_argnums=3)
 
 
-def train_step_of(loss_fn: Callable, tx: optax.GradientTransformation, plan: UpdatePlan) -> Callable:
+def train_step_of(loss_fn: Callable, tx: optax.GradientTransformationExtraArgs, plan: UpdatePlan) -> Callable:
     """The step ``(state, stats, data, grid=None) -> (state, metrics)``.
 
     The loss prefactors and the update use the learning rate of the same step.  Where ``grid`` does not resolve the embedding
@@ -135,8 +135,9 @@ def train_step_of(loss_fn: Callable, tx: optax.GradientTransformation, plan: Upd
     def train_step(
         state: TrainState, stats: Any, data: LabelledBatch, grid: Grid | None = None
     ) -> tuple[TrainState, Metrics]:
-        (value, metrics), gradient = scaled_gradient(loss_fn, state)(stats, data, plan.rate(state.step), grid)
-        updates, opt_state = tx.update(gradient, state.opt_state, state.params)
+        rate = plan.rate(state.step)
+        (value, metrics), gradient = scaled_gradient(loss_fn, state)(stats, data, rate, grid)
+        updates, opt_state = tx.update(gradient, state.opt_state, state.params, learning_rate=rate)
         params = optax.apply_updates(state.params, updates)
         ema = averaged(state.ema, params, plan, state.step)
         new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)

@@ -86,9 +86,17 @@ def test_parts_of_a_hybrid_may_be_shared():
     assert raw["model"]["model_dict"]["pbe"]["descriptor"]["list"][0] == "eyes"
 
 
-def test_training_several_models_is_refused_for_now():
-    with pytest.raises(ConfigError, match="model/model_dict: training several models at once is not built yet"):
-        config.load(TASKS)
+def test_each_task_is_an_input_by_itself():
+    """Names of shared entries are replaced, and the pieces say what is in common."""
+    data = edited(TASKS, {"model/model_dict/scan/descriptor": "eyes"})
+    tasks = config.load_tasks(data)
+    assert list(tasks.configs) == list(TASKS["model"]["model_dict"])
+    for name, own in tasks.configs.items():
+        assert own.model.type_map == ("O", "H") and own.training.numb_steps == TASKS["training"]["numb_steps"]
+        assert tasks.pieces[name]["descriptor"] == "shared:eyes"
+    assert tasks.raw == config.normalize(data)
+    with pytest.raises(ConfigError, match="model/model_dict: this is an input of several tasks"):
+        config.load(data)
 
 
 @pytest.mark.parametrize(

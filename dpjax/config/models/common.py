@@ -78,8 +78,6 @@ def _statistics_options() -> list[Option]:
             int,
             "Batches per system used when the energy bias is changed.",
             10,
-            not_built="the change of the bias to new data",
-            used_with="change_bias_after_training",
         ),
     ]
 

@@ -1,0 +1,164 @@
+"""Opening the loop of a run: its state, programs, files and followers, fresh or continued from a checkpoint."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dpjax.checkpoints import BestCheckpoints
+from dpjax.config import Config
+from dpjax.errors import ConfigError
+from dpjax.train_state import TrainState, from_arrays
+from dpjax.training.fingerprint import Fingerprint
+from dpjax.training.full_validation import ValidationLog, calendar
+from dpjax.training.lcurve import LearningCurve
+from dpjax.training.loop import Loop, Task, data_state
+from dpjax.training.observing import board_of, profile_of
+from dpjax.training.programs import Programs
+from dpjax.training.progress import Progress
+from dpjax.training.rows import rows_before
+from dpjax.training.saving import BestKeeper, Saver, records_of
+from dpjax.training.setup import TrainingSetup
+from dpjax.training.tasks import TaskDraw
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What a restart continues from."""
+
+    arrays: dict[str, Any]
+    meta: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.arrays["step"])
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is trained: setups by task, a single one under the name "", and which task a step trains."""
+
+    setups: dict[str, TrainingSetup]
+    raw: dict[str, Any]  # the normalised input
+    draw: TaskDraw | None = None
+
+    @property
+    def first(self) -> TrainingSetup:
+        return next(iter(self.setups.values()))
+
+
+def open_loop(prepared: Prepared, saver: Saver, saved: Saved | None, output: Path, stack: ExitStack) -> Loop:
+    """The loop with its open files, which ``stack`` closes.
+
+    Raises:
+        ConfigError: the input has another optimizer or model than the checkpoint.
+        OutputError: a file cannot be written.
+    """
+    setup = prepared.first
+    state = setup.initial_state()
+    if saved is not None:
+        state = continued(prepared, state, saved)
+    first = int(state.step)
+    training = setup.config.training
+    curve = None
+    if training.disp_training:
+        curve = stack.enter_context(LearningCurve(output / training.disp_file, first if saved else None))
+    progress = stack.enter_context(
+        Progress(setup.config.dpjax.progress, first, setup.num_steps, timed=training.time_training)
+    )
+    board, profile = (of(training, output) for of in (board_of, profile_of))
+    for open_file in (board, profile):
+        if open_file is not None:
+            stack.enter_context(open_file)
+    meta = saved.meta if saved else {}
+    resolution = meta.get("resolution", {})
+    tasks = {name: Task(own, Programs(own, resolution.get(name))) for name, own in prepared.setups.items()}
+    systems = [system for own in prepared.setups.values() for system in own.training.systems]
+    return Loop(
+        tasks,
+        state,
+        saver,
+        curve,
+        progress,
+        data_state(tasks),
+        Fingerprint(systems, meta.get("hashes")),
+        keepers_of(setup, saver.store.directory, output, meta.get("best", {}), first if saved else None),
+        board,
+        profile,
+        prepared.draw,
+        prepared.raw,
+    )
+
+
+KINDS = ("trained", "averaged")  # parameters that can be validated
+
+
+def best_prefix(kind: str) -> str:
+    """What the names of the best checkpoints start with."""
+    return "best_ema.ckpt" if kind == "averaged" else "best.ckpt"
+
+
+def log_path(output: Path, config: Config, kind: str) -> Path:
+    """The file with the results of the full validations."""
+    path = output / config.validating.full_val_file
+    return path.with_name(f"{path.stem}_ema{path.suffix}") if kind == "averaged" else path
+
+
+def keepers_of(
+    setup: TrainingSetup, directory: Path, output: Path, saved: Mapping[str, Any], restart_step: int | None
+) -> dict[str, BestKeeper]:
+    """What follows the full validations of a run.
+
+    Args:
+        directory: for the best checkpoints.
+        saved: states of the keepers of the run that is continued.
+        restart_step: its step; None for a fresh run.
+    """
+    cfg, config = setup.config.validating, setup.config
+    kinds = [kind for kind, on in zip(KINDS, (cfg.full_validation, cfg.ema_full_validation), strict=True) if on]
+    keepers = {}
+    for kind in kinds:
+        metric = cfg.validation_metric.upper().strip()
+        records = records_of(saved.get(kind), metric)
+        best = BestCheckpoints(directory, best_prefix(kind), cfg.max_best_ckpt, records) if cfg.save_best else None
+        validation_log = ValidationLog(log_path(output, config, kind), setup.num_steps, restart_step)
+        when = calendar(cfg, setup.num_steps)
+        keepers[kind] = BestKeeper(when, metric, validation_log, best, kind == "averaged")
+    return keepers
+
+
+def continued(prepared: Prepared, state: TrainState, saved: Saved) -> TrainState:
+    """State of a checkpoint; the data of every task go on where they stood.
+
+    Raises:
+        ConfigError: the input has another optimizer or model than the checkpoint.
+    """
+    try:
+        state = from_arrays(saved.arrays, state)
+    except ValueError as error:
+        raise ConfigError(
+            f"restart: {error}. Restart with the input that the checkpoint was made with, or use --init-model."
+        ) from error
+    for name, setup in prepared.setups.items():
+        _seek(setup, saved.meta["data"][name] if name else saved.meta["data"], saved.step)
+    log.info("restart from step %d", saved.step)
+    return state
+
+
+def _seek(setup: TrainingSetup, data: Mapping[str, Any], step: int) -> None:
+    """Training and validation data go on where they stood after so many steps."""
+    if not setup.training.restore(data):
+        log.warning(
+            "the training data or its batch sizes changed since the checkpoint: frames are drawn anew from step %d on",
+            step,
+        )
+    if setup.validation is not None:
+        shown = rows_before(step, setup.config.training.disp_freq)
+        each = setup.config.training.validation_data.numb_btch * setup.validation.sampler.draws
+        setup.validation.sampler.seek(shown * each)

@@ -1,0 +1,127 @@
+"""Several models trained together: a tree of parameters that they partly share, and which of them a step trains.
+
+The common tree holds pieces, such as ``shared:dpa1`` or ``water:fitting_net``.  A task's model sees its own arrangement of them
+(:func:`arranged`), so the program of a task is that of its model alone; a step changes the pieces of its task and leaves the others
+and the state of their optimizers as they are.  Statistics of the data belong to a task, but those of a shared descriptor are
+pooled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from dpjax.config.tasks import Pieces
+
+Tree = dict[str, Any]
+BLOCK = 1024  # steps whose tasks are drawn at once
+DRAW = 3  # kind of random numbers, beside those of the sampler
+
+
+def arranged(common: Tree, pieces: Pieces) -> Tree:
+    """The parameters of one model out of the common tree."""
+    model: Tree = {}
+    for place, piece in sorted(pieces.items()):  # what lies within another place comes after it
+        *parents, last = place.split(".")
+        holder = model
+        for key in parents:
+            holder[key] = dict(holder.get(key, {}))
+            holder = holder[key]
+        holder[last] = common[piece]
+    return model
+
+
+def taken_apart(params: Tree, pieces: Pieces) -> Tree:
+    """The pieces of one model's parameters; the inverse of :func:`arranged`."""
+    apart: Tree = {}
+    for place, piece in pieces.items():
+        inner = [other.removeprefix(f"{place}.") for other in pieces if other.startswith(f"{place}.")]
+        subtree = params
+        for key in place.split("."):
+            subtree = subtree[key]
+        apart[piece] = {key: leaf for key, leaf in subtree.items() if key not in inner} if inner else subtree
+    return apart
+
+
+def common_tree(models: Mapping[str, Tree], pieces: Mapping[str, Pieces]) -> Tree:
+    """The tree of all tasks; a shared piece is that of the first task that has it."""
+    tree: Tree = {}
+    for name, params in models.items():
+        for piece, subtree in taken_apart(params, pieces[name]).items():
+            tree.setdefault(piece, subtree)
+    return tree
+
+
+@dataclass(frozen=True)
+class PieceOptimizer:
+    """An optimizer for each piece, with a state of its own, and a clipping of all gradients of a step together.
+
+    Attributes:
+        clip: of the gradients of the pieces that a step trains.
+        by_piece: piece -> optimizer; all take the rate as extra argument ``learning_rate``.
+    """
+
+    clip: optax.GradientTransformation
+    by_piece: Mapping[str, optax.GradientTransformationExtraArgs]
+
+    def init(self, params: Tree) -> Tree:
+        """State of all pieces."""
+        return {piece: self.by_piece[piece].init(subtree) for piece, subtree in params.items()}
+
+    def of(self, pieces: Sequence[str]) -> optax.GradientTransformationExtraArgs:
+        """The transformation that updates some pieces of the common tree; the others stay, with their state."""
+        wanted = sorted(set(pieces))
+
+        def update(gradients: Tree, state: Tree, params: Tree, **extra: Any) -> tuple[Tree, Tree]:
+            own = {piece: gradients[piece] for piece in wanted}
+            own, _ = self.clip.update(own, self.clip.init(own), None)
+            updates = {piece: jax.tree.map(jnp.zeros_like, subtree) for piece, subtree in params.items()}
+            state = dict(state)
+            for piece in wanted:
+                updates[piece], state[piece] = self.by_piece[piece].update(
+                    own[piece], state[piece], params[piece], **extra
+                )
+            return updates, state
+
+        return optax.GradientTransformationExtraArgs(self.init, update)
+
+
+class TaskDraw:
+    """Which task a step trains, drawn with replacement: a function of the seed and the step, the same on every machine.
+
+    Args:
+        weights: by task; they need not sum to 1.
+        seed: of the training.
+    """
+
+    def __init__(self, weights: Mapping[str, float], seed: int) -> None:
+        self.names = list(weights)
+        total = sum(weights.values())
+        self.probabilities = np.array([weights[name] / total for name in self.names])
+        self._seed, self._block, self._drawn = seed, -1, np.zeros(0, int)
+
+    def task(self, step: int) -> str:
+        """The task of a step, counted from 0."""
+        block, place = divmod(step, BLOCK)
+        if block != self._block:
+            rng = np.random.default_rng([self._seed, DRAW, block])
+            self._drawn, self._block = rng.choice(len(self.names), BLOCK, p=self.probabilities), block
+        return self.names[int(self._drawn[place])]
+
+
+def pooled(
+    moments: Mapping[str, Sequence[Any]], weights: Mapping[str, float], add: Callable[[Any, Any, float], Any]
+) -> list[Any]:
+    """Moments of a shared descriptor: those of the first task, and of the others by their weight relative to it."""
+    first, *others = moments
+    total = list(moments[first])
+    for name in others:
+        ratio = weights[name] / weights[first]
+        total = [add(mine, theirs, ratio) for mine, theirs in zip(total, moments[name], strict=True)]
+    return total
