@@ -94,7 +94,11 @@ class Hdf5Tree:
             found = file.get(self._group)
             if not isinstance(found, h5py.Group):
                 raise DataError(f"{self.name} is not a group of the file; {_what_is_there(file)} Correct `systems`.")
-            self._inside = {name: isinstance(found.get(name), h5py.Group) for name in _names(found)}
+            self._inside = frozenset(_names(found))
+            groups = (
+                name for name in self._inside if name.startswith("set.") and isinstance(found.get(name), h5py.Group)
+            )
+            self._arrays = {name: frozenset(found[name]) for name in groups}  # of each set
         self.periodic = "nopbc" not in self._inside
 
     def place(self, *names: str) -> str:
@@ -117,21 +121,20 @@ class Hdf5Tree:
 
     def sets(self) -> list[str]:
         """See ``SystemTree``."""
-        names = sorted(name for name, is_group in self._inside.items() if is_group and name.startswith("set."))
-        if not names:
+        if not self._arrays:
             raise DataError(
                 f"{self.name} has no groups set.* (found: {', '.join(sorted(self._inside)[:8])}); expected "
                 "set.000/coord.npy and so on. Convert the data or take the group out of `systems`."
             )
-        return names
+        return sorted(self._arrays)
 
     def array(self, part: str, stem: str) -> Hdf5Array | None:
         """See ``SystemTree``."""
+        if f"{stem}.npy" not in self._arrays[part]:
+            return None
         key = "/".join((self._group.rstrip("/"), part, f"{stem}.npy"))
         with _reading(self._file, self._stamp) as file:
             data = file.get(key)
-            if data is None:
-                return None
             if not isinstance(data, h5py.Dataset) or data.shape is None:
                 raise DataError(f"{self._file}#{key} is not an array; expected a dataset of numbers.")
             check_numbers(f"{self._file}#{key}", data.dtype)
