@@ -156,6 +156,21 @@ def _member(params: dict, member: int | None, members: int, path: Path) -> dict:
     return jax.tree.map(lambda leaf: leaf[member], params)
 
 
+def branches(path: str | os.PathLike) -> tuple[str, ...]:
+    """Names of the models of a training of several tasks and their aliases, the names first; none for a single model.
+
+    Raises:
+        ModelError: the checkpoint is damaged.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return ()
+    _, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
+    found = meta["config"]["model"].get("model_dict", {})
+    aliases = [alias for branch in found.values() for alias in branch.get("model_branch_alias") or ()]
+    return (*found, *aliases)
+
+
 def newest_checkpoint(path: Path) -> tuple[dict, dict]:
     """Arrays and description of the newest intact checkpoint in a folder, whatever its prefix.
 

@@ -12,7 +12,7 @@ from dpjax.config import ModelConfig
 from dpjax.config.files import read
 from dpjax.errors import ConfigError
 from dpjax.finetune import Pretrained, chosen_start, tuned, with_pretrained_model, with_pretrained_sel
-from dpjax.interfaces.files import load
+from dpjax.interfaces.files import branches, load
 from dpjax.training.run import TrainResult, run
 
 Source = dict | str | os.PathLike
@@ -84,7 +84,7 @@ def _finetune(config: Source, output: Path, source: Path, branch: str | None, sc
     data = _content(config)
     model = data.get("model")
     head = model.get("finetune_head") if isinstance(model, dict) else None
-    start = chosen_start(branch, head, str(source))
+    start = chosen_start(branch, head, str(source), branches(source))
     potential = load(source, head=start.head)
     pretrained = Pretrained(str(source), potential.config, potential.variables, start.new_head)
     changed = with_pretrained_model(data, potential.config, start.new_head) if script else data

@@ -142,6 +142,18 @@ def test_a_branch_is_a_model_by_itself(done):
         dpjax.load(done[1], head="steam")
 
 
+def test_a_branch_can_be_fine_tuned(done, systems, tmp_path):
+    """By its name or its alias; the case vector goes with it, and an unknown name lists those that are there."""
+    single = tiny.config(systems[:1], tiny.ENERGY_ONLY | {"training/numb_steps": 0, "model/fitting_net/dim_case_embd": 2})
+    result = dpjax.train(single, tmp_path, finetune=done[1], model_branch="h2o")
+    theirs = load_checkpoint(done[0].checkpoint)[0]
+    ours = load_checkpoint(result.checkpoint)[0]
+    assert same(ours["params"]["fitting_net"], theirs["params"]["water:fitting_net"])
+    assert ours["stats"]["fitting_net"]["case_embd"].tolist() == [0.0, 1.0]
+    with pytest.raises(ConfigError, match="found 'steam', but .* has the branches water, ice, h2o"):
+        dpjax.train(single, tmp_path / "x", finetune=done[1], model_branch="steam")
+
+
 def test_a_restart_ends_with_the_same_bits(done, systems, tmp_path):
     result = dpjax.train(inputs(systems), tmp_path, restart=done[1] / "model.ckpt-4")
     assert same(load_checkpoint(result.checkpoint)[0], load_checkpoint(done[0].checkpoint)[0])
