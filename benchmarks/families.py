@@ -38,7 +38,7 @@ from common import (
 )
 from evaluation import Bench
 from frames import first_frame, repeated, repetitions
-from options import add_setting, add_timeout, new_parser, system, whole
+from options import add_length, add_setting, add_timeout, new_parser, parsed, system, whole
 from watching import train
 
 _CUT = {"rcut": 6.0, "rcut_smth": 0.5}
@@ -81,18 +81,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="leave the others out")
     parser.add_argument("--data", type=system, default=WATER[0], metavar="DIR", help="system O H to train on")
     add_timeout(parser)
-    parser.add_argument("--steps", type=whole, default=60, help="steps of each training (default: 60)")
-    parser.add_argument("--interval", type=whole, default=10, help="steps between two looks at the clock (default: 10)")
-    parser.add_argument("--skip", type=int, default=20, help="steps at the start that do not count (default: 20)")
+    add_length(parser, steps=60, interval=10, skip=20)
     parser.add_argument("--size", type=whole, default=192, help="atoms of the evaluated frame, about (default: 192)")
     parser.add_argument("--calls", type=whole, default=5, help="evaluations that count (default: 5)")
     parser.add_argument("--warm-up", type=whole, default=2, help="evaluations before them (default: 2)")
     add_setting(parser)
     parser.set_defaults(model=None)  # which evaluation.Bench would evaluate instead of one of its own
-    args = parser.parse_args()
-    if args.skip + args.interval > args.steps:
-        parser.error("--steps must leave at least one --interval after --skip: raise --steps or lower the others")
-    return args
+    return parsed(parser)
 
 
 def measure_family(args: argparse.Namespace, programs: dict[str, Program], family: str) -> dict[str, dict]:

@@ -38,6 +38,25 @@ def add_timeout(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_length(parser: argparse.ArgumentParser, steps: int = 120, interval: int = 20, skip: int = 40) -> None:
+    """How long a training is watched; :func:`parsed` checks that something of it counts."""
+    parser.add_argument("--steps", type=whole, default=steps, help=f"steps of each run (default: {steps})")
+    parser.add_argument(
+        "--interval", type=whole, default=interval, help=f"steps between two looks at the clock (default: {interval})"
+    )
+    parser.add_argument(
+        "--skip", type=int, default=skip, help=f"steps at the start that do not count (default: {skip})"
+    )
+
+
+def parsed(parser: argparse.ArgumentParser) -> argparse.Namespace:
+    """The arguments of a script with :func:`add_length`; ends with a message where no interval is left after ``--skip``."""
+    args = parser.parse_args()
+    if args.skip + args.interval > args.steps:
+        parser.error("--steps must leave at least one --interval after --skip: raise --steps or lower the others")
+    return args
+
+
 def add_setting(parser: argparse.ArgumentParser) -> None:
     """One batch size and one precision."""
     parser.add_argument("--batch", type=whole, default=1, help="frames in a batch (default: 1)")

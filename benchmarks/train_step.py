@@ -27,7 +27,7 @@ from common import (
     take_turns,
     water_input,
 )
-from options import add_data, add_setting, add_timeout, new_parser, whole
+from options import add_data, add_length, add_setting, add_timeout, new_parser, parsed
 from watching import train
 
 
@@ -53,16 +53,9 @@ def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__)
     add_data(parser)
     add_timeout(parser)
-    parser.add_argument("--steps", type=whole, default=120, help="steps of each run (default: 120)")
-    parser.add_argument(
-        "--interval", type=whole, default=20, help="steps between two lines of the learning curve (default: 20)"
-    )
-    parser.add_argument("--skip", type=int, default=40, help="steps at the start that do not count (default: 40)")
+    add_length(parser)
     add_setting(parser)
-    args = parser.parse_args()
-    if args.skip + args.interval > args.steps:
-        parser.error("--steps must leave at least one --interval after --skip: raise --steps or lower the others")
-    return args
+    return parsed(parser)
 
 
 def summary(args: argparse.Namespace, facts: dict, results: dict, errors: dict) -> dict:
