@@ -46,6 +46,12 @@ def _loss_of_another_model(model: Any, loss: Any, output: Any) -> Iterator[Probl
             "found 'ener_spin', which compares magnetic forces, but the model has no `model/spin`. Use the loss 'ener'."
         )
         yield Problem("loss/type", text)
+    elif loss.type == "dens" and model.type != "dpa4":
+        text = (
+            "found 'dens', which compares forces that the model gives directly and displacements that it finds, but only a model "
+            f"of type dpa4 gives these; model/type is {model.type!r}. Use the loss 'ener'."
+        )
+        yield Problem("loss/type", text)
 
 
 def _muon_precision(dpjax: Any, optimizer: Any) -> Iterator[Problem]:

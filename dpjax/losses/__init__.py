@@ -4,7 +4,7 @@ A loss is a callable that compares predictions with labels (:class:`Loss`) and r
 ``lcurve.out`` (without their ``_trn`` and ``_val``; names that start with ``l2_`` are internal and not printed).  It also says
 which labels and predictions it needs.  What it has to know about the model, the facts, is handed in by name: var_name (of
 prediction and label), intensive and out_std for ``property``; tensor_name (of the prediction), label_name and tensor_size for
-``tensor``.
+``tensor``; energy_std and force_rmsd for ``dens``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from dpjax.config import parse_loss
 from dpjax.config.losses import (
+    DensLossConfig,
     DosLossConfig,
     EnerLossConfig,
     EnerSpinLossConfig,
@@ -24,6 +25,7 @@ from dpjax.config.losses import (
 )
 from dpjax.errors import ConfigError
 from dpjax.losses.base import Loss
+from dpjax.losses.dens import DensLoss, dens_loss
 from dpjax.losses.dos import DosLoss, dos_loss
 from dpjax.losses.ener import EnerLoss, energy_loss
 from dpjax.losses.ener_spin import EnerSpinLoss, energy_spin_loss
@@ -34,6 +36,7 @@ from dpjax.losses.tensor import TensorLoss, tensor_loss
 BUILDERS: dict[type, Callable[..., Loss]] = {
     EnerLossConfig: energy_loss,
     EnerSpinLossConfig: energy_spin_loss,
+    DensLossConfig: dens_loss,
     DosLossConfig: dos_loss,
     PropertyLossConfig: property_loss,
     TensorLossConfig: tensor_loss,
@@ -72,6 +75,7 @@ def required_labels(section: dict | LossConfig, **from_model: Any) -> set[str]:
 
 
 __all__ = [
+    "DensLoss",
     "DosLoss",
     "EnerLoss",
     "EnerSpinLoss",

@@ -92,5 +92,4 @@ DENS = Component(
     _options,
     _check,
     doc="Errors of energies and of forces that dpa4 gives directly, learnt with disturbed structures.",
-    built=False,
 )
