@@ -26,11 +26,14 @@ class TrainingConfig:
     numb_epoch: float | None = None
     seed: int | None = None
     stat_file: str | None = None
+    stat_file_mode: str = "update"
     disp_file: str = "lcurve.out"
     disp_freq: int = 1000
     save_freq: int = 1000
     save_ckpt: str = "model.ckpt"
+    save_dir: str | None = None
     max_ckpt_keep: int = 5
+    ckpt_keep_ratio: float | None = None  # overrides max_ckpt_keep and ema_ckpt_keep
     disp_training: bool = True
     time_training: bool = True
     disp_avg: bool = False
@@ -82,9 +85,9 @@ def _statistics_options() -> list[Option]:
         Option(
             "stat_file_mode",
             str,
-            "`update` adds missing statistics to stat_file, `read` only reads them.",
+            "`update` adds missing statistics to stat_file; `read` only reads them, and stops where some are missing.",
             neutral="update",
-            not_built="reading statistics without writing them",
+            used_with="stat_file",
             newer=True,
         ),
     ]
@@ -235,12 +238,13 @@ def _mixed_precision() -> Option:
 def _newer_options() -> list[Option]:
     return [
         Option(
-            "save_dir", [str, None], "Folder for checkpoints; dpjax writes everything to --output.",
-            not_built="a folder of their own for checkpoints", newer=True,
+            "save_dir", [str, None], "Folder for checkpoints and the file that names the newest, inside the one of --output.",
+            newer=True,
         ),
         Option(
-            "ckpt_keep_ratio", [float, None], "Keep the checkpoints of this last part of the run.",
-            not_built="keeping checkpoints by a fraction of the run", newer=True,
+            "ckpt_keep_ratio", [float, None],
+            "Keep the checkpoints of this last part of the run, a fraction of it, in the place of max_ckpt_keep and ema_ckpt_keep.",
+            newer=True,
         ),
         Option(
             "neighbor_graph_method", str, "How DeePMD-kit searches neighbours on a GPU: auto, dense or nv.",
@@ -285,6 +289,10 @@ def _check(cfg: TrainingConfig, path: str, context: Context) -> Iterator[Problem
         yield Problem(join(path, "numb_steps"), text)
     yield from check_at_least(cfg, 0, ["numb_steps"], path)
     yield from check_positive(cfg, ["numb_epoch"], path)
+    yield from check_choice(cfg.stat_file_mode, ("update", "read"), join(path, "stat_file_mode"))
+    if cfg.stat_file_mode == "read" and not cfg.stat_file:
+        text = "found 'read', but there is no stat_file to read. Name it, or leave this out."
+        yield Problem(join(path, "stat_file_mode"), text)
     yield from _check_numbers(cfg, path, context)
 
 
@@ -295,6 +303,9 @@ def _check_numbers(cfg: TrainingConfig, path: str, context: Context) -> Iterator
     if cfg.gradient_max_norm is not None and cfg.gradient_max_norm < 0:
         text = f"found {cfg.gradient_max_norm}; it must not be negative (0: no clipping)."
         yield Problem(join(path, "gradient_max_norm"), text)
+    if cfg.ckpt_keep_ratio is not None and not 0 < cfg.ckpt_keep_ratio < 1:
+        text = f"found {cfg.ckpt_keep_ratio}; it is a part of the run, between 0 and 1 and neither of them."
+        yield Problem(join(path, "ckpt_keep_ratio"), text)
     if not 0 <= cfg.ema_decay < 1:
         yield Problem(join(path, "ema_decay"), f"found {cfg.ema_decay}; it must be at least 0 and less than 1.")
     if not 0 <= cfg.zero_stage <= 3:

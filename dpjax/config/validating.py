@@ -19,6 +19,7 @@ class ValidatingConfig:
     ema_full_validation: bool = False
     validation_freq: int = 5000
     save_best: bool = True
+    save_best_dir: str | None = None
     max_best_ckpt: int = 1
     validation_metric: str = "E:MAE"
     full_val_file: str = "val.log"
@@ -69,8 +70,8 @@ def argument() -> Option:
 def _newer_options() -> list[Option]:
     return [
         Option(
-            "save_best_dir", [str, None], "Folder for the best checkpoints.",
-            not_built="a folder of their own for the best checkpoints", newer=True,
+            "save_best_dir", [str, None], "Folder for the best checkpoints, inside the one of --output.",
+            used_with="full_validation", newer=True,
         ),
         Option(
             "tf32_infer", bool, "Evaluate in TF32 on an NVIDIA GPU.", neutral=False, not_built="TF32 arithmetic", newer=True

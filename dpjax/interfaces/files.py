@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -177,14 +178,26 @@ def newest_checkpoint(path: Path) -> tuple[dict, dict]:
     Raises:
         ModelError: the folder has no file ``checkpoint`` or no checkpoint.
     """
-    pointer = path / POINTER
+    folder = _checkpoint_folder(path)
+    pointer = folder / POINTER
     if not pointer.is_file():
         raise ModelError(
             f"{path}: found no file {POINTER!r} that names the newest checkpoint, so this is no training output. Give a "
             "checkpoint folder (model.ckpt-<step>), the output folder of a training, or a .dp or .yaml file."
         )
     prefix = pointer.read_text().strip().rpartition("-")[0]
-    return CheckpointStore(path, prefix, keep=0).restore()
+    return CheckpointStore(folder, prefix, keep=0).restore()
+
+
+def _checkpoint_folder(output: Path) -> Path:
+    """Where a training with this output folder has its checkpoints; ``out.json`` says so where it is another one."""
+    if (output / POINTER).is_file():
+        return output
+    try:
+        training = json.loads((output / "out.json").read_text())["training"]
+        return output / (training.get("save_dir") or Path(training["save_ckpt"]).parent)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return output
 
 
 def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[ModelConfig, dict]:

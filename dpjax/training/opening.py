@@ -88,7 +88,7 @@ def open_loop(prepared: Prepared, saver: Saver, saved: Saved | None, output: Pat
         progress,
         data_state(tasks),
         Fingerprint(systems, meta.get("hashes")),
-        keepers_of(setup, saver.store.directory, output, meta.get("best", {}), first if saved else None),
+        keepers_of(setup, best_directory(output, setup.config), output, meta.get("best", {}), first if saved else None),
         board,
         profile,
         prepared.draw,
@@ -102,6 +102,11 @@ KINDS = ("trained", "averaged")  # parameters that can be validated
 def best_prefix(kind: str) -> str:
     """What the names of the best checkpoints start with."""
     return "best_ema.ckpt" if kind == "averaged" else "best.ckpt"
+
+
+def best_directory(output: Path, config: Config) -> Path:
+    """The folder of the best checkpoints."""
+    return output / (config.validating.save_best_dir or Path(config.training.save_ckpt).parent)
 
 
 def log_path(output: Path, config: Config, kind: str) -> Path:

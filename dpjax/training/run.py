@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import os
+import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from itertools import count
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +23,7 @@ from dpjax.memory import keep_freed_memory
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import busy_devices
 from dpjax.training.loop import TrainResult
-from dpjax.training.opening import KINDS, Prepared, Saved, best_prefix, log_path, open_loop
+from dpjax.training.opening import KINDS, Prepared, Saved, best_directory, best_prefix, log_path, open_loop
 from dpjax.training.saving import Saver
 from dpjax.training.setup import TrainingSetup, prepare
 from dpjax.training.step import parameter_count
@@ -50,12 +52,15 @@ def run(
         raise ConfigError("restart and init_model exclude each other: a restart continues with its own parameters")
     given = load_any(source)
     config = given if isinstance(given, Config) else given.first
-    saver = saver_of(config.training, output)
+    store = saver_of(config.training, output).store
     writable(output)
+    for name, folder in own_folders(config, output).items():
+        writable(folder, f"Change {name}.")
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
-        saved = read_saved(saver.store, restart)
+        saved = read_saved(store, restart)
         prepared = _prepared(given, saved, initial, tuning)
         setup = prepared.first
+        saver = saver_of(config.training, output, setup.num_steps)
         if saved is None:
             set_aside(saver, output, config)  # only once the data proved readable
         elif saved.step >= setup.num_steps:
@@ -122,8 +127,17 @@ def _require_source(config: Config, tuning: Callable | None) -> None:
         )
 
 
-def writable(output: Path) -> None:
-    """Make the output folder and check at once that it can be written.
+def own_folders(config: Config, output: Path) -> dict[str, Path]:
+    """Folders of their own that the input names, by its key."""
+    named = {
+        "training/save_dir": config.training.save_dir,
+        "validating/save_best_dir": config.validating.save_best_dir,
+    }
+    return {key: output / folder for key, folder in named.items() if folder}
+
+
+def writable(output: Path, advice: str = "Choose another with --output.") -> None:
+    """Make an output folder and check at once that it can be written; ``advice`` is what to do if not.
 
     Raises:
         OutputError: it cannot.
@@ -134,18 +148,22 @@ def writable(output: Path) -> None:
         probe.write_text("")
         probe.unlink()
     except OSError as error:
-        raise OutputError(
-            f"{output}: cannot write into the output folder ({error}). Choose another with --output."
-        ) from error
+        raise OutputError(f"{output}: cannot write into the output folder ({error}). {advice}") from error
 
 
-def saver_of(training: TrainingConfig, output: Path) -> Saver:
-    """Where the checkpoints of a run go."""
-    store = CheckpointStore(output, training.save_ckpt, training.max_ckpt_keep)
+def saver_of(training: TrainingConfig, output: Path, num_steps: int = 0) -> Saver:
+    """Where the checkpoints of a run of so many steps go, and how many stay."""
+    keep = training.max_ckpt_keep
+    averages = keep if training.ema_ckpt_keep is None else training.ema_ckpt_keep
+    if training.ckpt_keep_ratio is not None:
+        keep = averages = max(1, ceil(training.ckpt_keep_ratio * ceil(num_steps / training.save_freq)))
+    directory, prefix = output, training.save_ckpt
+    if training.save_dir:
+        directory, prefix = output / training.save_dir, Path(prefix).name
+    store = CheckpointStore(directory, prefix, keep)
     if not training.enable_ema:
         return Saver(store)
-    keep = training.max_ckpt_keep if training.ema_ckpt_keep is None else training.ema_ckpt_keep
-    return Saver(store, CheckpointStore(output, f"{training.save_ckpt}_ema", keep, pointed=False))
+    return Saver(store, CheckpointStore(directory, f"{prefix}_ema", averages, pointed=False))
 
 
 def set_aside(saver: Saver, output: Path, config: Config) -> Path | None:
@@ -161,11 +179,12 @@ def set_aside(saver: Saver, output: Path, config: Config) -> Path | None:
     target = next(path for path in numbers if not path.exists())
     target.mkdir()
     averages = [path for path in store.directory.glob(f"{store.prefix}_ema-*") if is_checkpoint(path)]
-    best = [path for kind in KINDS for path in store.directory.glob(f"{best_prefix(kind)}-*") if is_checkpoint(path)]
+    among = best_directory(output, config)
+    best = [path for kind in KINDS for path in among.glob(f"{best_prefix(kind)}-*") if is_checkpoint(path)]
     logs = [output / config.training.disp_file, *(log_path(output, config, kind) for kind in KINDS)]
     for path in [*(store.path(step) for step in steps), store.directory / POINTER, *averages, *best, *logs]:
         if path.exists():
-            path.rename(target / path.name)
+            shutil.move(path, target / path.name)  # folders of the input may be on other disks
     log.warning(
         "%s held checkpoints of an earlier run (steps %s), now in %s. To go on with them, "
         "stop this run, move them back and use --restart.",

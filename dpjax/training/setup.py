@@ -36,7 +36,7 @@ from dpjax.training.ensemble import adopted_members, member_of, stacked_paramete
 from dpjax.training.full_validation import LABELS
 from dpjax.training.mixed_precision import LossScale
 from dpjax.training.source import BatchSource, ModelNeeds
-from dpjax.training.stat_file import load_statistics, save_statistics, statistics_key
+from dpjax.training.stat_file import load_statistics, required_statistics, save_statistics, statistics_key
 from dpjax.training.step import UpdatePlan
 from dpjax.training.tasks import arranged
 from dpjax.training.zero import Zero
@@ -394,11 +394,15 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
     """New parameters and the statistics of the training data, from ``stat_file`` where it has them.
 
     New statistics are written there if ``keep``.
+
+    Raises:
+        DataError: they may only be read, and are not there.
     """
     variables = init_variables(model, seed)
     stats = jax.tree.map(np.asarray, variables["stats"])
     key = statistics_key(config.model)
-    computed = load_statistics(config.training.stat_file, key)
+    only_read = config.training.stat_file_mode == "read"
+    computed = (required_statistics if only_read else load_statistics)(config.training.stat_file, key)
     if computed is None:
         drawn = preparation.sampled_frames(data.sampler, data.systems, config.model.data_stat_nbatch, seed)
         computed = {

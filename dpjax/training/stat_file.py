@@ -73,6 +73,23 @@ def load_statistics(stat_file: str | None, key: str) -> dict[str, np.ndarray] | 
     return values
 
 
+def required_statistics(stat_file: str, key: str) -> dict[str, np.ndarray]:
+    """Statistics saved earlier for this kind of model, for a run that may not make its own.
+
+    Raises:
+        DataError: the file is damaged, is not there, or has none for this kind of model.
+    """
+    found = load_statistics(stat_file, key)
+    if found is None:
+        path = _location(stat_file, key)
+        lacking = f"holds no statistics {key} of such a model" if path.exists() else "does not exist"
+        raise DataError(
+            f"training/stat_file: {path} {lacking}, and with training/stat_file_mode 'read' none are computed. Run once with "
+            "'update', or name another file."
+        )
+    return found
+
+
 def save_statistics(stat_file: str | None, key: str, values: dict[str, np.ndarray]) -> None:
     """Keep statistics for the next run; a folder that cannot be written costs a warning, not the run.
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpjax.config import load
-from dpjax.errors import DataError
+from dpjax.errors import ConfigError, DataError
 from dpjax.training import preparation
 from dpjax.training.setup import prepare
 from tests.training import tiny
@@ -117,3 +117,27 @@ def test_a_place_that_cannot_be_written_costs_a_warning(system, tmp_path, caplog
     stats(tiny.config([system], {"training/stat_file": str(tmp_path / "file" / "stat.h5")}))
     assert "training/stat_file" in caplog.text
     assert "cannot be written" in caplog.text
+
+
+def test_statistics_that_are_only_read(system, tmp_path, computed):
+    path = tmp_path / "stat.h5"
+    here = {"training/stat_file": str(path)}
+    read = here | {"training/stat_file_mode": "read"}
+    with pytest.raises(DataError, match=rf"training/stat_file: {path} does not exist, .* none are computed"):
+        stats(tiny.config([system], read))
+    assert not path.exists() and not computed
+    first, before = stats(tiny.config([system], here)), path.read_bytes()
+    path.chmod(0o444)
+    second = stats(tiny.config([system], read))
+    assert len(computed) == 1
+    assert all(jax.tree.leaves(jax.tree.map(np.array_equal, first, second)))
+    with pytest.raises(DataError, match=rf"{path} holds no statistics \w+ of such a model"):
+        stats(tiny.config([system], read | {"model/descriptor/rcut": 3.2}))
+    assert path.read_bytes() == before
+
+
+def test_reading_needs_a_file_and_a_known_mode(system):
+    with pytest.raises(ConfigError, match="training/stat_file_mode: found 'read', but there is no stat_file"):
+        load(tiny.config([system], {"training/stat_file_mode": "read"}))
+    with pytest.raises(ConfigError, match="training/stat_file_mode: found 'write'"):
+        load(tiny.config([system], {"training/stat_file": "s.h5", "training/stat_file_mode": "write"}))
