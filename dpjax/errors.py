@@ -42,5 +42,9 @@ class NonFiniteError(DPError, FloatingPointError):
     """A loss, gradient or prediction became NaN or infinite."""
 
 
+class HostError(DPError, RuntimeError):
+    """Another process of a training is gone; the checkpoints that were saved before stay."""
+
+
 class OutputError(DPError, OSError):
     """A result could not be written; the message names the path, and nothing saved before is lost."""

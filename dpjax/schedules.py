@@ -31,7 +31,7 @@ def from_config(section: dict | LearningRateConfig, num_steps: int) -> Schedule:
         num_steps: updates the training makes; ratios and the default decay rate refer to it.
 
     Returns:
-        step () -> learning rate ().  ``scale_by_worker`` is left to the trainer, which knows the workers; one changes nothing.
+        step () -> learning rate ().  ``scale_by_worker`` is left to the trainer, which knows the processes.
 
     Raises:
         ConfigError: a value is missing, contradictory or out of range, or the warm-up does not end before the training does.

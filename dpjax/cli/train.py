@@ -62,7 +62,9 @@ def run(args: argparse.Namespace) -> int:
     if args.skip_neighbor_stat:
         _refuse_auto_sel(args.input or args.config)
     import dpjax
+    from dpjax.training.hosts import join
 
+    join()
     result = dpjax.train(
         args.input or args.config,
         output=args.output,

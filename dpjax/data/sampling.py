@@ -58,6 +58,7 @@ class Sampler:
         data_config: SamplingRules,
         seed: int,
         where: str = "training/training_data",
+        workers: int = 1,
     ) -> None:
         """Works out sizes and probabilities.
 
@@ -66,6 +67,7 @@ class Sampler:
             data_config: has ``batch_size``, ``auto_prob`` and ``sys_probs``.
             seed: non-negative; runs with the same seed and data draw the same frames.
             where: path of the data section, for messages.
+            workers: that share a batch, which has so many times the frames of the rule.
 
         Raises:
             ConfigError: a rule is malformed or does not fit the systems.
@@ -73,8 +75,8 @@ class Sampler:
         plan = batch_sizes(data_config.batch_size, [s.n_atom for s in systems], [s.n_frame for s in systems], where)
         self.seed = int(seed)
         self.kept = plan.kept
-        self.batch_sizes = plan.sizes
-        self.mixed = plan.mixed
+        self.batch_sizes = plan.sizes if plan.mixed else tuple(size * workers for size in plan.sizes)
+        self.mixed = plan.mixed * workers
         self.step = 0
         self._n_frame = tuple(systems[i].n_frame for i in plan.kept)
         self._repeats, auto_prob = None, data_config.auto_prob
@@ -82,7 +84,7 @@ class Sampler:
             self._repeats = repeats_of(systems, plan.kept, auto_prob, f"{where}/auto_prob")
         if self._repeats is not None:
             self._n_frame, auto_prob = tuple(own.n_frame for own in self._repeats), "prob_sys_size"
-        self.batches_per_system = tuple(-(-n // size) for n, size in zip(self._n_frame, plan.sizes, strict=True))
+        self.batches_per_system = tuple(-(-n // size) for n, size in zip(self._n_frame, self.batch_sizes, strict=True))
         self.probabilities = system_probabilities(self.batches_per_system, auto_prob, data_config.sys_probs, where)
         self._place = {system: i for i, system in enumerate(plan.kept)}
         self._rules = {

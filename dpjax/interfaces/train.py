@@ -13,6 +13,8 @@ from dpjax.config.files import read
 from dpjax.errors import ConfigError
 from dpjax.finetune import Pretrained, chosen_start, tuned, with_pretrained_model, with_pretrained_sel
 from dpjax.interfaces.files import branches, load
+from dpjax.training.everywhere import train_everywhere
+from dpjax.training.hosts import one_process
 from dpjax.training.run import TrainResult, run
 
 Source = dict | str | os.PathLike
@@ -53,13 +55,14 @@ def train(
     """
     _refuse_contradictions(restart, init_model, finetune, model_branch, use_pretrain_script)
     if finetune is not None:
+        one_process("fine-tuning; use --init-model with its last checkpoint afterwards")
         return _finetune(config, Path(output), Path(finetune), model_branch, use_pretrain_script)
     initial = None
     if init_model is not None:
         potential = load(init_model)
         initial = (potential.config, potential.variables)
         config = _with_model_of(config, potential.config) if use_pretrain_script else config
-    return run(config, Path(output), restart=restart, initial=initial)
+    return train_everywhere(run, config, Path(output), restart=restart, initial=initial)
 
 
 def _refuse_contradictions(restart: Any, init_model: Any, finetune: Any, branch: str | None, script: bool) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dpjax.training.step import LabelledBatch
@@ -21,26 +22,53 @@ Part = tuple[int, Sequence[int]]
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh | None:
-    """The mesh over the devices of this process (or those given); None for a single one."""
-    devices = jax.local_devices() if devices is None else list(devices)
+    """The mesh over the devices of all processes (or those given); None for a single one."""
+    devices = jax.devices() if devices is None else list(devices)
     return Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
 
 
 def place_state(state: Any, mesh: Mesh | None) -> Any:
     """State, parameters or statistics on every device."""
-    return jax.device_put(state, None if mesh is None else NamedSharding(mesh, PartitionSpec()))
+    if mesh is None:
+        return jax.device_put(state)
+    return put(state, jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), state))
+
+
+def put(tree: Any, shardings: Any) -> Any:
+    """Arrays on devices, as a tree of shardings says; of several processes, all of which must call it, those of process 0 count."""
+    if jax.process_count() == 1:
+        return jax.device_put(tree, shardings)
+
+    def shards(array: np.ndarray, sharding: NamedSharding) -> jax.Array:
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    common = jax.tree.map(np.asarray, multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, tree)))
+    return jax.tree.map(shards, common, shardings)
 
 
 def place_batch(data: LabelledBatch, mesh: Mesh | None) -> LabelledBatch:
-    """A batch on its devices: arrays with a device axis are sharded along it, flags are replicated."""
+    """A batch on its devices: arrays with a device axis are sharded along it, flags are replicated.
+
+    Of several processes each gives the part of its own devices.
+    """
     if mesh is None:
         return jax.device_put(data)
     sharded, replicated = NamedSharding(mesh, PartitionSpec(AXIS)), NamedSharding(mesh, PartitionSpec())
-    return LabelledBatch(
-        batch=jax.device_put(data.batch, sharded),
-        label=jax.device_put(data.label, sharded),
-        find=jax.device_put(data.find, replicated),
-    )
+
+    def place(tree: Any, sharding: NamedSharding) -> Any:
+        if jax.process_count() == 1:
+            return jax.device_put(tree, sharding)
+        return jax.tree.map(lambda a: jax.make_array_from_process_local_data(sharding, np.asarray(a)), tree)
+
+    return LabelledBatch(place(data.batch, sharded), place(data.label, sharded), place(data.find, replicated))
+
+
+def own_places() -> range | None:
+    """Places of this process's devices among those of all; None for a process by itself."""
+    if jax.process_count() == 1:
+        return None
+    own = [place for place, device in enumerate(jax.devices()) if device.process_index == jax.process_index()]
+    return range(own[0], own[-1] + 1)
 
 
 def deal(parts: Sequence[Part], n_device: int) -> list[list[Part]]:
@@ -58,16 +86,16 @@ def _regrouped(frames: Sequence[tuple[int, int]]) -> list[Part]:
 
 def stack(shards: Sequence[LabelledBatch], n_device: int) -> LabelledBatch:
     """Batches of one layout with a leading device axis; idle devices get padding only."""
-    batches = [s.batch for s in shards]
-    idle = jax.tree.map(np.zeros_like, batches[0])
-    idle = idle.replace(atype=np.full_like(batches[0].atype, -1))
-    label_idle = jax.tree.map(np.zeros_like, shards[0].label)
-    missing = n_device - len(shards)
+    whole = [*shards, *[idle(shards[0])] * (n_device - len(shards))]
     return LabelledBatch(
-        batch=_stacked([*batches, *[idle] * missing]),
-        label=_stacked([*(s.label for s in shards), *[label_idle] * missing]),
-        find=shards[0].find,
+        batch=_stacked([s.batch for s in whole]), label=_stacked([s.label for s in whole]), find=shards[0].find
     )
+
+
+def idle(like: LabelledBatch) -> LabelledBatch:
+    """A batch of padding in the layout of another one."""
+    batch = jax.tree.map(np.zeros_like, like.batch).replace(atype=np.full_like(like.batch.atype, -1))
+    return LabelledBatch(batch, jax.tree.map(np.zeros_like, like.label), like.find)
 
 
 def _stacked(trees: Sequence[Any]) -> Any:

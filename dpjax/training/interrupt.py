@@ -6,6 +6,8 @@ import signal
 import threading
 from types import FrameType
 
+import jax
+
 ASKED = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -13,7 +15,8 @@ class StopRequest:
     """While it is entered, signals set :attr:`name` instead of ending the program.
 
     The loop looks at it after each step and saves a checkpoint before it returns.  A second SIGINT raises
-    ``KeyboardInterrupt`` at once.  Only the main thread can receive signals; in another one nothing is changed.
+    ``KeyboardInterrupt`` at once.  Only the main thread can receive signals; in another one nothing is changed, nor
+    in one of several processes, which would not stop after the same step.
     """
 
     def __init__(self) -> None:
@@ -21,7 +24,7 @@ class StopRequest:
         self._before: dict[signal.Signals, object] = {}
 
     def __enter__(self) -> StopRequest:
-        if threading.current_thread() is threading.main_thread():
+        if threading.current_thread() is threading.main_thread() and jax.process_count() == 1:
             self._before = {number: signal.signal(number, self._ask) for number in ASKED}
         return self
 

@@ -14,6 +14,7 @@ from dpjax.checkpoints import BestCheckpoints, CheckpointStore, Record
 from dpjax.errors import NonFiniteError
 from dpjax.train_state import TrainState, to_arrays
 from dpjax.training.full_validation import Calendar, Metrics, ValidationLog, chosen
+from dpjax.training.hosts import fetched
 
 Meta = dict[str, Any]
 
@@ -56,12 +57,12 @@ class Saver:
 
 def full_arrays(state: TrainState, stats: Any) -> dict[str, Any]:
     """All that a restart needs."""
-    return jax.device_get(to_arrays(state)) | {"stats": jax.device_get(stats)}
+    return fetched(to_arrays(state)) | {"stats": fetched(stats)}
 
 
 def averaged_arrays(state: TrainState, stats: Any) -> dict[str, Any]:
     """The model of the averaged parameters, without the state of the optimizer."""
-    return jax.device_get({"step": state.step, "params": state.ema, "stats": stats})
+    return fetched({"step": state.step, "params": state.ema, "stats": stats})
 
 
 @dataclass

@@ -34,6 +34,7 @@ from dpjax.training.adoption import adopted_variables
 from dpjax.training.devices import Part, data_mesh
 from dpjax.training.ensemble import adopted_members, member_of, stacked_parameters
 from dpjax.training.full_validation import LABELS
+from dpjax.training.hosts import agreed, scaled
 from dpjax.training.mixed_precision import LossScale
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.stat_file import load_statistics, required_statistics, save_statistics, statistics_key
@@ -163,13 +164,13 @@ def prepare(
     Raises:
         DataError, ConfigError: as their packages say.
     """
-    seed = next(s for s in (seed, config.training.seed, secrets.randbelow(2**31)) if s is not None)
+    seed = agreed(next(s for s in (seed, config.training.seed, secrets.randbelow(2**31)) if s is not None))
     start_lr = config.learning_rate.start_lr
     loss = losses.from_config(config.loss, start_lr, **losses.model_facts(config.model))
     systems = open_systems(config.training.training_data, config.model, loss, options=config.dpjax)
     if isinstance(config.optimizer, LkfConfig):
         kalman.require_labels(systems)
-    sampler = Sampler(systems, config.training.training_data, seed)
+    sampler = Sampler(systems, config.training.training_data, seed, workers=jax.process_count())
     config = resolve_sel(config, systems, initial)
     training = _data_side(config, config.training.training_data, systems, sampler, loss)
     model = build_model(config.model)
@@ -225,7 +226,8 @@ def build_optimizer(config: Config, schedule: Callable, trainable: Any) -> optax
     if isinstance(config.optimizer, LkfConfig):
         return optimizers.from_config(config.optimizer, schedule, kalman.trained_order(trainable))
     clip = optimizers.clip_by_global_norm(config.training.gradient_max_norm or 0.0)
-    tx = optax.chain(clip, optimizers.from_config(config.optimizer, schedule))
+    rate = scaled(schedule, config.learning_rate.scale_by_worker)
+    tx = optax.chain(clip, optimizers.from_config(config.optimizer, rate))
     tx = optimizers.accumulate(tx, config.training.acc_freq)
     return tx if all(jax.tree.leaves(trainable)) else optimizers.freeze(tx, trainable)
 
@@ -309,7 +311,7 @@ def _data_side(
     if sampler.mixed:
         _refuse_mixed_labels(systems, loss.labels)
         weights = [p for system, p in zip(sampler.kept, sampler.probabilities, strict=True) if system in atoms]
-        source.expect(list(atoms.values()), weights, -(-sampler.mixed // len(jax.local_devices())))
+        source.expect(list(atoms.values()), weights, -(-sampler.mixed // len(jax.devices())))
     return DataSide(systems, sampler, source, data.min_pair_dist)
 
 

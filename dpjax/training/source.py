@@ -14,7 +14,7 @@ from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
 from dpjax.descriptors.crowding import Cut, by_cut, most_neighbors_of
 from dpjax.neighbors import NeighborCache
-from dpjax.training.devices import Part, deal, stack
+from dpjax.training.devices import Part, deal, idle, own_places, stack
 from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
@@ -144,9 +144,12 @@ class BatchSource:
         Args:
             parts: pairs (position in ``systems``, frame numbers).
             n_frame: size to pad to, so that the last short batch of a pass needs no program of its own.
-            n_device: devices that share the frames; above 1 all arrays get a leading device axis.
+            n_device: devices that share the frames; above 1 all arrays get a leading device axis. Of several processes each
+                gets the batches of its own devices, in sizes that are enough for all.
         """
         total = n_frame or sum(len(indices) for _, indices in parts)
+        if own_places() is not None:
+            return self.packed(parts, self.layout(parts, self.extent, total, n_device), n_device)
         shards = self._shards(parts, n_device)
         layout = self._layout([(own, [self._extent(f) for f in frames]) for own, frames in shards], total, n_device)
         return self._packed(shards, layout, n_device)
@@ -167,7 +170,13 @@ class BatchSource:
 
     def packed(self, parts: Sequence[Part], layout: Layout, n_device: int = 1) -> LabelledBatch:
         """The labelled batch of some frames in sizes that are known; arguments as for :meth:`batch`."""
-        return self._packed(self._shards(parts, n_device), layout, n_device)
+        places = own_places()
+        if places is None:
+            return self._packed(self._shards(parts, n_device), layout, n_device)
+        dealt = deal(parts, n_device)
+        most = self._pair_columns({system for system, _ in parts})
+        own = [self._labelled(dealt[i], self._frames_of(dealt[i]), layout, most) for i in places if dealt[i]]
+        return stack(own or [idle(self._labelled(dealt[0], self._frames_of(dealt[0]), layout, most))], len(places))
 
     def _shards(self, parts: Sequence[Part], n_device: int) -> list[tuple[list[Part], list[Frame]]]:
         return [(own, self._frames_of(own)) for own in deal(parts, n_device) if own]

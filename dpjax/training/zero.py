@@ -17,7 +17,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dpjax.train_state import TrainState
-from dpjax.training.devices import AXIS
+from dpjax.training.devices import AXIS, put
 
 SMALLEST = 1024  # numbers of an array that is worth splitting
 
@@ -67,7 +67,7 @@ class Zero:
 
     def placed(self, state: TrainState) -> TrainState:
         """The state on its devices."""
-        return jax.device_put(state, None if self.mesh is None else self.shardings(state))
+        return jax.device_put(state) if self.mesh is None else put(state, self.shardings(state))
 
     def step(self, step: Callable) -> Callable:
         """A training step ``(state, ...) -> (state, metrics)`` after which the state lies as before it."""

@@ -1,0 +1,174 @@
+"""Several processes train together: the numbers of one process with as many devices; where they meet."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import jax
+import numpy as np
+import pytest
+
+import dpjax
+from dpjax.checkpoints import CheckpointStore, load_checkpoint
+from dpjax.data import Sampler
+from dpjax.errors import ConfigError
+from dpjax.training import hosts
+from dpjax.training.hosts import Meeting, meeting, scaled
+from tests.training import tiny
+
+EDITS = tiny.ENERGY_ONLY | {
+    "model/fitting_net/neuron": [40, 40],
+    "learning_rate/decay_rate": 0.9,
+    "training/zero_stage": 1,
+}
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, None),
+        ({"WORLD_SIZE": "1", "RANK": "0"}, None),
+        (
+            {"DPJAX_COORDINATOR": "a:1", "DPJAX_NUM_PROCESSES": "2", "DPJAX_PROCESS_ID": "1"},
+            Meeting("a:1", 2, 1),
+        ),
+        ({"MASTER_ADDR": "b", "MASTER_PORT": "29500", "WORLD_SIZE": "4", "RANK": "3"}, Meeting("b:29500", 4, 3)),
+        ({"SLURM_STEP_NUM_TASKS": "2"}, Meeting()),
+        ({"SLURM_STEP_NUM_TASKS": "1"}, None),
+    ],
+)
+def test_where_processes_meet(environ, expected):
+    assert meeting(environ) == expected
+
+
+@pytest.mark.parametrize(
+    ("environ", "message"),
+    [
+        ({"DPJAX_COORDINATOR": "a:1"}, "DPJAX_NUM_PROCESSES, DPJAX_PROCESS_ID missing"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "b"}, "MASTER_PORT missing"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two', expected a whole number"),
+    ],
+)
+def test_half_an_address_is_refused(environ, message):
+    with pytest.raises(ConfigError, match=message):
+        meeting(environ)
+
+
+@pytest.mark.parametrize(("how", "factor"), [("linear", 4.0), ("sqrt", 2.0), ("none", 1.0)])
+def test_the_rate_follows_the_number_of_processes(monkeypatch, how, factor):
+    monkeypatch.setattr(hosts.jax, "process_count", lambda: 4)
+    assert scaled(lambda step: 0.25 * step, how)(2) == 0.5 * factor
+
+
+def test_workers_share_larger_batches():
+    systems = [SimpleNamespace(name="s", n_frame=7, n_atom=3)]
+    for rule, size in ((2, 6), ("mixed:2", 6)):
+        rules = SimpleNamespace(batch_size=rule, auto_prob="prob_sys_size", sys_probs=None)
+        sampler = Sampler(systems, rules, seed=1, workers=3)
+        assert sampler.frames_per_batch(0) == size
+        assert len(sampler.next_batch()[0][1]) == size
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return probe.getsockname()[1]
+
+
+def start(folder: Path, number: int, port: int, n_device: int = 1) -> subprocess.Popen:
+    """``dpjax train`` as one of two processes with so many devices each."""
+    env = os.environ | {
+        "DPJAX_COORDINATOR": f"localhost:{port}",
+        "DPJAX_NUM_PROCESSES": "2",
+        "DPJAX_PROCESS_ID": str(number),
+        "JAX_PLATFORMS": "cpu",
+        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_device}",
+    }
+    command = [sys.executable, "-m", "dpjax", "train", str(folder / "input.json"), "-o", str(folder / "out")]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def outputs(processes: list[subprocess.Popen]) -> list[str]:
+    """What they print; none may fail."""
+    try:
+        texts = [process.communicate(timeout=240)[0] for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == [0, 0], "\n---\n".join(texts)
+    return texts
+
+
+def close(ours: Path, theirs: Path) -> None:
+    """Two checkpoints hold the same numbers."""
+    trees = [jax.tree.leaves(load_checkpoint(path)[0]) for path in (ours, theirs)]
+    for a, b in zip(*trees, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+@pytest.mark.parametrize(
+    ("n_device", "edits"),
+    [
+        (1, {}),
+        pytest.param(  # the second process has frames in no step; only the first has chosen the seed
+            2,
+            {"training/training_data/batch_size": 1, "optimizer": {"type": "HybridMuon"}},
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(2, {"training/training_data/batch_size": "mixed:3"}, marks=pytest.mark.slow),
+    ],
+)
+def test_two_processes_give_the_numbers_of_one(tmp_path, n_device, edits):
+    """Of one with batches twice as large; with the optimizer's state split over the processes, and a restart on one."""
+    systems = [tiny.system(tmp_path / "one"), tiny.system(tmp_path / "two", n_atom=8, seed=1)]
+    validation = {"systems": [str(systems[0])], "batch_size": 3}
+    common = {"learning_rate/scale_by_worker": "none", "training/validation_data": validation}
+    config = tiny.config(systems, EDITS | common | edits)
+    (tmp_path / "input.json").write_text(json.dumps(config))
+    port = free_port()
+    texts = outputs([start(tmp_path, number, port, n_device) for number in range(2)])
+    assert f"{2 * n_device} devices" in texts[0] and "training:" not in texts[1]
+    batch = {2: 4, 1: 2, "mixed:3": "mixed:6"}[config["training"]["training_data"]["batch_size"]]
+    alone = tiny.edited(config, {"training/training_data/batch_size": batch})
+    result = dpjax.train(alone, tmp_path / "alone")
+    close(tmp_path / "out" / result.checkpoint.name, result.checkpoint)
+    assert _curve(tmp_path / "out") == pytest.approx(_curve(tmp_path / "alone"))
+    resumed = dpjax.train(tiny.edited(alone, {"training/numb_steps": 7}), tmp_path / "out", restart=True)
+    assert resumed.steps == 7
+
+
+def _curve(folder: Path) -> list[float]:
+    """The numbers of a learning curve."""
+    return np.loadtxt(folder / "lcurve.out").ravel().tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+def test_where_one_process_dies_the_other_ends(tmp_path, victim):
+    """And says so; a restart on one process goes on."""
+    system = tiny.system(tmp_path / "system")
+    config = tiny.config([system], EDITS | {"training/numb_steps": 10**6, "training/save_freq": 20})
+    (tmp_path / "input.json").write_text(json.dumps(config))
+    port = free_port()
+    processes = [start(tmp_path, number, port) for number in range(2)]
+    try:
+        late = time.monotonic() + 200
+        while not (tmp_path / "out" / "checkpoint").exists() and time.monotonic() < late:
+            time.sleep(0.2)
+        processes[victim].kill()
+        text, _ = processes[1 - victim].communicate(timeout=200)
+    finally:
+        for process in processes:
+            process.kill()
+    assert processes[1 - victim].returncode != 0
+    assert "another" in text  # our message, or that of JAX's runtime
+    newest = CheckpointStore(tmp_path / "out", "model.ckpt", 5).latest_step()
+    resumed = dpjax.train(tiny.edited(config, {"training/numb_steps": newest + 2}), tmp_path / "out", restart=True)
+    assert resumed.steps == newest + 2
