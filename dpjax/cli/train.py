@@ -53,7 +53,7 @@ def _refuse(deepmd: Refusals) -> None:
     )
     deepmd.option(
         "-m", "--mpi-log", metavar="HOW", allowed=("master",),
-        reason="dpjax runs as one process, so there are no messages of others to collect; `master` is accepted",
+        reason="of several processes only the first writes messages; `master` is accepted",
     )  # fmt: skip
 
 

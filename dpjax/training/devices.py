@@ -1,4 +1,4 @@
-"""Data parallel training over the devices of a process.
+"""Data parallel training over the devices of one process, or of several that train together.
 
 The frames of a batch are dealt out to the devices; a frame is never split.  Each device holds a flat batch of its own, all of
 one layout, and the arrays carry a leading device axis that is sharded over the mesh ``("data",)``.  Parameters are replicated.

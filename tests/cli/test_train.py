@@ -92,7 +92,7 @@ def test_what_is_not_built_is_refused_by_name(calls, capsys, argv):
 def test_messages_of_one_process(calls, capsys):
     assert main(["train", "in.json", "-m", "master"]) == 0
     assert main(["train", "in.json", "--mpi-log", "collect"]) == 2
-    assert "--mpi-log: dpjax runs as one process" in capsys.readouterr().err
+    assert "--mpi-log: of several processes only the first" in capsys.readouterr().err
     assert len(calls) == 1
 
 
