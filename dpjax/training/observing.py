@@ -7,7 +7,9 @@ import logging
 import math
 import shutil
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from dpjax.errors import ConfigError, OutputError
 log = logging.getLogger(__name__)
 
 TASK = "Default"  # what DeePMD-kit calls the only task of a training
+FLUSH = 30.0  # seconds an entry may wait before it is on disk
 FIRST, NUMBER = 2, 20  # steps of a run before its profile begins (those compile), and steps in it
 
 
@@ -36,40 +39,67 @@ class Board:
 
     def __init__(self, folder: Path, every: int) -> None:
         try:
-            from tensorboardX import SummaryWriter
+            from tensorboardX import event_file_writer
         except ImportError:
             raise ConfigError(
                 'training/tensorboard: found true, but tensorboardX is not installed. Run `pip install "dpjax[tensorboard]"`, or '
                 "set it to false."
             ) from None
-        self._every = every
-        try:
-            self._writer = SummaryWriter(str(folder))
-        except OSError as error:
-            raise OutputError(
-                f"{folder}: cannot write entries for TensorBoard ({error}). Choose another training/tensorboard_log_dir."
-            ) from error
+        self._every, self._folder, self._flushed = every, folder, -math.inf
+        with self._refused():
+            folder.mkdir(parents=True, exist_ok=True)
+            # not the usual writer: its thread dies of a full disk, and the run then waits for it without end
+            self._events = event_file_writer.EventsWriter(str(folder / "events"))
 
     def due(self, step: int) -> bool:
         """Whether the step with this number, counted from 1, has an entry."""
         return step == 1 or step % self._every == 0
 
     def write(self, step: int, metrics: Mapping[str, Any], rate: float, task: str = "") -> None:
-        """Adds an entry of a task, "" for the only one; metrics whose data lack the label are left out."""
-        self._writer.add_scalar(f"{task or TASK}/lr", rate, step)
-        for name, value in sorted(metrics.items()):
-            if not math.isnan(value):
-                self._writer.add_scalar(f"{task or TASK}/{name}", value, step)
+        """Adds an entry of a task, "" for the only one; metrics whose data lack the label are left out.
+
+        Raises:
+            OutputError: it cannot be written, for example because the disk is full.
+        """
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
+        now = time.time()
+        with self._refused():
+            for name, value in {"lr": rate, **dict(sorted(metrics.items()))}.items():
+                if not math.isnan(value):
+                    summary = scalar(f"{task or TASK}/{name}", float(value))
+                    self._events.write_event(Event(step=step, wall_time=now, summary=summary))
+            if now > self._flushed + FLUSH:
+                self._flushed = now
+                self._events.flush()
 
     def close(self) -> None:
-        """Writes what is left."""
-        self._writer.close()
+        """Writes what is left.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with self._refused():
+            self._events.close()
+
+    @contextmanager
+    def _refused(self) -> Iterator[None]:
+        """What the system refuses, in words."""
+        try:
+            yield
+        except OSError as error:
+            raise OutputError(
+                f"{self._folder}: cannot write entries for TensorBoard ({error.strerror or error}). Free disk space or choose "
+                "another training/tensorboard_log_dir; checkpoints saved before are untouched."
+            ) from error
 
     def __enter__(self) -> Board:
         return self
 
-    def __exit__(self, *exception: object) -> None:
-        self.close()
+    def __exit__(self, kind: object, *rest: object) -> None:
+        with nullcontext() if kind is None else suppress(OutputError):  # an earlier error says more
+            self.close()
 
 
 class Profile:
