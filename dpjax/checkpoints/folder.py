@@ -71,7 +71,13 @@ def is_complete(path: Path) -> bool:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    """Of this process alone: others that train with it hold the same arrays, and have folders of their own."""
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
+    own = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(own, {own}, f"process-{own}")
+    handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _stored_tree(path: Path) -> Any:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
+import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from dpjax.cli.models import checkpoint
 from dpjax.cli.usage import Refusals, UsageError
@@ -62,17 +64,28 @@ def run(args: argparse.Namespace) -> int:
     if args.skip_neighbor_stat:
         _refuse_auto_sel(args.input or args.config)
     import dpjax
+    from dpjax.errors import HostError
     from dpjax.training.hosts import join
 
     join()
-    result = dpjax.train(
-        args.input or args.config,
-        output=args.output,
-        restart=_named(args.restart),
-        init_model=_named(args.init_model or args.init_frz_model),
-        **_tuning(args),
-    )
+    try:
+        result = dpjax.train(
+            args.input or args.config,
+            output=args.output,
+            restart=_named(args.restart),
+            init_model=_named(args.init_model or args.init_frz_model),
+            **_tuning(args),
+        )
+    except HostError as error:
+        _leave(error)
     return 128 + signal.Signals[result.stopped] if result.stopped else 0
+
+
+def _leave(error: Exception) -> NoReturn:
+    """Ends at once: on its way out JAX would wait for the process that is gone, and then abort."""
+    print("dpjax: error:", error, file=sys.stderr, flush=True)
+    sys.stdout.flush()
+    os._exit(1)
 
 
 def _tuning(args: argparse.Namespace) -> dict[str, Any]:

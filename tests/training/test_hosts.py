@@ -82,7 +82,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(folder: Path, number: int, port: int, n_device: int = 1) -> subprocess.Popen:
+def start(folder: Path, number: int, port: int, n_device: int = 1, *args: str) -> subprocess.Popen:
     """``dpjax train`` as one of two processes with so many devices each."""
     env = os.environ | {
         "DPJAX_COORDINATOR": f"localhost:{port}",
@@ -91,7 +91,7 @@ def start(folder: Path, number: int, port: int, n_device: int = 1) -> subprocess
         "JAX_PLATFORMS": "cpu",
         "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_device}",
     }
-    command = [sys.executable, "-m", "dpjax", "train", str(folder / "input.json"), "-o", str(folder / "out")]
+    command = [sys.executable, "-m", "dpjax", "train", str(folder / "input.json"), "-o", str(folder / "out"), *args]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -117,12 +117,19 @@ def close(ours: Path, theirs: Path) -> None:
     ("n_device", "edits"),
     [
         (1, {}),
-        pytest.param(  # the second process has frames in no step; only the first has chosen the seed
+        pytest.param(  # the second process has frames in no step
             2,
             {"training/training_data/batch_size": 1, "optimizer": {"type": "HybridMuon"}},
             marks=pytest.mark.slow,
         ),
-        pytest.param(2, {"training/training_data/batch_size": "mixed:3"}, marks=pytest.mark.slow),
+        pytest.param(
+            2,
+            {
+                "training/training_data/batch_size": "mixed:3",
+                "validating": {"full_validation": True, "validation_freq": 3, "full_val_start": 0},
+            },
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_two_processes_give_the_numbers_of_one(tmp_path, n_device, edits):
@@ -142,6 +149,13 @@ def test_two_processes_give_the_numbers_of_one(tmp_path, n_device, edits):
     assert _curve(tmp_path / "out") == pytest.approx(_curve(tmp_path / "alone"))
     resumed = dpjax.train(tiny.edited(alone, {"training/numb_steps": 7}), tmp_path / "out", restart=True)
     assert resumed.steps == 7
+    if edits:
+        (tmp_path / "input.json").write_text(json.dumps(tiny.edited(config, {"training/numb_steps": 9})))
+        texts = outputs(
+            [start(tmp_path, number, free, n_device, "-r") for free in [free_port()] for number in range(2)]
+        )
+        assert "restart from step 7" in texts[0]
+        assert CheckpointStore(tmp_path / "out", "model.ckpt", 5).latest_step() == 9
 
 
 def _curve(folder: Path) -> list[float]:
