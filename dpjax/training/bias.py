@@ -12,7 +12,7 @@ from dpjax.config import ModelConfig
 from dpjax.errors import ConfigError
 from dpjax.training.devices import place_batch
 from dpjax.training.preparation import fitted, output_preset, output_scale, sampled_frames
-from dpjax.training.setup import DataSide
+from dpjax.training.sides import DataSide
 from dpjax.training.step import LabelledBatch
 
 

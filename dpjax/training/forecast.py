@@ -16,7 +16,8 @@ from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import Part, place_batch, place_state
 from dpjax.training.programs import step_functions
 from dpjax.training.rows import rows_of
-from dpjax.training.setup import DataSide, TrainingSetup, prepare
+from dpjax.training.setup import TrainingSetup, prepare
+from dpjax.training.sides import DataSide
 from dpjax.training.source import Extent
 from dpjax.training.step import LabelledBatch
 from dpjax.training.survey import Survey, survey

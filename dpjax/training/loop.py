@@ -29,7 +29,8 @@ from dpjax.training.programs import Programs
 from dpjax.training.progress import Progress
 from dpjax.training.rows import Row, column, mean_found, of_task, printed, rows_before
 from dpjax.training.saving import BestKeeper, Saver
-from dpjax.training.setup import DataSide, TrainingSetup
+from dpjax.training.setup import TrainingSetup
+from dpjax.training.sides import DataSide
 from dpjax.training.step import LabelledBatch
 from dpjax.training.tasks import TaskDraw
 

@@ -18,11 +18,12 @@ from dpjax.nn.chebyshev import Grid
 from dpjax.train_state import TrainState
 from dpjax.training.devices import joined, over_devices, place_state
 from dpjax.training.ensemble import ensemble_metrics, ensemble_step, ensemble_sums
+from dpjax.training.fresh import trainable_labels
 from dpjax.training.full_validation import error_sums
 from dpjax.training.kalman import KalmanStep, kalman_step_of, trained_order
 from dpjax.training.mixed_precision import in_precision
 from dpjax.training.rows import Row
-from dpjax.training.setup import TrainingSetup, trainable_labels
+from dpjax.training.setup import TrainingSetup
 from dpjax.training.step import (
     LabelledBatch,
     Spread,

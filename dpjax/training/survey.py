@@ -9,7 +9,7 @@ import numpy as np
 
 from dpjax.data import System
 from dpjax.neighbors.frames import default_workers, in_threads
-from dpjax.training.setup import DataSide
+from dpjax.training.sides import DataSide
 from dpjax.training.source import Extent
 
 READ = 64  # frames whose values are read at once

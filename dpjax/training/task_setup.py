@@ -15,8 +15,9 @@ from dpjax.config import Tasks, parse_model
 from dpjax.config.tasks import resolved_branches
 from dpjax.errors import ConfigError
 from dpjax.training import preparation
+from dpjax.training.fresh import trainable_labels
 from dpjax.training.opening import Prepared, Saved
-from dpjax.training.setup import TrainingSetup, prepare, trainable_labels, update_plan
+from dpjax.training.setup import TrainingSetup, prepare, update_plan
 from dpjax.training.tasks import PieceOptimizer, TaskDraw, arranged, common_tree, pooled, taken_apart
 
 log = logging.getLogger(__name__)

@@ -16,7 +16,7 @@ from dpjax.descriptors import build_descriptor
 from dpjax.descriptors.se_atten import is_smooth, is_stripped
 from dpjax.errors import ModelError
 from dpjax.interop import read_model, write_model
-from dpjax.training.setup import trainable_labels
+from dpjax.training.fresh import trainable_labels
 from tests.contracts.cases import model, potential, se_atten
 from tests.descriptors.places import COUNT, SEL, WIDTH, compare, embed, seen, slots, switch
 

@@ -15,7 +15,8 @@ from dpjax.errors import ConfigError
 from dpjax.neighbors import NeighborCache
 from dpjax.training import setup as training_setup
 from dpjax.training.devices import data_mesh
-from dpjax.training.setup import label_names, model_needs, open_systems, prepare
+from dpjax.training.setup import prepare
+from dpjax.training.sides import label_names, model_needs, open_systems
 from dpjax.training.source import BatchSource
 from tests.training import tiny
 

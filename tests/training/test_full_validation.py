@@ -139,7 +139,10 @@ def test_a_kill_in_the_middle_loses_nothing(done, systems, tmp_path, monkeypatch
         ({"training/validation_data": None}, r"validating/full_validation: found true, but there are no validation"),
         ({"training/enable_ema": False}, r"validating/ema_full_validation: found true, but no average is kept"),
         ({"validating/validation_metric": "FM:MAE"}, r"validating/validation_metric: .* has the quantities E, F and V"),
-        ({"loss/start_pref_v": 0, "validating/validation_metric": "V:MAE"}, r"loss/start_pref_v and .* must be non-zero"),
+        (
+            {"loss/start_pref_v": 0, "validating/validation_metric": "V:MAE"},
+            r"loss/start_pref_v and .* must be non-zero",
+        ),
     ],
 )
 def test_what_cannot_be_validated_is_refused(systems, edits, message):

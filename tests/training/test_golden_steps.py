@@ -20,7 +20,7 @@ from dpjax.neighbors import NeighborCache
 from dpjax.train_state import TrainState
 from dpjax.training.bias import shifted_bias
 from dpjax.training.full_validation import error_sums, measured
-from dpjax.training.setup import model_needs
+from dpjax.training.sides import model_needs
 from dpjax.training.source import BatchSource
 from dpjax.training.step import UpdatePlan, loss_of, make_train_step, prediction_of, real_rows
 from tests.shared import shared

@@ -11,7 +11,8 @@ from dpjax import losses
 from dpjax.config import load
 from dpjax.data import Sampler
 from dpjax.neighbors import NeighborCache
-from dpjax.training.setup import model_needs, open_systems, prepare
+from dpjax.training.setup import prepare
+from dpjax.training.sides import model_needs, open_systems
 from dpjax.training.source import BatchSource
 from tests.training import tiny
 

@@ -144,7 +144,9 @@ def test_a_branch_is_a_model_by_itself(done):
 
 def test_a_branch_can_be_fine_tuned(done, systems, tmp_path):
     """By its name or its alias; the case vector goes with it, and an unknown name lists those that are there."""
-    single = tiny.config(systems[:1], tiny.ENERGY_ONLY | {"training/numb_steps": 0, "model/fitting_net/dim_case_embd": 2})
+    single = tiny.config(
+        systems[:1], tiny.ENERGY_ONLY | {"training/numb_steps": 0, "model/fitting_net/dim_case_embd": 2}
+    )
     result = dpjax.train(single, tmp_path, finetune=done[1], model_branch="h2o")
     theirs = load_checkpoint(done[0].checkpoint)[0]
     ours = load_checkpoint(result.checkpoint)[0]

@@ -1,0 +1,82 @@
+"""Variables of a fresh run: new parameters, statistics of the training data, and which parameters are trained."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import numpy as np
+from flax import linen as nn
+
+from dpjax.config import Config, ModelConfig
+from dpjax.descriptors import members
+from dpjax.fittings.layers import layer_owners, trainable_layers
+from dpjax.models import init_variables
+from dpjax.training import preparation
+from dpjax.training.sides import DataSide
+from dpjax.training.stat_file import load_statistics, required_statistics, save_statistics, statistics_key
+
+
+def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int, keep: bool = True) -> dict[str, Any]:
+    """New parameters and the statistics of the training data, from ``stat_file`` where it has them.
+
+    New statistics are written there if ``keep``.
+
+    Raises:
+        DataError: they may only be read, and are not there.
+    """
+    variables = init_variables(model, seed)
+    stats = jax.tree.map(np.asarray, variables["stats"])
+    key = statistics_key(config.model)
+    only_read = config.training.stat_file_mode == "read"
+    computed = (required_statistics if only_read else load_statistics)(config.training.stat_file, key)
+    if computed is None:
+        drawn = preparation.sampled_frames(data.sampler, data.systems, config.model.data_stat_nbatch, seed)
+        computed = {
+            **preparation.environment_statistics(
+                config.model, data.systems, data.source.neighbors, drawn, config.dpjax.progress != "none"
+            ),
+            **preparation.output_statistics(config.model, data.systems),
+            **preparation.parameter_statistics(config.model, data.systems, drawn),
+        }
+        if keep:
+            save_statistics(config.training.stat_file, key, computed)
+    placed = {
+        "descriptor": _placed(computed, stats["descriptor"]),
+        "fitting_net": _placed(computed, stats["fitting_net"]),
+        **{name: computed[name] for name in ("out_bias", "out_std")},
+    }
+    return {"params": variables["params"], "stats": placed}
+
+
+def _placed(computed: dict[str, np.ndarray], like: dict[str, Any]) -> dict[str, Any]:
+    """The tree ``like`` with those leaves replaced that were computed; these are named by their path, joined by dots."""
+
+    def leaf(path: tuple, value: np.ndarray) -> np.ndarray:
+        name = ".".join(key.key for key in path)
+        needed = path[-1].key in ("davg", "dstd")  # others may have no data to come from
+        return computed[name].astype(value.dtype) if needed or name in computed else value
+
+    return jax.tree_util.tree_map_with_path(leaf, like)
+
+
+def trainable_labels(config: ModelConfig, params: dict) -> dict:
+    """True for every parameter that is trained, in the structure of ``params``; follows the ``trainable`` keys."""
+    per_layer = trainable_layers(config.fitting_net)
+    owners = layer_owners(config.fitting_net)
+    flags = {f"layers_{i}": flag for i, flag in enumerate(per_layer) if owners[i] == i}
+    fitting = {
+        net: {layer: jax.tree.map(lambda _, flag=flags[layer]: flag, leaves) for layer, leaves in layers.items()}
+        for net, layers in params["fitting_net"].items()
+    }
+    return {"descriptor": _descriptor_labels(config.descriptor, params["descriptor"]), "fitting_net": fitting}
+
+
+def _descriptor_labels(config: Any, params: dict) -> dict:
+    own = members(config)
+    if config is own[0]:
+        fixed = set() if getattr(config, "trainable_ln", True) else {"norm"}  # layers that are left as they are
+        return jax.tree_util.tree_map_with_path(
+            lambda path, _: config.trainable and fixed.isdisjoint(key.key for key in path), params
+        )
+    return {name: _descriptor_labels(own[int(name.rpartition("_")[2])], part) for name, part in params.items()}

@@ -1,0 +1,232 @@
+"""The training or validation data of a run: systems with the labels that are needed, their sampler and their packer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jax
+import numpy as np
+
+from dpjax import losses
+from dpjax.config import Config, DataConfig, ModelConfig
+from dpjax.config.dpjax_section import DpjaxConfig
+from dpjax.data import Sampler, System, label_requirements, load_systems
+from dpjax.data.waiting import counter
+from dpjax.descriptors import capacity, cutoff, has_type_networks, members
+from dpjax.descriptors.crowding import cuts
+from dpjax.errors import ConfigError, DataError
+from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
+from dpjax.training.devices import Part
+from dpjax.training.full_validation import LABELS
+from dpjax.training.source import BatchSource, ModelNeeds
+
+log = logging.getLogger(__name__)
+
+NEIGHBOR_FRAMES = 20_000  # looked at for `"sel": "auto"`
+EMPTY_PASSES = 4  # through the data without a frame that may be trained on
+
+
+@dataclass(frozen=True)
+class DataSide:
+    """Systems with their sampler and packer.
+
+    Attributes:
+        min_pair_dist: frames with atoms closer than this (angstrom) are left out of their batches; 0 keeps all.
+    """
+
+    systems: Sequence[System]
+    sampler: Sampler
+    source: BatchSource
+    min_pair_dist: float = 0.0
+
+    def next_parts(self) -> Sequence[Part]:
+        """Frames of the next batch; where none of a batch may stay, of the one after it.
+
+        Raises:
+            DataError: no frame met in many passes may stay.
+        """
+        for _ in range(EMPTY_PASSES * sum(self.sampler.batches_per_system) + EMPTY_PASSES):
+            parts = self.sampler.next_batch()
+            if self.min_pair_dist:
+                parts = self.source.without_close_pairs(parts, self.min_pair_dist)
+            if parts:
+                return parts
+        raise DataError(
+            f"training/training_data/min_pair_dist: found {self.min_pair_dist} angstrom, and no frame of the data has all its "
+            "atoms that far apart. Lower it, or look at the distances that `dpjax neighbor-stat` prints."
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Where the batches stand, JSON-able: the frames drawn, and the array sizes, which decide the order of sums."""
+        places = {frames: [int(n) for n in atoms] for frames, atoms in self.source.places.items()}
+        capacity = [int(n) for n in self.source.capacity]
+        return {"sampler": self.sampler.state(), "capacity": capacity, "places": places}
+
+    def restore(self, state: dict[str, Any]) -> bool:
+        """Continue from ``state``; False if the data or the rules of drawing changed since."""
+        self.source.reserve(state["capacity"])
+        self.source.places |= {frames: np.array(atoms) for frames, atoms in state["places"].items()}
+        return self.sampler.restore(state["sampler"])
+
+
+def open_systems(
+    data: DataConfig,
+    model: ModelConfig,
+    loss: losses.Loss,
+    extra: Sequence[str] = (),
+    *,
+    options: DpjaxConfig | None = None,
+) -> list[System]:
+    """The systems of a data section with the labels of the loss, ``extra`` ones where they are, and the inputs of the model."""
+    fitting = model.fitting_net
+    specs = label_requirements(
+        (*label_names(loss), *extra),
+        fitting.output,
+        numb_fparam=fitting.numb_fparam,
+        numb_aparam=fitting.numb_aparam,
+        default_fparam=fitting.default_fparam,
+        numb_generalized_coord=getattr(loss, "numb_generalized_coord", 0),
+        selected=getattr(fitting, "sel_type", None),
+    )
+    options = options or DpjaxConfig()
+    return load_systems(
+        data,
+        model.type_map,
+        specs,
+        required_somewhere=loss.labels,
+        skip_bad_frames=options.skip_bad_frames,
+        progress=options.progress != "none",
+    )
+
+
+def label_names(loss: losses.Loss) -> tuple[str, ...]:
+    """The labels that a loss takes, those that not all data need to have included."""
+    return (*loss.labels, *loss.optional_labels)
+
+
+def model_needs(model: ModelConfig) -> ModelNeeds:
+    """What packing must know of the model."""
+    fitting, n_type = model.fitting_net, len(model.type_map)
+    sel = capacity(model.descriptor, n_type)
+    return ModelNeeds(
+        n_type=n_type,
+        n_section=len(sel),
+        rcut=cutoff(model.descriptor),
+        sel=sel,
+        cuts=cuts(model),
+        fparam=fitting.numb_fparam > 0,
+        aparam=fitting.numb_aparam > 0,
+    )
+
+
+def data_side(
+    config: Config,
+    data: DataConfig,
+    systems: Sequence[System],
+    sampler: Sampler,
+    loss: losses.Loss,
+    extra: Sequence[str] = (),
+) -> DataSide:
+    """One side of the data, with the labels of the loss and ``extra`` ones."""
+    needs = model_needs(config.model)
+    if data.min_pair_dist > needs.rcut:
+        raise ConfigError(
+            f"training/training_data/min_pair_dist: found {data.min_pair_dist}, but distances beyond the cut-off of the model "
+            f"({needs.rcut:g} angstrom) are not looked at. Give a smaller number."
+        )
+    cache = NeighborCache(
+        systems,
+        needs.rcut,
+        needs.n_type,
+        config.dpjax.neighbor_cache,
+        limit=int(config.dpjax.neighbor_cache_size * 2**30),
+    )
+    if config.dpjax.neighbor_cache is not None:
+        cache.build(counter("searching neighbours", config.dpjax.progress != "none"))
+    source = BatchSource(systems, cache, needs, tuple(dict.fromkeys((*label_names(loss), *extra))))
+    atoms = source.observe(sampler.kept)
+    if sampler.mixed:
+        _refuse_mixed_labels(systems, loss.labels)
+        weights = [p for system, p in zip(sampler.kept, sampler.probabilities, strict=True) if system in atoms]
+        source.expect(list(atoms.values()), weights, -(-sampler.mixed // len(jax.devices())))
+    return DataSide(systems, sampler, source, data.min_pair_dist)
+
+
+def _refuse_mixed_labels(systems: Sequence[System], labels: Sequence[str]) -> None:
+    """Frames of one batch share the flags that say which labels exist.
+
+    Raises:
+        ConfigError: a label is in some systems only.
+    """
+    for name in labels:
+        lacking = [s.name for s in systems if not s.found[name]]
+        if lacking and len(lacking) < len(systems):
+            raise ConfigError(
+                f"batch_size: mixed:N joins frames of all systems, but {lacking[0]} has no {name} label and others have. "
+                f"Use auto:N, or leave {name} out of the loss."
+            )
+
+
+def validation_side(config: Config, loss: losses.Loss, seed: int) -> DataSide | None:
+    data = config.training.validation_data
+    if data is None:
+        return None
+    extra = tuple(LABELS.values()) if config.validating.full_validation else ()
+    systems = open_systems(data, config.model, loss, extra, options=config.dpjax)
+    sampler = Sampler(systems, data, seed, "training.validation_data")
+    return data_side(config, data, systems, sampler, loss, extra)
+
+
+def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelConfig, dict] | None) -> Config:
+    """Replace ``sel: auto`` by numbers: those of the model that is continued, else counted in the training data."""
+    descriptor = config.model.descriptor
+    own = members(descriptor)
+    if not any(isinstance(member.sel, str) for member in own):
+        return config
+    theirs = () if initial is None else members(initial[0].descriptor)
+    alike = [type(member) for member in theirs] == [type(member) for member in own]
+    paths = dict(descriptor_parts(descriptor))
+    show = config.dpjax.progress != "none"
+    sels = [
+        _resolved_sel(member, theirs[i] if alike else None, path, systems, config.model.type_map, show)
+        for i, (path, member) in enumerate(paths.items())
+    ]
+    section = config.raw["model"]["descriptor"]
+    listed = [sel if isinstance(sel, int) else list(sel) for sel in sels]
+    if descriptor is own[0]:
+        resolved, written = replace(descriptor, sel=sels[0]), {**section, "sel": listed[0]}
+    else:
+        resolved = replace(descriptor, list=tuple(replace(m, sel=sel) for m, sel in zip(own, sels, strict=True)))
+        written = {**section, "list": [{**m, "sel": sel} for m, sel in zip(section["list"], listed, strict=True)]}
+    raw = {**config.raw, "model": {**config.raw["model"], "descriptor": written}}
+    return replace(config, model=replace(config.model, descriptor=resolved, raw=raw["model"]), raw=raw)
+
+
+def descriptor_parts(config: Any) -> list[tuple[str, Any]]:
+    """The descriptors of a model, those of a hybrid one by one, each with its path in the input."""
+    own = members(config)
+    if config is own[0]:
+        return [("model/descriptor", config)]
+    return [(f"model/descriptor/list/{i}", member) for i, member in enumerate(own)]
+
+
+def _resolved_sel(
+    descriptor: Any, other: Any, path: str, systems: Sequence[System], type_map: Sequence[str], show: bool
+) -> tuple[int, ...] | int:
+    """``sel`` of one descriptor: as given, as in the one of the model that is continued (``other``), or counted."""
+    if not isinstance(descriptor.sel, str):
+        return descriptor.sel
+    if other is not None:
+        return other.sel
+    by_type = has_type_networks(descriptor)
+    tell = counter("counting neighbours", show)
+    stat = neighbor_stat(
+        systems, descriptor.rcut, type_map, mixed_type=not by_type, limit=NEIGHBOR_FRAMES, progress=tell
+    )
+    suggested = suggest_sel(stat, descriptor.sel, path=f"{path}/sel")
+    sel = suggested if by_type else suggested[0]
+    log.info("%s/sel: %s is %s for this data (rcut %g angstrom)", path, descriptor.sel, sel, descriptor.rcut)
+    return sel
