@@ -25,6 +25,8 @@ class Case:
     ``touching`` are two types whose pair no option excludes: an excluded pair keeps a place in ``sel`` while it is near, so with
     non-zero ``davg`` the energy may jump where such a pair parts, in the reference as here.
 
+    ``slow``: its parts are in other cases, too, which `make test` runs.
+
     ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model.  ``storable``: some backend has, so that its files may hold it.
     """
 
@@ -34,6 +36,7 @@ class Case:
     grid: Grid | None = None
     in_pytorch: bool = True
     storable: bool = True
+    slow: bool = False
 
     @property
     def output(self) -> AtomicOutput:
@@ -100,6 +103,7 @@ CASES = [
         model(se_e2_r(type_one_side=False, env_protection=0.1), pair_exclude_types=[[1, 1]]),
         grid=Grid(6, 4, 8),
         in_pytorch=False,
+        slow=True,
     ),
     Case(
         "hybrid",
@@ -107,6 +111,7 @@ CASES = [
             hybrid(se_e2_a(rcut=2.4, exclude_types=[[0, 0]]), se_e2_r(type_one_side=True, neuron=[3])),
             pair_exclude_types=[[1, 1]],
         ),
+        slow=True,
     ),
     Case(
         "hybrid-mixed",
@@ -125,7 +130,7 @@ CASES = [
         "se_e3_tebd-strip",
         model(se_e3_tebd(tebd_input_mode="strip", exclude_types=[[0, 0]], use_econf_tebd=True, sel=[20, 28])),
     ),
-    Case("se_atten-lmax", model(se_atten(lmax=3, attn_layer=0))),
+    Case("se_atten-lmax", model(se_atten(lmax=3, attn_layer=0)), slow=True),
     Case("se_atten", model(se_atten(attn_layer=2, resnet_dt=True, activation_function="silu"))),
     Case(
         "se_atten_v2",
@@ -148,13 +153,18 @@ CASES = [
         model(hybrid(se_e2_a(rcut=2.6, neuron=[6]), se_e3(neuron=[3])), fitting={"type": "dipole"}),
         in_pytorch=False,
         storable=False,
+        slow=True,
     ),
     Case(
         "se_e2_a-polar",
         model(se_e2_a(type_one_side=False), fitting={"type": "polar", "sel_type": 0, "scale": [1.5, 0.5]}),
     ),
     Case("se_atten-polar", model(se_atten(), fitting={"type": "polar", "fit_diag": False, "scale": [2.0, -0.5]})),
-    Case("se_atten-dos", model(se_atten(attn_layer=0), fitting={"type": "dos", "numb_dos": 4, "numb_fparam": 1})),
+    Case(
+        "se_atten-dos",
+        model(se_atten(attn_layer=0), fitting={"type": "dos", "numb_dos": 4, "numb_fparam": 1}),
+        slow=True,
+    ),
     Case("se_e2_r-property", model(se_e2_r(), fitting={"type": "property", "property_name": "gap", "task_dim": 3})),
     Case(
         "se_e3_tebd-property",
@@ -163,6 +173,7 @@ CASES = [
             fitting={"type": "property", "property_name": "gap", "intensive": True, "distinguish_types": False},
             atom_exclude_types=[0],
         ),
+        slow=True,
     ),
 ]
 

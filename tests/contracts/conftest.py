@@ -8,7 +8,10 @@ from tests.contracts.bench import Bench
 from tests.contracts.cases import CASES
 
 
-@pytest.fixture(scope="session", params=CASES, ids=lambda case: case.name)
+@pytest.fixture(
+    scope="session",
+    params=[pytest.param(case, id=case.name, marks=[pytest.mark.slow] * case.slow) for case in CASES],
+)
 def bench(request) -> Bench:
     return Bench(request.param)
 

@@ -57,7 +57,9 @@ def config(finished):
     return tiny.edited(finished.config, edits)
 
 
-@pytest.mark.parametrize("cost", [expansion.SERIES_COST, 0.0], ids=["networks", "series"])
+@pytest.mark.parametrize(
+    "cost", [pytest.param(expansion.SERIES_COST, id="networks", marks=pytest.mark.slow), pytest.param(0.0, id="series")]
+)
 def test_two_devices_give_the_numbers_of_one(config, tmp_path, monkeypatch, cost):
     """One of them is idle at times: its batch has no atoms, nor a nearest distance to make series for."""
     monkeypatch.setattr(expansion, "SERIES_COST", cost)

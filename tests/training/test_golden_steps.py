@@ -70,7 +70,7 @@ def compare(arrays, prefix: str, values: dict[str, np.ndarray]) -> None:
         close(values[name.removeprefix(prefix)], arrays[name])
 
 
-@pytest.mark.parametrize("case", ["train_step", "train_step_clipped"])
+@pytest.mark.parametrize("case", ["train_step", pytest.param("train_step_clipped", marks=pytest.mark.slow)])
 def test_adam_steps_equal_the_reference(folder, batches, case):
     spec = adam_cases(folder)[case]
     arrays = np.load(folder / spec["arrays"])
