@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from dpjax.cli.models import load_model
+from dpjax.cli.models import add_head_option, load_model
 from dpjax.cli.usage import Refusals
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("input", metavar="INPUT", help="model file or checkpoint folder")
+    add_head_option(parser)
     parser.add_argument(
         "output", metavar="OUTPUT", help="file to write: .dp (HDF5) or .yaml, both readable by DeePMD-kit"
     )
@@ -23,5 +24,5 @@ def run(args: argparse.Namespace) -> None:
     """Converts."""
     import dpjax
 
-    dpjax.save(load_model(args.input), args.output)
+    dpjax.save(load_model(args.input, args.head), args.output)
     print(f"wrote {args.output}")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dpjax.cli.models import load_model
+from dpjax.cli.models import add_head_option, load_model
 
 OBSERVED_BIAS = 1e-6  # eV; types without atoms in the training data keep a bias of zero, and this is DeePMD-kit's limit
 
@@ -15,6 +15,7 @@ OBSERVED_BIAS = 1e-6  # eV; types without atoms in the training data keep a bias
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("model", metavar="MODEL", help="model file or checkpoint folder")
+    add_head_option(parser)
     parser.add_argument(
         "attributes",
         nargs="*",
@@ -27,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Prints the attributes."""
-    pot = load_model(args.model)
+    pot = load_model(args.model, args.head)
     for name in args.attributes or USUAL:
         ATTRIBUTES[name](pot)
 
