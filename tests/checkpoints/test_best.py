@@ -47,7 +47,9 @@ def test_a_restart_goes_on_with_its_records(tmp_path):
     again = BestCheckpoints(tmp_path, keep=2, records=records)
     assert names(tmp_path) == ["best.ckpt-10.t-1"]
     assert again.records == [Record(0.5, 10)]
-    assert BestCheckpoints(tmp_path, keep=2, records=[*records, Record(0.1, 99)]).records == records  # gone: not counted
+    assert (
+        BestCheckpoints(tmp_path, keep=2, records=[*records, Record(0.1, 99)]).records == records
+    )  # gone: not counted
 
 
 def test_a_kill_between_two_renames_is_mended(tmp_path):
