@@ -131,7 +131,7 @@ def _full_validation(validating: Any, training: Any, loss: Any) -> Iterator[Prob
             f"found true together with training/zero_stage {training.zero_stage}; full validation needs stage 0 or 1."
         )
         yield Problem("validating/full_validation", text)
-    letter = _PREFACTORS.get(validating.validation_metric.strip().upper()[:1])
+    letter = _PREFACTORS.get(validating.validation_metric.strip().upper().partition(":")[0])
     if loss is None:
         return
     if letter is None:

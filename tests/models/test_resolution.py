@@ -177,5 +177,5 @@ def test_a_step_that_is_not_resolved_is_done_again(config, tmp_path, monkeypatch
         again = final_params(config, tmp_path / "again")
     assert sum("too sharp" in record.getMessage() for record in caplog.records) == 6 // PATIENCE
     assert largest_difference(plain, again) == 0.0
-    saved = dpjax.checkpoints.load_checkpoint(tmp_path / "again" / "model.ckpt-6")[1]["resolution"]
+    saved = dpjax.checkpoints.load_checkpoint(tmp_path / "again" / "model.ckpt-6")[1]["resolution"][""]
     assert saved == {"level": 6 // PATIENCE, "failures": 6 % PATIENCE}
