@@ -129,6 +129,7 @@ CASES = [
     Case(
         "se_e3_tebd-strip",
         model(se_e3_tebd(tebd_input_mode="strip", exclude_types=[[0, 0]], use_econf_tebd=True, sel=[20, 28])),
+        slow=True,
     ),
     Case("se_atten-lmax", model(se_atten(lmax=3, attn_layer=0)), slow=True),
     Case("se_atten", model(se_atten(attn_layer=2, resnet_dt=True, activation_function="silu"))),
@@ -158,6 +159,7 @@ CASES = [
     Case(
         "se_e2_a-polar",
         model(se_e2_a(type_one_side=False), fitting={"type": "polar", "sel_type": 0, "scale": [1.5, 0.5]}),
+        slow=True,
     ),
     Case("se_atten-polar", model(se_atten(), fitting={"type": "polar", "fit_diag": False, "scale": [2.0, -0.5]})),
     Case(
