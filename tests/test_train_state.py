@@ -10,7 +10,7 @@ import pytest
 
 from dpjax.checkpoints import CheckpointStore
 from dpjax.train_state import TrainState, from_arrays, to_arrays
-from dpjax.training.step import UpdatePlan, make_train_step
+from dpjax.training.step import UpdatePlan, train_step_of
 from tests.training.test_restart import same
 
 TX = optax.adam(1e-3)
@@ -84,7 +84,7 @@ def test_a_step_hands_on_the_averages():
     def loss(params, stats, data, rate, grid=None):
         return jnp.sum(params["net"]["matrix"] ** 2), {}
 
-    step = make_train_step(loss, TX, UpdatePlan(lambda step: 1e-3))
+    step = jax.jit(train_step_of(loss, TX, UpdatePlan(lambda step: 1e-3)), donate_argnums=0)
     after, _ = step(state(params(0.1)), {}, {})
     assert int(after.step) == 4
     assert same(after.ema, params(0.1))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from dpjax.config.optimizers import MUON_PRECISIONS, OPTIMIZERS
-from dpjax.config.optimizers.lkf import check_kalman_training
+from dpjax.config.optimizers.lkf import LkfConfig, check_kalman_training
 from dpjax.config.problems import Problem
 from dpjax.config.suggestions import show
 
@@ -83,7 +83,7 @@ def _ensemble(number: int, training: Any, optimizer: Any) -> Iterator[Problem]:
             f"found true together with dpjax/ensemble {number}, whose members have one bias in common. Set it to false."
         )
         yield Problem("training/change_bias_after_training", text)
-    if type(optimizer).__name__ == "LkfConfig":
+    if isinstance(optimizer, LkfConfig):
         yield Problem("dpjax/ensemble", f"found {number} with the optimizer LKF, which trains one model. Set it to 1.")
 
 

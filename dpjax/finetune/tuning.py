@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
 from dpjax import losses
@@ -23,7 +22,7 @@ from dpjax.finetune.sections import in_our_types
 from dpjax.finetune.types import TypeChange
 from dpjax.training.adoption import changed_settings
 from dpjax.training.bias import drawn_batches, shifted_bias
-from dpjax.training.devices import place_state
+from dpjax.training.devices import place_state, stacked
 from dpjax.training.ensemble import member_of
 from dpjax.training.preparation import output_preset, output_scale
 from dpjax.training.programs import Programs
@@ -100,8 +99,7 @@ def _moved(pretrained: Pretrained, config: ModelConfig, fresh: dict[str, Any], m
     ]
     variables, rows = each[0]
     if members > 1:
-        stacked = jax.tree.map(lambda *leaves: np.stack(leaves), *(own["params"] for own, _ in each))
-        variables = variables | {"params": stacked}
+        variables = variables | {"params": stacked([own["params"] for own, _ in each])}
     return variables, rows
 
 

@@ -20,24 +20,19 @@ from dpjax.losses.forms import Absolute, Form, Residuals, Squared
 from dpjax.losses.inputs import Arrays, Inputs, compared, fact, predicted, row_weights
 from dpjax.losses.means import error_of, real_values
 from dpjax.losses.prefactor import Prefactor
-from dpjax.losses.sums import Measured, SumLoss, Term, sum_of_terms
+from dpjax.losses.sums import Measured, Term, TotalledLoss, sum_of_terms
 from dpjax.losses.terms import ErrorTerm
 
 FACTS = {"energy": "energy_std", "force": "force_rmsd"}  # quantity -> fact about the model that is its unit
 
 
 @dataclass(frozen=True, eq=False)
-class DensLoss(SumLoss):
+class DensLoss(TotalledLoss):
     """Loss of energies, direct forces and displacements; see :meth:`evaluate`."""
 
     terms: tuple[Term, ...]  # active terms only
     start_lr: float
     facts: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the printed metrics, sorted."""
-        return tuple(sorted([*super().metrics, "rmse"]))
 
     def evaluate(
         self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]

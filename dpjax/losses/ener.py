@@ -18,22 +18,17 @@ from dpjax.losses import residuals
 from dpjax.losses.forms import Absolute, Form, Huber, Squared
 from dpjax.losses.inputs import Inputs
 from dpjax.losses.prefactor import Prefactor
-from dpjax.losses.sums import SumLoss, sum_of_terms
+from dpjax.losses.sums import TotalledLoss, sum_of_terms
 from dpjax.losses.terms import ErrorTerm
 
 
 @dataclass(frozen=True, eq=False)
-class EnerLoss(SumLoss):
+class EnerLoss(TotalledLoss):
     """Loss of energies and their derivatives; see :meth:`evaluate`."""
 
     terms: tuple[ErrorTerm, ...]  # active terms only
     start_lr: float
     numb_generalized_coord: int = 0  # a third of the numbers of ``drdq`` for each atom
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """Names of the printed metrics, sorted."""
-        return tuple(sorted([*super().metrics, "rmse"]))
 
     def evaluate(
         self, inputs: Inputs, learning_rate: float | jax.Array, from_model: Mapping[str, Any]

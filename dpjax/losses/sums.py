@@ -80,6 +80,15 @@ class SumLoss(Loss):
         return tuple(sorted(name for term in self.terms for name in term.printed))
 
 
+class TotalledLoss(SumLoss):
+    """One whose metrics also have ``rmse``, the root of its value."""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the printed metrics, sorted."""
+        return tuple(sorted([*super().metrics, "rmse"]))
+
+
 def sum_of_terms(terms: Iterable[Term], inputs: Inputs, ratio: jax.Array) -> tuple[jax.Array, dict[str, jax.Array]]:
     """Loss value () and metrics of one batch; ``ratio`` is the learning rate over the start rate.
 

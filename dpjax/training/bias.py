@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
@@ -10,7 +10,7 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.errors import ConfigError
-from dpjax.training.devices import place_batch
+from dpjax.training.devices import device_count, place_batch
 from dpjax.training.preparation import fitted, output_preset, output_scale, sampled_frames
 from dpjax.training.sides import DataSide
 from dpjax.training.step import LabelledBatch
@@ -63,16 +63,10 @@ def bias_by_error(config: ModelConfig, bias: np.ndarray, counts: np.ndarray, res
 
 def drawn_batches(side: DataSide, n_batch: int, seed: int, label: str, mesh: Any) -> Iterator[LabelledBatch]:
     """The frames that statistics of the data are made of, of systems with the label, in batches of one system each."""
-    n_device = 1 if mesh is None else mesh.size
     for system, frames in sampled_frames(side.sampler, side.systems, n_batch, seed):
-        size = side.sampler.frames_per_batch(system)
         if side.systems[system].found[label]:
-            for part in _pieces(frames, size):
-                yield place_batch(side.source.batch(((system, part),), size, n_device), mesh)
-
-
-def _pieces(frames: np.ndarray, size: int) -> Sequence[np.ndarray]:
-    return [frames[start : start + size] for start in range(0, len(frames), size)]
+            for data in side.batches(system, frames, device_count(mesh)):
+                yield place_batch(data, mesh)
 
 
 def _residuals(data: LabelledBatch, total: jax.Array, label: str, n_type: int) -> tuple[np.ndarray, np.ndarray]:

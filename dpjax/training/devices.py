@@ -27,6 +27,11 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh | None:
     return Mesh(np.array(devices), (AXIS,)) if len(devices) > 1 else None
 
 
+def device_count(mesh: Mesh | None) -> int:
+    """Devices that share a batch."""
+    return 1 if mesh is None else mesh.size
+
+
 def place_state(state: Any, mesh: Mesh | None) -> Any:
     """State, parameters or statistics on every device."""
     if mesh is None:
@@ -88,7 +93,7 @@ def stack(shards: Sequence[LabelledBatch], n_device: int) -> LabelledBatch:
     """Batches of one layout with a leading device axis; idle devices get padding only."""
     whole = [*shards, *[idle(shards[0])] * (n_device - len(shards))]
     return LabelledBatch(
-        batch=_stacked([s.batch for s in whole]), label=_stacked([s.label for s in whole]), find=shards[0].find
+        batch=stacked([s.batch for s in whole]), label=stacked([s.label for s in whole]), find=shards[0].find
     )
 
 
@@ -98,7 +103,8 @@ def idle(like: LabelledBatch) -> LabelledBatch:
     return LabelledBatch(batch, jax.tree.map(np.zeros_like, like.label), like.find)
 
 
-def _stacked(trees: Sequence[Any]) -> Any:
+def stacked(trees: Sequence[Any]) -> Any:
+    """Trees of one structure as one, whose leaves have an axis for them first."""
     return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 

@@ -19,12 +19,14 @@ from flax import linen as nn
 from dpjax.errors import ConfigError
 from dpjax.models import RESOLVED, init_variables
 from dpjax.train_state import TrainState
+from dpjax.training.devices import stacked
+from dpjax.training.step import kept_if_resolved
 
 
 def stacked_parameters(model: nn.Module, seed: int, number: int) -> Any:
     """Initial parameters of all members, leaves (number, ...); those of the first are what a training of one model draws."""
     members = [init_variables(model, seed, member=i)["params"] for i in range(number)]
-    return jax.tree.map(lambda *leaves: np.stack(leaves), *members)
+    return stacked(members)
 
 
 def member_of(tree: Any, number: int) -> Any:
@@ -50,7 +52,7 @@ def adopted_members(variables: Any, number: int, adopt: Callable[[Any], Any]) ->
             "from its own checkpoints, with the same number; from one model all members would be alike."
         )
     each = [adopt(variables | {"params": member_of(variables["params"], i)}) for i in range(number)]
-    return each[0] | {"params": jax.tree.map(lambda *leaves: np.stack(leaves), *(own["params"] for own in each))}
+    return each[0] | {"params": stacked([own["params"] for own in each])}
 
 
 def over_members(fn: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -75,9 +77,7 @@ def ensemble_step(step: Callable) -> Callable:
         new, metrics = over_members(lambda own: step(own, stats, data, grid))(each)
         new = new.replace(step=new.step[0], scale=jax.tree.map(jnp.min, new.scale))
         metrics = joined_metrics(metrics)
-        if RESOLVED in metrics:
-            new = jax.tree.map(lambda ours, old: jnp.where(metrics[RESOLVED], ours, old), new, state)
-        return new, metrics
+        return kept_if_resolved(new, state, metrics), metrics
 
     return all_steps
 

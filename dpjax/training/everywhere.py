@@ -18,6 +18,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from dpjax.config import Config, load
+from dpjax.config.optimizers import LkfConfig
 from dpjax.errors import ConfigError, HostError
 from dpjax.training.run import saver_of
 
@@ -89,7 +90,7 @@ def _require_fitting(config: Config) -> None:
     if config.training.change_bias_after_training:
         text = "found true with several processes. Set it to false, and use `dpjax change-bias` afterwards."
         raise ConfigError(f"training/change_bias_after_training: {text}")
-    if type(config.optimizer).__name__ == "LkfConfig":
+    if isinstance(config.optimizer, LkfConfig):
         raise ConfigError("optimizer/type: found LKF with several processes, but it trains in one. Start one process.")
 
 

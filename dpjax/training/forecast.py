@@ -13,7 +13,7 @@ from dpjax.config import Config
 from dpjax.models import resolutions
 from dpjax.train_state import TrainState
 from dpjax.training.compile_cache import persistent_programs
-from dpjax.training.devices import Part, place_batch, place_state
+from dpjax.training.devices import Part, device_count, place_batch, place_state
 from dpjax.training.programs import step_functions
 from dpjax.training.rows import rows_of
 from dpjax.training.setup import TrainingSetup, prepare
@@ -113,7 +113,7 @@ def forecast(config: Config, compiled: bool = True) -> Forecast:
 
 
 def _shapes(setup: TrainingSetup, side: DataSide, found: Survey, number: int) -> Shapes:
-    return shapes(side, found.extent, number, 1 if setup.mesh is None else setup.mesh.size)
+    return shapes(side, found.extent, number, device_count(setup.mesh))
 
 
 def shapes(side: DataSide, extent: Callable[[int, int], Extent], number: int, n_device: int = 1) -> Shapes:
@@ -139,7 +139,7 @@ def memory(setup: TrainingSetup, steps: Shapes, compiled: bool = True) -> Memory
     """The memory of a training whose batches have these sizes; its neighbour lists are those found so far."""
     state = place_state(setup.initial_state(), setup.mesh)
     stats = place_state(setup.variables["stats"], setup.mesh)
-    n_device = 1 if setup.mesh is None else setup.mesh.size
+    n_device = device_count(setup.mesh)
     prefetch = setup.config.dpjax.prefetch
     n_batch = 2 + prefetch if prefetch else 1  # in the step, waiting, and in the making
     layout, data, step = steps.largest, None, None

@@ -19,7 +19,7 @@ from dpjax.batching.prefetch import prefetcher
 from dpjax.errors import NonFiniteError
 from dpjax.train_state import TrainState
 from dpjax.training.bias import drawn_batches, shifted_bias
-from dpjax.training.devices import Part, place_batch, place_state
+from dpjax.training.devices import Part, device_count, place_batch, place_state
 from dpjax.training.fingerprint import Fingerprint
 from dpjax.training.full_validation import LABELS, measured
 from dpjax.training.interrupt import StopRequest
@@ -240,7 +240,7 @@ class Loop:
         """After the last step: shift the bias to what the model leaves of the labels, and write the last checkpoint again."""
         setup, label = self.setup, self.setup.model.output.label
         before = np.asarray(jax.device_get(self.programs.stats["out_bias"]))
-        shifted = {}
+        shifted = []
         for params in (self.state.params, self.state.ema):
             if params is not None:
                 batches = drawn_batches(
@@ -248,9 +248,9 @@ class Loop:
                 )
                 bias = shifted_bias(setup.config.model, before, batches, partial(self.programs.totals, params))
                 log.info("the bias per type is now %s, was %s", bias.tolist(), before.tolist())
-                shifted[len(shifted)] = self.programs.stats | {"out_bias": bias}
+                shifted.append(self.programs.stats | {"out_bias": bias})
         self.programs.stats = place_state(shifted[0], setup.mesh)
-        self.saver.save(int(self.state.step), self.state, shifted[0], self._meta(), shifted.get(1))
+        self.saver.save(int(self.state.step), self.state, shifted[0], self._meta(), shifted[-1])
 
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint says beside its arrays, JSON-able."""
@@ -295,8 +295,7 @@ def _producer(
 
 def _next_batch(side: DataSide, mesh: Mesh | None) -> tuple[LabelledBatch, Sequence[Part]]:
     parts = side.next_parts()
-    n_device = 1 if mesh is None else mesh.size
-    return side.source.batch(parts, side.sampler.frames_per_batch(parts[0][0]), n_device), parts
+    return side.source.batch(parts, side.sampler.frames_per_batch(parts[0][0]), device_count(mesh)), parts
 
 
 def _validation_batches(setup: TrainingSetup) -> Iterator[list[LabelledBatch]]:
@@ -308,11 +307,10 @@ def _validation_batches(setup: TrainingSetup) -> Iterator[list[LabelledBatch]]:
 
 def _all_batches(setup: TrainingSetup) -> Iterable[tuple[LabelledBatch, set[str]]]:
     """All validation frames in batches of one system each, with the quantities that have labels there."""
-    side, n_device = setup.validation, 1 if setup.mesh is None else setup.mesh.size
+    side = setup.validation
     for system in side.sampler.kept:
-        source, size = side.systems[system], side.sampler.frames_per_batch(system)
+        source = side.systems[system]
         labelled = {quantity for quantity, name in LABELS.items() if source.found.get(name)}
         labelled -= set() if source.periodic else {"V"}
-        for start in range(0, source.n_frame, size):
-            frames = np.arange(start, min(start + size, source.n_frame))
-            yield place_batch(side.source.batch(((system, frames),), size, n_device), setup.mesh), labelled
+        for data in side.batches(system, np.arange(source.n_frame), device_count(setup.mesh)):
+            yield place_batch(data, setup.mesh), labelled

@@ -73,19 +73,16 @@ class Programs:
     def sums(self, params: Any, data: LabelledBatch) -> dict[str, np.ndarray]:
         """:func:`dpjax.training.full_validation.error_sums` of a batch, of the labels that its data have."""
 
-        def program(grid: Grid | None) -> tuple[dict[str, np.ndarray], Any]:
-            sums, resolved = jax.device_get(self.error_step(params, self.stats, data, grid))
-            return sums, resolved
-
-        return self.resolver.run(data.batch.layout, program)
+        return self._fetched(self.error_step, params, data)
 
     def totals(self, params: Any, data: LabelledBatch) -> np.ndarray:
         """What the model predicts of the frames of a batch, (n_frame, ...), all devices joined."""
 
-        def program(grid: Grid | None) -> tuple[np.ndarray, Any]:
-            return jax.device_get(self.total_step(params, self.stats, data, grid))
+        return self._fetched(self.total_step, params, data)
 
-        return self.resolver.run(data.batch.layout, program)
+    def _fetched(self, step: Callable, params: Any, data: LabelledBatch) -> Any:
+        """The first result of a step, whose second says whether the grid was enough."""
+        return self.resolver.run(data.batch.layout, lambda grid: jax.device_get(step(params, self.stats, data, grid)))
 
     @property
     def count(self) -> int:

@@ -12,6 +12,7 @@ from dpjax.data import Sampler, System
 from dpjax.descriptors import kept, members
 from dpjax.descriptors.crowding import by_cut, cuts
 from dpjax.memory import peak_memory
+from dpjax.training.devices import device_count
 from dpjax.training.forecast import Forecast, Memory, Shapes
 from dpjax.training.rows import rows_of
 from dpjax.training.setup import TrainingSetup
@@ -31,7 +32,7 @@ def lines(found: Forecast) -> Iterator[str]:
     yield f"neighbours: {neighbors_text(config.model, [s for s in (found.training, found.validation) if s])}"
     yield f"steps: {steps_text(setup)}"
     yield f"programs: {programs_text(found)}"
-    yield f"memory: {memory_text(found.memory, 1 if setup.mesh is None else setup.mesh.size)}"
+    yield f"memory: {memory_text(found.memory, device_count(setup.mesh))}"
     peak = peak_memory()
     if peak is not None:
         yield f"process: this check took {size_text(peak)}, Python and JAX included, and ran no step"

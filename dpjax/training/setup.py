@@ -85,9 +85,8 @@ class TrainingSetup:
     @property
     def one(self) -> dict[str, Any]:
         """Variables of the model, of the first of an ensemble."""
-        return one_of(self.variables, self.members) | {
-            "params": self.arrange(one_of(self.variables, self.members)["params"])
-        }
+        params = self.variables["params"]
+        return self.variables | {"params": self.arrange(params if self.members == 1 else member_of(params, 0))}
 
     def arrange(self, params: Any) -> Any:
         """The parameters of the model out of those that the run trains."""
@@ -156,11 +155,6 @@ def prepare(
         seed=seed,
         mesh=mesh,
     )
-
-
-def one_of(variables: dict[str, Any], members: int) -> dict[str, Any]:
-    """Variables of the first of so many models."""
-    return variables if members == 1 else variables | {"params": member_of(variables["params"], 0)}
 
 
 def update_plan(config: Config, num_steps: int) -> UpdatePlan:

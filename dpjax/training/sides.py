@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +22,7 @@ from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.training.devices import Part
 from dpjax.training.full_validation import LABELS
 from dpjax.training.source import BatchSource, ModelNeeds
+from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
 
@@ -48,16 +49,22 @@ class DataSide:
         Raises:
             DataError: no frame met in many passes may stay.
         """
+        if not self.min_pair_dist:
+            return self.sampler.next_batch()
         for _ in range(EMPTY_PASSES * sum(self.sampler.batches_per_system) + EMPTY_PASSES):
-            parts = self.sampler.next_batch()
-            if self.min_pair_dist:
-                parts = self.source.without_close_pairs(parts, self.min_pair_dist)
+            parts = self.source.without_close_pairs(self.sampler.next_batch(), self.min_pair_dist)
             if parts:
                 return parts
         raise DataError(
             f"training/training_data/min_pair_dist: found {self.min_pair_dist} angstrom, and no frame of the data has all its "
             "atoms that far apart. Lower it, or look at the distances that `dpjax neighbor-stat` prints."
         )
+
+    def batches(self, system: int, frames: np.ndarray, n_device: int) -> Iterator[LabelledBatch]:
+        """Given frames of one system, as many at once as a batch of it has."""
+        size = self.sampler.frames_per_batch(system)
+        for start in range(0, len(frames), size):
+            yield self.source.batch(((system, frames[start : start + size]),), size, n_device)
 
     def state(self) -> dict[str, Any]:
         """Where the batches stand, JSON-able: the frames drawn, and the array sizes, which decide the order of sums."""

@@ -120,11 +120,6 @@ def frames_of(batch: Batch) -> jax.Array:
     return frame + batch.layout.frames * jnp.arange(len(frame), dtype=frame.dtype)[:, None]
 
 
-def make_train_step(loss_fn: Callable, tx: optax.GradientTransformation, plan: UpdatePlan) -> Callable:
-    """:func:`train_step_of`, jitted; the state is donated."""
-    return jax.jit(train_step_of(loss_fn, tx, plan), donate_argnums=0, static_argnums=3)
-
-
 def train_step_of(loss_fn: Callable, tx: optax.GradientTransformationExtraArgs, plan: UpdatePlan) -> Callable:
     """The step ``(state, stats, data, grid=None) -> (state, metrics)``.
 

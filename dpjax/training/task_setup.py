@@ -130,10 +130,9 @@ def with_pooled_statistics(
     for piece, names in groups.items():
         if len(names) < 2:
             continue
-        own = {name: [moments[name][_member(places[piece][name])]] for name in names}
+        own = {name: moments[name][_member(places[piece][name])] for name in names}
         first = names[0] if weights[names[0]] > 0 else max(names, key=weights.get)
-        order = {first: own[first], **own}
-        (total,) = pooled(order, weights, lambda mine, theirs, ratio: mine + theirs.scaled(ratio))
+        total = pooled({first: own[first], **own}, weights)
         for name in names:
             changed[name] = _with_environment(changed[name], places[piece][name], total)
     return changed

@@ -8,7 +8,7 @@ pooled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ import numpy as np
 import optax
 
 from dpjax.config.tasks import Pieces
+from dpjax.statistics import Moments
 
 Tree = dict[str, Any]
 BLOCK = 1024  # steps whose tasks are drawn at once
@@ -115,13 +116,10 @@ class TaskDraw:
         return self.names[int(self._drawn[place])]
 
 
-def pooled(
-    moments: Mapping[str, Sequence[Any]], weights: Mapping[str, float], add: Callable[[Any, Any, float], Any]
-) -> list[Any]:
+def pooled(moments: Mapping[str, Moments], weights: Mapping[str, float]) -> Moments:
     """Moments of a shared descriptor: those of the first task, and of the others by their weight relative to it."""
     first, *others = moments
-    total = list(moments[first])
+    total = moments[first]
     for name in others:
-        ratio = weights[name] / weights[first]
-        total = [add(mine, theirs, ratio) for mine, theirs in zip(total, moments[name], strict=True)]
+        total = total + moments[name].scaled(weights[name] / weights[first])
     return total

@@ -22,7 +22,7 @@ from dpjax.training.bias import shifted_bias
 from dpjax.training.full_validation import error_sums, measured
 from dpjax.training.sides import model_needs
 from dpjax.training.source import BatchSource
-from dpjax.training.step import UpdatePlan, loss_of, make_train_step, prediction_of, real_rows
+from dpjax.training.step import UpdatePlan, loss_of, prediction_of, real_rows, train_step_of
 from tests.shared import shared
 
 TOLERANCE = 1e-7  # relative to the largest entry, as the reference's README asks for whole Adam steps
@@ -83,7 +83,7 @@ def test_adam_steps_equal_the_reference(folder, batches, case):
     tx = optax.chain(clip, optimizers.from_config(spec["optimizer"], schedule))
     loss_fn = loss_of(prediction_of(model, True, None), losses.from_config(spec["loss"], start_lr=start_lr))
     decay = spec.get("ema_decay")
-    step = make_train_step(loss_fn, tx, UpdatePlan(schedule, ema_decay=decay))
+    step = jax.jit(train_step_of(loss_fn, tx, UpdatePlan(schedule, ema_decay=decay)), donate_argnums=0)
     gradient = jax.jit(jax.grad(loss_fn, has_aux=True))
 
     state = TrainState.create(jax.tree.map(jax.numpy.asarray, variables["params"]), tx, average=decay is not None)
