@@ -170,7 +170,9 @@ def water_input(
 
 def for_program(program: Program, content: dict, cache: str = "off") -> dict:
     """The input as a program reads it: dpjax also hears where compiled programs are kept between runs, by default nowhere."""
-    return content if program.is_peer else content | {"dpjax": {"compilation_cache": cache}}
+    if program.is_peer:
+        return content
+    return content | {"dpjax": content.get("dpjax", {}) | {"compilation_cache": cache}}
 
 
 def atoms_per_frame(data: Sequence[Path]) -> str:

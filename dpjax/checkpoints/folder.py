@@ -71,13 +71,17 @@ def is_complete(path: Path) -> bool:
 
 
 def _checkpointer() -> ocp.Checkpointer:
-    """Of this process alone: others that train with it hold the same arrays, and have folders of their own."""
-    if jax.process_count() == 1:
-        return ocp.Checkpointer(ocp.CompositeCheckpointHandler())
-    own = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(own, {own}, f"process-{own}")
-    handler = ocp.CompositeCheckpointHandler(composite_options=ocp.CompositeOptions(multiprocessing_options=alone))
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
+    """Of this process alone: others that train with it hold the same arrays, and have folders of their own.
+
+    Folders are there before anything is written into them; Orbax would make them meanwhile, and in one of several processes
+    sometimes too late.
+    """
+    at_once = ocp.options.AsyncOptions(create_directories_asynchronously=False)
+    own, alone = jax.process_index(), ocp.options.MultiprocessingOptions()
+    if jax.process_count() > 1:
+        alone = ocp.options.MultiprocessingOptions(own, {own}, f"process-{own}")
+    options = ocp.CompositeOptions(multiprocessing_options=alone, async_options=at_once)
+    return ocp.Checkpointer(ocp.CompositeCheckpointHandler(composite_options=options), multiprocessing_options=alone)
 
 
 def _stored_tree(path: Path) -> Any:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from dpjax.cli.models import checkpoint
+from dpjax.cli.models import add_head_option, checkpoint
 from dpjax.cli.test import listed_systems
-from dpjax.cli.usage import Refusals, UsageError
+from dpjax.cli.usage import UsageError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-o", "--output", metavar="OUT",
         help="what to write, of the kind of MODEL: a file, or a new folder for a checkpoint (default: MODEL_updated)",
     )  # fmt: skip
-    Refusals(parser).option(
-        "--model-branch", metavar="NAME", reason="not built yet in this version, which has models without branches only"
-    )
+    add_head_option(parser)
 
 
 def run(args: argparse.Namespace) -> None:
@@ -61,8 +59,9 @@ def run(args: argparse.Namespace) -> None:
         output = model.with_name(f"{model.name}_updated")  # what follows a point in the name of a folder is no ending
     systems = listed_systems(Path(args.datafile)) if args.datafile else args.system or "."
     bias = change_bias(
-        model, output, systems, mode=args.mode or "change", values=args.bias_value, n_frames=args.numb_batch or 0
-    )
+        model, output, systems,
+        mode=args.mode or "change", values=args.bias_value, n_frames=args.numb_batch or 0, head=args.head,
+    )  # fmt: skip
     print(f"the bias per type is now {', '.join(' '.join(f'{x:.10g}' for x in row) for row in bias)}")
     print(f"wrote {output}")
 

@@ -26,7 +26,7 @@ def problems(parts: dict[str, Any]) -> Iterator[Problem]:
         yield from _averages(training, parts.get("validating"))
         yield from _accumulation(training)
         if parts.get("dpjax") is not None and parts["dpjax"].ensemble > 1:
-            yield from _ensemble(parts["dpjax"].ensemble, training, parts.get("optimizer"))
+            yield from _ensemble(parts["dpjax"].ensemble, parts.get("optimizer"))
         yield from _split_state(training)
         if output is not None:
             yield from _bias(training, output)
@@ -77,12 +77,7 @@ def _accumulation(training: Any) -> Iterator[Problem]:
         yield Problem("training/acc_freq", text)
 
 
-def _ensemble(number: int, training: Any, optimizer: Any) -> Iterator[Problem]:
-    if training.change_bias_after_training:
-        text = (
-            f"found true together with dpjax/ensemble {number}, whose members have one bias in common. Set it to false."
-        )
-        yield Problem("training/change_bias_after_training", text)
+def _ensemble(number: int, optimizer: Any) -> Iterator[Problem]:
     if isinstance(optimizer, LkfConfig):
         yield Problem("dpjax/ensemble", f"found {number} with the optimizer LKF, which trains one model. Set it to 1.")
 

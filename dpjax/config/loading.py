@@ -76,6 +76,11 @@ class Config:
     raw: dict[str, Any]
     base: Path | None = None
 
+    @property
+    def first(self) -> Config:
+        """The input itself, as of one task."""
+        return self
+
 
 @dataclass(frozen=True)
 class Tasks:
@@ -184,7 +189,8 @@ def load_tasks(source: Source) -> Tasks:
     checked.report.extend(tasks.problems(raw))
     checked.raise_any()
     run = raw["training"]
-    inputs = tasks.task_inputs(raw, run.get("numb_steps") or LONG)
+    steps = run.get("numb_steps")
+    inputs = tasks.task_inputs(raw, LONG if steps is None else steps)
     configs = {name: _of_task(name, task.section) for name, task in inputs.items()}
     pieces = {name: task.pieces for name, task in inputs.items()}
     return Tasks(configs, pieces, run.get("model_prob") or {}, run.get("num_epoch_dict") or {}, raw)

@@ -91,12 +91,6 @@ def _not_for_several(raw: dict[str, Any]) -> Iterator[Problem]:
     run, others = raw["training"], raw.get("dpjax", {})
     refused = {
         "training/acc_freq": (run.get("acc_freq", 1), 1, "gradients of different tasks are not added up"),
-        "training/change_bias_after_training": (
-            run.get("change_bias_after_training", False),
-            False,
-            "tasks have their own bias",
-        ),
-        "training/mixed_precision": (run.get("mixed_precision"), None, "tasks are trained in one precision"),
         "validating/full_validation": (
             raw["validating"].get("full_validation", False),
             False,

@@ -1,7 +1,8 @@
-"""Block weights of ``auto_prob`` where a file holds frames of many origins, as LMDB environments do.
+"""Frames that a pass through the data takes several times: copies, and block weights of ``auto_prob``.
 
-Batches take frames of one size, whatever their origin, so that origins cannot be drawn like systems. Instead a pass through
-the data takes frames several times: as often as the blocks need to have the shares that their weights ask for, each at least once.
+``numb_copy.npy`` of a system says of each frame how often it counts.  Block weights matter here where a file holds frames of many
+origins, as LMDB environments do: batches take frames of one size, whatever their origin, so that origins cannot be drawn like
+systems. Instead a pass takes frames as often as the blocks need to have the shares that their weights ask for, each at least once.
 """
 
 from __future__ import annotations
@@ -41,6 +42,20 @@ class Repeats:
         return rng.permutation(np.concatenate(parts))
 
 
+def copies_of(system: Any) -> Repeats | None:
+    """How often a pass takes the frames of a system with ``copies``; None where it takes each once."""
+    if getattr(system, "copies", None) is None:
+        return None
+    frames = _counted(system)
+    return Repeats(((frames, len(frames)),))
+
+
+def _counted(system: Any) -> np.ndarray:
+    """The frames of a system, each as often as it counts."""
+    frames, copies = np.arange(system.n_frame), getattr(system, "copies", None)
+    return frames if copies is None else np.repeat(frames, copies)
+
+
 def repeats_of(systems: Sequence[Any], kept: Sequence[int], auto_prob: str, path: str) -> list[Repeats] | None:
     """Repeats for each of the systems that take part; None where systems are drawn by their probability alone.
 
@@ -62,7 +77,10 @@ def repeats_of(systems: Sequence[Any], kept: Sequence[int], auto_prob: str, path
     block_of = np.full(number, -1)
     for place, (start, end, weight) in enumerate(blocks):
         block_of[start:end] = place if weight > 0 else -1  # weight 0, like no block: never drawn
-    members = [[np.flatnonzero(block_of[ids[s]] == place) for place in range(len(blocks))] for s in kept]
+    members = []
+    for s in kept:
+        frames = _counted(systems[s])
+        members.append([frames[block_of[ids[s][frames]] == place] for place in range(len(blocks))])
     counts = np.array([[len(frames) for frames in own] for own in members])
     if not counts.any():
         raise ConfigError(f"{path} is {auto_prob!r}, but none of its blocks with a weight has a frame that takes part.")

@@ -15,7 +15,7 @@ import numpy as np
 
 from dpjax.data.batch_size import batch_sizes
 from dpjax.data.probability import steps_of_epochs, steps_per_epoch, system_probabilities
-from dpjax.data.repeats import repeats_of
+from dpjax.data.repeats import copies_of, repeats_of
 from dpjax.errors import DataError
 
 _BLOCK = 1024  # steps whose systems are drawn at once: replaying a million steps takes a thousand generators
@@ -23,7 +23,7 @@ _DRAW, _SHUFFLE = 0, 1  # kinds of random numbers, so that their streams never m
 
 
 class SizedSystem(Protocol):
-    """What sampling needs to know about a system."""
+    """What sampling needs to know about a system; it may also have ``copies`` and ``origins`` (``repeats``)."""
 
     name: str
     n_frame: int
@@ -45,8 +45,8 @@ class Sampler:
         kept: positions, in the list of systems given, of those that take part (``filter:N`` drops some). The three
             attributes below and block indices in ``auto_prob`` follow this shorter list.
         batch_sizes: frames per batch.
-        batches_per_system: batches in one pass; with block weights over the origins of frames (``repeats``) a pass takes some
-            frames several times.
+        batches_per_system: batches in one pass; with ``numb_copy.npy``, or block weights over the origins of frames, a pass takes
+            some frames several times (``repeats``).
         probabilities: of each system, summing to 1.
         mixed: frames of a batch that come from any systems (``mixed:N``), else 0.
         step: number of draws so far: one for each batch, or one for each frame of a mixed batch.
@@ -78,12 +78,15 @@ class Sampler:
         self.batch_sizes = plan.sizes if plan.mixed else tuple(size * workers for size in plan.sizes)
         self.mixed = plan.mixed * workers
         self.step = 0
-        self._n_frame = tuple(systems[i].n_frame for i in plan.kept)
-        self._repeats, auto_prob = None, data_config.auto_prob
+        repeats, auto_prob = None, data_config.auto_prob
         if data_config.sys_probs is None:
-            self._repeats = repeats_of(systems, plan.kept, auto_prob, f"{where}/auto_prob")
-        if self._repeats is not None:
-            self._n_frame, auto_prob = tuple(own.n_frame for own in self._repeats), "prob_sys_size"
+            repeats = repeats_of(systems, plan.kept, auto_prob, f"{where}/auto_prob")
+        if repeats is None:
+            repeats = [copies_of(systems[i]) for i in plan.kept]
+        else:
+            auto_prob = "prob_sys_size"
+        self._repeats = repeats
+        self._n_frame = tuple((own or systems[i]).n_frame for i, own in zip(plan.kept, repeats, strict=True))
         self.batches_per_system = tuple(-(-n // size) for n, size in zip(self._n_frame, self.batch_sizes, strict=True))
         self.probabilities = system_probabilities(self.batches_per_system, auto_prob, data_config.sys_probs, where)
         self._place = {system: i for i, system in enumerate(plan.kept)}
@@ -178,7 +181,7 @@ class Sampler:
         held = self._orders.get(system)
         if held is None or held[0] != passes:
             rng = np.random.default_rng([self.seed, _SHUFFLE, self.kept[system], passes])
-            repeats = self._repeats
-            order = rng.permutation(self._n_frame[system]) if repeats is None else repeats[system].order(rng)
+            repeats = self._repeats[system]
+            order = rng.permutation(self._n_frame[system]) if repeats is None else repeats.order(rng)
             held = self._orders[system] = (passes, order)
         return held[1]

@@ -1,12 +1,13 @@
 """A system in the deepmd layout, ordinary or mixed, whatever it is stored in.
 
 Sets are joined in name order. A mixed system also has ``real_atom_types`` in every set, with -1 for padding atoms.
-``numb_copy`` is not a label and changes nothing, as in DeePMD-kit's PyTorch trainer.
+``numb_copy`` says of each frame of a set how often a pass through the data takes it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 
 import numpy as np
 
@@ -51,6 +52,28 @@ class SetSystem:
         """The numbers of all types that occur."""
         used = np.unique(self._types)
         return used[used >= 0]
+
+    @cached_property
+    def copies(self) -> np.ndarray | None:
+        """(n_frame,) how often a pass takes each frame; None without any ``numb_copy``.
+
+        Raises:
+            DataError: not one whole number that is not negative for each frame, or none above zero.
+        """
+        found = [self.tree.array(part, "numb_copy") for part in self._sets]
+        if all(array is None for array in found):
+            return None
+        copies = np.concatenate(
+            [
+                np.ones(n, int) if array is None else _copies(array, n)
+                for array, n in zip(found, self._counts, strict=True)
+            ]
+        )
+        if not copies.any():
+            raise DataError(
+                f"{self.tree.name}: numb_copy is 0 for all frames. Leave the system out of the input instead."
+            )
+        return copies
 
     def frame_types(self, frames: np.ndarray) -> np.ndarray:
         """Types of frames as the files number them: (len(frames), n_atom), or (n_atom,) unless mixed."""
@@ -190,3 +213,15 @@ class SetSystem:
                 f"{source}: {place} has type {self._types[tuple(where)]}; expected {smallest} {upper}. "
                 "Correct the number or complete type_map.raw."
             )
+
+
+def _copies(array: ArraySource, n_frame: int) -> np.ndarray:
+    """``numb_copy`` of one set."""
+    values = array.rows(np.arange(n_frame), 1).ravel() if array.size == n_frame else np.full(1, -1)
+    if np.any(values < 0) or np.any(values != np.round(values)):
+        found = f"{array.size} values" if array.size != n_frame else f"{values[(values < 0) | (values % 1 > 0)][0]:g}"
+        raise DataError(
+            f"{array.place}: found {found}, expected for each of the {n_frame} frames how often it counts, a whole number that is "
+            "not negative. Correct the file or remove it."
+        )
+    return values.astype(int)

@@ -70,6 +70,11 @@ class System:
         """Where the frames were taken from; None: from one place."""
         return getattr(self.reader, "origins", None)
 
+    @property
+    def copies(self) -> np.ndarray | None:
+        """(n_frame,) how often each frame counts in a pass through the data; None: once. Raises DataError: malformed."""
+        return getattr(self.reader, "copies", None)
+
     def frame_types(self, frame: int) -> np.ndarray:
         """Model types of one frame: (n_atom,) int32, -1 for padding atoms. Raises DataError as ``frames_types``."""
         return self.types if self.types is not None else self.frames_types(np.array([frame]))[0]

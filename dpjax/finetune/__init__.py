@@ -1,21 +1,22 @@
 """Training on from another model: other types, a new head, a bias for new data, and a report of where each number came from."""
 
-from dpjax.finetune.branches import RANDOM, Start, chosen_start
+from dpjax.finetune.branches import RANDOM, Start, chosen_start, task_starts
 from dpjax.finetune.remap import remapped
 from dpjax.finetune.report import Row
 from dpjax.finetune.sections import with_pretrained_model, with_pretrained_sel
-from dpjax.finetune.tuning import REPORT, Pretrained, tuned
+from dpjax.finetune.tuning import Pretrained, report_name, tuned
 from dpjax.finetune.types import TypeChange
 
 __all__ = [
     "RANDOM",
-    "REPORT",
     "Pretrained",
     "Row",
     "Start",
     "TypeChange",
     "chosen_start",
     "remapped",
+    "report_name",
+    "task_starts",
     "tuned",
     "with_pretrained_model",
     "with_pretrained_sel",

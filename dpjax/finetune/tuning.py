@@ -30,7 +30,10 @@ from dpjax.training.setup import TrainingSetup
 
 log = logging.getLogger(__name__)
 
-REPORT = "finetune.out"  # in the output folder: every array and where it came from
+
+def report_name(task: str = "") -> str:
+    """The file in the output folder that says of every array where it came from."""
+    return f"finetune_{task}.out" if task else "finetune.out"
 
 
 @dataclass(frozen=True)
@@ -42,23 +45,25 @@ class Pretrained:
         config: its configuration.
         variables: its ``params`` and ``stats``.
         new_head: leave its fitting net and bias behind.
+        unchanged: leave its bias as it is.
     """
 
     name: str
     config: ModelConfig
     variables: dict[str, Any]
     new_head: bool = False
+    unchanged: bool = False
 
 
-def tuned(setup: TrainingSetup, pretrained: Pretrained, output: Path) -> TrainingSetup:
+def tuned(setup: TrainingSetup, pretrained: Pretrained, report: Path) -> TrainingSetup:
     """The same training, which starts from the pretrained model.
 
     The descriptor is that of the pretrained model.  So is the fitting net, and the bias is shifted to what the model leaves of the
-    labels; or, with a new head, both are those of ``setup``: fresh, with the bias of the data.
+    labels, unless it is to be left unchanged; or, with a new head, both are those of ``setup``: fresh, with the bias of the data.
 
     Args:
         setup: with fresh variables and the statistics of the training data.
-        output: folder for the report.
+        report: the file that says of every array where it came from.
 
     Raises:
         ConfigError: the input describes another model.
@@ -70,13 +75,13 @@ def tuned(setup: TrainingSetup, pretrained: Pretrained, output: Path) -> Trainin
     fresh = setup.variables if pretrained.new_head else fresh
     variables, rows = _moved(pretrained, config, fresh, setup.members)
     setup = _with_variables(setup, variables)
-    if not pretrained.new_head:
+    if not pretrained.new_head and not pretrained.unchanged:
         setup, rows = _shifted(setup, rows)
     types = TypeChange(pretrained.config.type_map, config.type_map)
     log.info("fine-tuning from %s, types %s%s", pretrained.name, " ".join(types.ours), _new_text(types))
     for line in summary(rows):
         log.info("fine-tuning: %s", line)
-    _write(output / REPORT, pretrained.name, rows)
+    _write(report, pretrained.name, rows)
     return setup
 
 

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from dpjax.checkpoints import folder, is_checkpoint, load_checkpoint
-from dpjax.config import parse_model
+from dpjax.config.tasks import branch_of
 from dpjax.data import System, find_systems, label_requirements, open_systems
 from dpjax.errors import ConfigError, DataError, ModelError, OutputError
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
-from dpjax.interfaces.files import load, newest_checkpoint, save
+from dpjax.interfaces.files import load, newest_checkpoint, read_checkpoint, save
 from dpjax.interfaces.potential import Potential
 from dpjax.training.bias import bias_by_error
 from dpjax.training.preparation import output_statistics
@@ -32,21 +32,29 @@ class _Stored:
     """A model with all that its file holds.
 
     Attributes:
-        potential: the model.
+        members: the model, or those of an ensemble, which share one bias.
         arrays, meta: of a checkpoint; None for a model file.
+        branch: which one it is of a checkpoint of several tasks.
     """
 
-    potential: Potential
+    members: tuple[Potential, ...]
     arrays: dict[str, Any] | None = None
     meta: dict[str, Any] | None = None
+    branch: str | None = None
+
+    @property
+    def potential(self) -> Potential:
+        return self.members[0]
 
     def write(self, path: Path, stats: dict[str, Any]) -> None:
         """The same kind of file with other statistics."""
         if self.arrays is None:
             pot = self.potential
             save(Potential(pot.config, {**pot.variables, "stats": stats}, conventions=pot.conventions), path)
-        else:
-            _write_checkpoint(path, {**self.arrays, "stats": stats}, self.meta)
+            return
+        if self.branch is not None:
+            stats = {**self.arrays["stats"], self.branch: stats}
+        _write_checkpoint(path, {**self.arrays, "stats": stats}, self.meta)
 
 
 def change_bias(
@@ -57,6 +65,7 @@ def change_bias(
     mode: str = CHANGE,
     values: Sequence[float] | None = None,
     n_frames: int = 0,
+    head: str | None = None,
 ) -> np.ndarray:
     """Write a model with another bias per type.
 
@@ -68,6 +77,7 @@ def change_bias(
             statistics of the labels alone.
         values: the bias of each type in eV, in the order of ``type_map``; no data are read then.
         n_frames: how many frames of each system, the first ones; 0 takes all.
+        head: branch of a training of several tasks, by its name or an alias; the others stay as they are.
 
     Returns:
         The new bias (n_type, size of the output of an atom).
@@ -80,13 +90,13 @@ def change_bias(
     """
     source, target = Path(model), Path(output)
     _check_target(source, target)
-    stored = _read(source)
+    stored = _read(source, head)
     pot = stored.potential
     before = np.asarray(pot.variables["stats"]["out_bias"])
     if values is not None:
         found = {"out_bias": _given(pot, values)}
     else:
-        found = _from_data(pot, _labelled(pot, systems, n_frames), mode)
+        found = _from_data(stored.members, _labelled(pot, systems, n_frames), mode)
     stored.write(target, pot.variables["stats"] | found)
     bias = found["out_bias"]
     log.info("the bias per type is now %s, was %s", bias.tolist(), before.tolist())
@@ -127,18 +137,19 @@ def _write_checkpoint(path: Path, arrays: dict[str, Any], meta: dict[str, Any]) 
         raise OutputError(f"{path}: the checkpoint could not be written ({type(error).__name__}: {error})") from error
 
 
-def _read(path: Path) -> _Stored:
+def _read(path: Path, head: str | None) -> _Stored:
     if not path.is_dir():
-        return _Stored(load(path))
+        return _Stored((load(path, head=head),))
     arrays, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
-    if meta["config"].get("dpjax", {}).get("ensemble", 1) > 1 or "model_dict" in meta["config"]["model"]:
-        raise ModelError(
-            f"{path}: holds several models, an ensemble or the branches of several tasks; the bias can be changed of a single one. "
-            "`dpjax convert` makes model files of them."
+    raw = meta["config"]
+    number = raw.get("dpjax", {}).get("ensemble", 1)
+    members = tuple(
+        Potential(config, variables, conventions=conventions)
+        for config, variables, conventions in (
+            read_checkpoint(path, member, head) for member in (range(number) if number > 1 else (None,))
         )
-    variables = {"params": arrays["params"], "stats": arrays["stats"]}
-    potential = Potential(parse_model(meta["config"]["model"]), variables, conventions=meta["conventions"])
-    return _Stored(potential, arrays, meta)
+    )
+    return _Stored(members, arrays, meta, branch_of(raw, head) if "model_dict" in raw["model"] else None)
 
 
 def _given(pot: Potential, values: Sequence[float]) -> np.ndarray:
@@ -191,19 +202,21 @@ def _labelled(pot: Potential, systems: Paths, limit: int) -> list[System]:
     return [_Beginning(**vars(system), limit=limit) for system in labelled]
 
 
-def _from_data(pot: Potential, systems: Sequence[System], mode: str) -> dict[str, np.ndarray]:
-    """Statistics of the model that change."""
+def _from_data(members: Sequence[Potential], systems: Sequence[System], mode: str) -> dict[str, np.ndarray]:
+    """Statistics of the models that change."""
+    pot = members[0]
     if mode == SET:
         return output_statistics(pot.config, systems)
     if mode != CHANGE:
         raise ConfigError(f"mode: found {mode!r}, expected one of {', '.join(MODES)}")
-    rows = [row for system in systems for row in _residuals(pot, system)]
+    rows = [row for system in systems for row in _residuals(members, system)]
     counts, residuals = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     return {"out_bias": bias_by_error(pot.config, pot.variables["stats"]["out_bias"], counts, residuals)}
 
 
-def _residuals(pot: Potential, system: System) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(n, n_type) atoms of each type and (n, size) label minus prediction, for some frames at a time."""
+def _residuals(members: Sequence[Potential], system: System) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """(n, n_type) atoms of each type and (n, size) label minus the mean prediction, for some frames at a time."""
+    pot = members[0]
     output = pot.config.fitting_net.output
     inputs = [name for name in ("fparam", "aparam") if name in system.labels]
     frames = np.arange(system.n_frame)
@@ -212,7 +225,9 @@ def _residuals(pot: Potential, system: System) -> Iterator[tuple[np.ndarray, np.
         arrays = system.arrays(part, ["coord", "box", output.label, *inputs])
         cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
         types = np.stack([system.frame_types(i) for i in part])
-        found = pot.evaluate(arrays["coord"], types, cell, **{name: arrays[name] for name in inputs})[output.total]
+        given = {name: arrays[name] for name in inputs}
+        each = [member.evaluate(arrays["coord"], types, cell, **given)[output.total] for member in members]
+        found = np.mean(each, axis=0)
         residual = arrays[output.label].reshape(len(part), -1) - found.reshape(len(part), -1)
         counts = np.stack([np.bincount(row[row >= 0], minlength=len(pot.type_map)) for row in types])
         yield counts, residual

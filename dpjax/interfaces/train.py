@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import copy
 import os
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from dpjax.config import ModelConfig
 from dpjax.config.files import read
+from dpjax.config.multi_task import is_multi_task
 from dpjax.errors import ConfigError
-from dpjax.finetune import Pretrained, chosen_start, tuned, with_pretrained_model, with_pretrained_sel
+from dpjax.finetune import (
+    Pretrained,
+    Start,
+    chosen_start,
+    report_name,
+    task_starts,
+    tuned,
+    with_pretrained_model,
+    with_pretrained_sel,
+)
 from dpjax.interfaces.files import branches, load
 from dpjax.training.everywhere import train_everywhere
-from dpjax.training.hosts import one_process
-from dpjax.training.run import TrainResult, run
+from dpjax.training.run import TrainResult, Tuning, run
+from dpjax.training.setup import TrainingSetup
 
 Source = dict | str | os.PathLike
 
@@ -38,7 +47,8 @@ def train(
         restart: True to go on with the newest checkpoint in ``output``, or the path of one.
         init_model: model or checkpoint whose parameters and statistics to start from.
         finetune: model or checkpoint to fine-tune: the input may have other types, and the bias is fitted to its data.
-            ``finetune.out`` in ``output`` says where each array came from.
+            ``finetune.out`` in ``output`` says where each array came from.  Of an input of several tasks each names its branch by
+            ``finetune_head``, has a new head without, or goes on as it was if the model has a branch of its name.
         model_branch: with ``finetune``, the branch to start from, before the input's ``finetune_head``; ``"RANDOM"`` for a new
             fitting net.
         use_pretrain_script: with ``finetune``, take the descriptor and the fitting net of that model in place of the input's;
@@ -55,14 +65,38 @@ def train(
     """
     _refuse_contradictions(restart, init_model, finetune, model_branch, use_pretrain_script)
     if finetune is not None:
-        one_process("fine-tuning; use --init-model with its last checkpoint afterwards")
         return _finetune(config, Path(output), Path(finetune), model_branch, use_pretrain_script)
     initial = None
     if init_model is not None:
-        potential = load(init_model)
-        initial = (potential.config, potential.variables)
-        config = _with_model_of(config, potential.config) if use_pretrain_script else config
+        tasks = _tasks(config)
+        if tasks:
+            _refuse_for_tasks(use_pretrain_script=use_pretrain_script)
+            initial = {name: _initial(init_model, name) for name in tasks}
+        else:
+            initial = _initial(init_model)
+            config = _with_model_of(config, initial[0]) if use_pretrain_script else config
     return train_everywhere(run, config, Path(output), restart=restart, initial=initial)
+
+
+def _tasks(config: Source) -> dict[str, Any]:
+    """The sections of the tasks of an input as they are written; none of an input of one."""
+    data = _content(config)
+    return data["model"]["model_dict"] if is_multi_task(data) else {}
+
+
+def _refuse_for_tasks(**given: Any) -> None:
+    """What would say the same of all tasks."""
+    for name, value in given.items():
+        if value:
+            raise ConfigError(
+                f"{name}: this is an input of several tasks, which say for themselves what they start from: write the descriptor "
+                "of the pretrained model into shared_dict, and finetune_head into each branch."
+            )
+
+
+def _initial(source: str | os.PathLike, head: str | None = None) -> tuple[ModelConfig, dict[str, Any]]:
+    potential = load(source, head=head)
+    return potential.config, potential.variables
 
 
 def _refuse_contradictions(restart: Any, init_model: Any, finetune: Any, branch: str | None, script: bool) -> None:
@@ -84,18 +118,33 @@ def _refuse_contradictions(restart: Any, init_model: Any, finetune: Any, branch:
 
 
 def _finetune(config: Source, output: Path, source: Path, branch: str | None, script: bool) -> TrainResult:
+    tasks = _tasks(config)
+    if tasks:
+        _refuse_for_tasks(model_branch=branch, use_pretrain_script=script)
+        starts = task_starts(tasks, str(source), branches(source))
+        tuning = _tuning({name: _pretrained(source, start) for name, start in starts.items()})
+        return train_everywhere(run, config, output, tuning=tuning)
     data = _content(config)
     model = data.get("model")
     head = model.get("finetune_head") if isinstance(model, dict) else None
-    start = chosen_start(branch, head, str(source), branches(source))
-    potential = load(source, head=start.head)
-    pretrained = Pretrained(str(source), potential.config, potential.variables, start.new_head)
-    changed = with_pretrained_model(data, potential.config, start.new_head) if script else data
-    changed = with_pretrained_sel(changed, potential.config)
+    pretrained = _pretrained(source, chosen_start(branch, head, str(source), branches(source)))
+    changed = with_pretrained_model(data, pretrained.config, pretrained.new_head) if script else data
+    changed = with_pretrained_sel(changed, pretrained.config)
     # the file itself, where nothing in it was replaced: messages then name its lines
-    return run(
-        config if changed is data else changed, output, tuning=partial(tuned, pretrained=pretrained, output=output)
-    )
+    return train_everywhere(run, config if changed is data else changed, output, tuning=_tuning({"": pretrained}))
+
+
+def _pretrained(source: Path, start: Start) -> Pretrained:
+    return Pretrained(str(source), *_initial(source, start.head), start.new_head, start.unchanged)
+
+
+def _tuning(pretrained: dict[str, Pretrained]) -> Tuning:
+    """What becomes of a fresh training, or of each of several tasks."""
+
+    def tune(setup: TrainingSetup, task: str, output: Path) -> TrainingSetup:
+        return tuned(setup, pretrained[task], output / report_name(task))
+
+    return tune
 
 
 def _with_model_of(config: Source, model: ModelConfig) -> dict:

@@ -11,6 +11,7 @@ import numpy as np
 from dpjax.config import ModelConfig
 from dpjax.errors import ConfigError
 from dpjax.training.devices import device_count, place_batch
+from dpjax.training.hosts import fetched
 from dpjax.training.preparation import fitted, output_preset, output_scale, sampled_frames
 from dpjax.training.sides import DataSide
 from dpjax.training.step import LabelledBatch
@@ -71,12 +72,11 @@ def drawn_batches(side: DataSide, n_batch: int, seed: int, label: str, mesh: Any
 
 def _residuals(data: LabelledBatch, total: jax.Array, label: str, n_type: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, n_type) atoms of each type and (n, size) label minus prediction of the real frames of a batch."""
-    natoms, atype, frame = (np.asarray(getattr(data.batch, name)) for name in ("natoms", "atype", "frame"))
+    natoms, atype, frame, theirs = fetched([data.batch.natoms, data.batch.atype, data.batch.frame, data.label[label]])
     if atype.ndim == 2:  # devices: each counts its own frames
         frame = frame + natoms.shape[1] * np.arange(len(frame))[:, None]
     n_frame, real = natoms.size, atype.ravel() >= 0
     counts = np.zeros((n_frame, n_type))
     np.add.at(counts, (frame.ravel()[real], atype.ravel()[real]), 1.0)
-    theirs = np.asarray(data.label[label]).reshape(n_frame, -1)
     kept = natoms.ravel() > 0
-    return counts[kept], (theirs - np.asarray(total).reshape(n_frame, -1))[kept]
+    return counts[kept], (theirs.reshape(n_frame, -1) - np.asarray(total).reshape(n_frame, -1))[kept]

@@ -91,14 +91,19 @@ def ensemble_metrics(step: Callable) -> Callable:
     return all_metrics
 
 
-def ensemble_sums(step: Callable) -> Callable:
-    """Sums ``(params, stats, data, grid) -> (sums, resolved)`` of one model as those of all members together."""
+def ensemble_values(step: Callable, joined: Callable) -> Callable:
+    """Values ``(params, stats, data, grid) -> (values, resolved)`` of one model as the sum or mean over all members.
 
-    def all_sums(params: Any, stats: Any, data: Any, grid: Any = None) -> tuple[dict[str, jax.Array], jax.Array]:
-        sums, resolved = over_members(lambda own: step(own, stats, data, grid))(params)
-        return jax.tree.map(lambda leaf: jnp.sum(leaf, axis=0), sums), jnp.all(resolved)
+    Args:
+        step: of one model.
+        joined: ``jnp.sum`` or ``jnp.mean``.
+    """
 
-    return all_sums
+    def all_values(params: Any, stats: Any, data: Any, grid: Any = None) -> tuple[Any, jax.Array]:
+        values, resolved = over_members(lambda own: step(own, stats, data, grid))(params)
+        return jax.tree.map(lambda leaf: joined(leaf, axis=0), values), jnp.all(resolved)
+
+    return all_values
 
 
 def joined_metrics(metrics: dict[str, jax.Array]) -> dict[str, jax.Array]:

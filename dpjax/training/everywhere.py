@@ -17,8 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from dpjax.config import Config, load
-from dpjax.config.optimizers import LkfConfig
+from dpjax.config import Config, Tasks, load_any
 from dpjax.errors import ConfigError, HostError
 from dpjax.training.run import saver_of
 
@@ -40,22 +39,21 @@ UNWRITTEN = {
 }  # fmt: skip
 
 
-def train_everywhere(run: Callable, source: Any, output: Path, *, restart: Any, initial: Any) -> Any:
+def train_everywhere(run: Callable, source: Any, output: Path, *, restart: Any = None, **start: Any) -> Any:
     """``run`` on this process, which may be one of several; arguments and errors as for it.
 
     Raises:
-        ConfigError: the input asks for what several processes cannot do, or theirs differ.
+        ConfigError: the processes were given different inputs.
         HostError: another process is gone.
     """
     if jax.process_count() == 1:
-        return run(source, output, restart=restart, initial=initial)
-    config = load(source)
-    _require_fitting(config)
+        return run(source, output, restart=restart, **start)
+    given = load_any(source)
     try:
-        _require_same(config)
+        _require_same(given)
         if jax.process_index() == 0:
-            return run(source, output, restart=restart, initial=initial)
-        return _quietly(run, config, output, restart, initial)
+            return run(source, output, restart=restart, **start)
+        return _quietly(run, given, output, restart, start)
     except jax.errors.JaxRuntimeError as error:
         if not any(word in str(error).lower() for word in LOST):
             raise
@@ -65,18 +63,18 @@ def train_everywhere(run: Callable, source: Any, output: Path, *, restart: Any, 
         ) from error
 
 
-def _quietly(run: Callable, config: Config, output: Path, restart: Any, initial: Any) -> Any:
+def _quietly(run: Callable, given: Config | Tasks, output: Path, restart: Any, start: dict[str, Any]) -> Any:
     """``run`` without progress and messages; what it writes goes into a folder that is removed."""
     logging.getLogger("dpjax").setLevel(logging.WARNING)
-    data = copy.deepcopy(config.raw)
+    data = copy.deepcopy(given.raw)
     for section, values in UNWRITTEN.items():
         data[section] |= values
     data["training"].pop("save_dir", None)
     data["validating"].pop("save_best_dir", None)
     with tempfile.TemporaryDirectory(prefix="dpjax-process-") as name:
         if restart is True:
-            restart = _copied_checkpoint(config, output, Path(name))
-        return replace(run(data, Path(name), restart=restart, initial=initial), checkpoint=None)
+            restart = _copied_checkpoint(given.first, output, Path(name))
+        return replace(run(data, Path(name), restart=restart, **start), checkpoint=None)
 
 
 def _copied_checkpoint(config: Config, output: Path, folder: Path) -> Any:
@@ -86,16 +84,8 @@ def _copied_checkpoint(config: Config, output: Path, folder: Path) -> Any:
     return True if newest is None else shutil.copytree(store.path(newest), folder / f"model.ckpt-{newest}")
 
 
-def _require_fitting(config: Config) -> None:
-    if config.training.change_bias_after_training:
-        text = "found true with several processes. Set it to false, and use `dpjax change-bias` afterwards."
-        raise ConfigError(f"training/change_bias_after_training: {text}")
-    if isinstance(config.optimizer, LkfConfig):
-        raise ConfigError("optimizer/type: found LKF with several processes, but it trains in one. Start one process.")
-
-
-def _require_same(config: Config) -> None:
+def _require_same(given: Config | Tasks) -> None:
     """All processes have the same input."""
-    own = zlib.crc32(json.dumps(config.raw, sort_keys=True, default=str).encode())
+    own = zlib.crc32(json.dumps(given.raw, sort_keys=True, default=str).encode())
     if len(set(np.asarray(multihost_utils.process_allgather(np.uint32(own))).ravel().tolist())) > 1:
         raise ConfigError("the processes of this training were given different inputs. Give all of them the same file.")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,16 +65,6 @@ def join() -> None:
         jax.distributed.initialize(where.coordinator, where.number, where.process, shutdown_timeout_seconds=30)
 
 
-def one_process(what: str) -> None:
-    """Refuses several processes for ``what``.
-
-    Raises:
-        ConfigError: this is one of several.
-    """
-    if jax.process_count() > 1:
-        raise ConfigError(f"found {jax.process_count()} processes, but one is needed for {what}. Start one process.")
-
-
 def agreed(number: int) -> int:
     """The number that process 0 has."""
     return number if jax.process_count() == 1 else int(multihost_utils.broadcast_one_to_all(np.int64(number)))
@@ -89,13 +79,14 @@ def fetched(tree: Any) -> Any:
     )
 
 
-def scaled(schedule: Callable, how: str) -> Callable:
-    """The schedule times what ``learning_rate/scale_by_worker`` makes of the number of processes."""
+def rate_factor(how: str) -> float:
+    """What learning rates are multiplied by for the number of processes, as ``learning_rate/scale_by_worker`` says."""
     factor = {"linear": float, "sqrt": math.sqrt, "none": lambda _: 1.0}[how](jax.process_count())
-    if factor == 1.0:
-        return schedule
-    log.info("learning rates are %g times those of one process (learning_rate/scale_by_worker)", factor)
-    return lambda step: factor * schedule(step)
+    if factor != 1.0:
+        log.info(
+            "parameters change at %g times the learning rate of one process (learning_rate/scale_by_worker)", factor
+        )
+    return factor
 
 
 def _all_of(names: tuple[str, ...], environ: Mapping[str, str]) -> list[str]:

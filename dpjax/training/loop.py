@@ -89,6 +89,16 @@ class Task:
             weights.append(float(np.sum(data.batch.natoms)))
         return {name: mean_found(name, [row[name] for row in rows], weights) for name in rows[0]}
 
+    def shifted(self, params: Any) -> dict[str, Any]:
+        """Its statistics with the bias shifted to what the model with these parameters leaves of the labels."""
+        setup, stats = self.setup, self.programs.stats
+        before = np.asarray(jax.device_get(stats["out_bias"]))
+        label, number = setup.model.output.label, setup.config.model.data_bias_nsample
+        batches = drawn_batches(setup.training, number, setup.seed, label, setup.mesh)
+        bias = shifted_bias(setup.config.model, before, batches, partial(self.programs.totals, params))
+        log.info("the bias per type is now %s, was %s", bias.tolist(), before.tolist())
+        return stats | {"out_bias": bias}
+
 
 @dataclass
 class Loop:
@@ -159,8 +169,8 @@ class Loop:
                     row = self._report(step)
                 done = step + 1
                 self._validate_fully(done)
-                if stop.name is not None:
-                    self.stopped = stop.name
+                self.stopped = stop.after(done)
+                if self.stopped is not None:
                     break
                 if done % self.setup.config.training.save_freq == 0 and done != last:
                     self.save(done)
@@ -233,24 +243,17 @@ class Loop:
 
     def _stats(self) -> Any:
         """Statistics of the data of the task, or of each of several."""
-        stats = {name: task.programs.stats for name, task in self.tasks.items()}
-        return stats.get("", stats)
+        return _single_or_each({name: task.programs.stats for name, task in self.tasks.items()})
 
     def change_bias(self) -> None:
-        """After the last step: shift the bias to what the model leaves of the labels, and write the last checkpoint again."""
-        setup, label = self.setup, self.setup.model.output.label
-        before = np.asarray(jax.device_get(self.programs.stats["out_bias"]))
-        shifted = []
-        for params in (self.state.params, self.state.ema):
-            if params is not None:
-                batches = drawn_batches(
-                    setup.training, setup.config.model.data_bias_nsample, setup.seed, label, setup.mesh
-                )
-                bias = shifted_bias(setup.config.model, before, batches, partial(self.programs.totals, params))
-                log.info("the bias per type is now %s, was %s", bias.tolist(), before.tolist())
-                shifted.append(self.programs.stats | {"out_bias": bias})
-        self.programs.stats = place_state(shifted[0], setup.mesh)
-        self.saver.save(int(self.state.step), self.state, shifted[0], self._meta(), shifted[-1])
+        """After the last step: shift each bias to what its model leaves of the labels, and write the last checkpoint again."""
+        trained, average = self.state.params, self.state.ema
+        shifted = {name: task.shifted(trained) for name, task in self.tasks.items()}
+        averaged = None if average is None else {name: task.shifted(average) for name, task in self.tasks.items()}
+        for name, task in self.tasks.items():
+            task.programs.stats = place_state(shifted[name], task.setup.mesh)
+        averaged_stats = None if averaged is None else _single_or_each(averaged)
+        self.saver.save(int(self.state.step), self.state, self._stats(), self._meta(), averaged_stats)
 
     def _meta(self) -> dict[str, Any]:
         """What a checkpoint says beside its arrays, JSON-able."""
@@ -273,8 +276,12 @@ def _named(outcome: Outcome) -> str:
 
 def data_state(tasks: Mapping[str, Task]) -> dict[str, Any]:
     """Where the batches of the task, or of each of several, stand; JSON-able."""
-    states = {name: task.setup.training.state() for name, task in tasks.items()}
-    return states.get("", states)
+    return _single_or_each({name: task.setup.training.state() for name, task in tasks.items()})
+
+
+def _single_or_each(by_task: Mapping[str, Any]) -> Any:
+    """What there is of the only task, or of each of several by its name."""
+    return by_task.get("", by_task)
 
 
 def _producer(

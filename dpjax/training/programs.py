@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from dpjax.config.optimizers import LkfConfig
 from dpjax.losses.inputs import Arrays
@@ -17,7 +17,7 @@ from dpjax.models.resolution import Resolver
 from dpjax.nn.chebyshev import Grid
 from dpjax.train_state import TrainState
 from dpjax.training.devices import joined, over_devices, place_state
-from dpjax.training.ensemble import ensemble_metrics, ensemble_step, ensemble_sums
+from dpjax.training.ensemble import ensemble_metrics, ensemble_step, ensemble_values
 from dpjax.training.fresh import trainable_labels
 from dpjax.training.full_validation import error_sums
 from dpjax.training.kalman import KalmanStep, kalman_step_of, trained_order
@@ -76,7 +76,7 @@ class Programs:
         return self._fetched(self.error_step, params, data)
 
     def totals(self, params: Any, data: LabelledBatch) -> np.ndarray:
-        """What the model predicts of the frames of a batch, (n_frame, ...), all devices joined."""
+        """What the model predicts of the frames of a batch, (n_frame, ...), all devices joined; of an ensemble the mean."""
 
         return self._fetched(self.total_step, params, data)
 
@@ -130,11 +130,15 @@ def make_error_step(setup: TrainingSetup) -> Callable:
         sums = error_sums(prediction, flat(data.label), rows.natoms, rows.atom_weight, rows.frame_weight)
         return sums, _resolved(prediction, grid)
 
-    return jax.jit(ensemble_sums(error_step) if setup.members > 1 else error_step, static_argnums=3)
+    step = ensemble_values(error_step, jnp.sum) if setup.members > 1 else error_step
+    return jax.jit(step, static_argnums=3)
 
 
 def make_total_step(setup: TrainingSetup) -> Callable:
-    """The jitted ``(params, stats, data, grid=None) -> (totals, resolved)`` of the model's output, all devices joined."""
+    """The jitted ``(params, stats, data, grid=None) -> (totals, resolved)`` of the model's output, all devices joined.
+
+    Those of an ensemble are means over its members, which share one bias.
+    """
     predict = prediction_of(setup.model, False, setup.config.dpjax.block_size, _spread(setup.mesh))
 
     def total_step(
@@ -143,7 +147,10 @@ def make_total_step(setup: TrainingSetup) -> Callable:
         prediction = predict({"params": setup.arrange(params), "stats": stats}, data.batch, grid)
         return prediction[setup.model.output.total], _resolved(prediction, grid)
 
-    return jax.jit(total_step, static_argnums=3)
+    # every process adds up the totals of all
+    whole = {} if setup.mesh is None else {"out_shardings": NamedSharding(setup.mesh, PartitionSpec())}
+    step = ensemble_values(total_step, jnp.mean) if setup.members > 1 else total_step
+    return jax.jit(step, static_argnums=3, **whole)
 
 
 def of_trained(loss_fn: Callable, setup: TrainingSetup) -> Callable:

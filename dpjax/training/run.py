@@ -7,8 +7,9 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from functools import partial
 from itertools import count
 from math import ceil
 from pathlib import Path
@@ -32,6 +33,7 @@ from dpjax.training.task_setup import prepare_tasks
 log = logging.getLogger(__name__)
 
 Initial = tuple[ModelConfig, dict[str, Any]]
+Tuning = Callable[[TrainingSetup, str, Path], TrainingSetup]  # of a fresh setup, its task, and the output folder
 
 
 def run(
@@ -39,26 +41,27 @@ def run(
     output: Path,
     *,
     restart: bool | str | os.PathLike | None = None,
-    initial: Initial | None = None,
-    tuning: Callable[[TrainingSetup], TrainingSetup] | None = None,
+    initial: Initial | Mapping[str, Initial] | None = None,
+    tuning: Tuning | None = None,
 ) -> TrainResult:
     """Train; arguments and errors as for :func:`dpjax.interfaces.train.train`.
 
-    ``initial`` is the model to start from, and ``tuning`` what becomes of a fresh training where it is fine-tuned.
+    ``initial`` is the model to start from, of several tasks one for each, and ``tuning`` what becomes of a fresh training where it
+    is fine-tuned; it leaves its report in the output folder.
     """
     start = time.perf_counter()
     keep_freed_memory()
     if restart and initial is not None:
         raise ConfigError("restart and init_model exclude each other: a restart continues with its own parameters")
     given = load_any(source)
-    config = given if isinstance(given, Config) else given.first
+    config = given.first
     store = saver_of(config.training, output).store
     writable(output)
     for name, folder in own_folders(config, output).items():
         writable(folder, f"Change {name}.")
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(store, restart)
-        prepared = _prepared(given, saved, initial, tuning)
+        prepared = _prepared(given, saved, initial, tuning and partial(tuning, output=output))
         setup = prepared.first
         saver = saver_of(config.training, output, setup.num_steps)
         if saved is None:
@@ -90,21 +93,17 @@ def run(
 def _prepared(
     given: Config | Tasks,
     saved: Saved | None,
-    initial: Initial | None,
-    tuning: Callable[[TrainingSetup], TrainingSetup] | None,
+    initial: Initial | Mapping[str, Initial] | None,
+    tune: Callable[[TrainingSetup, str], TrainingSetup] | None,
 ) -> Prepared:
     """Data, models and optimizers of a fresh run, or of one that is continued."""
-    if isinstance(given, Tasks):
-        if initial is not None or tuning is not None:
-            raise ConfigError(
-                "a training of several tasks starts from fresh parameters or goes on with --restart; "
-                "leave --init-model and --finetune out."
-            )
-        return prepare_tasks(given, saved)
     if saved is None:
-        _require_source(given, tuning)
+        _require_source(given, tune)
+    if isinstance(given, Tasks):
+        return prepare_tasks(given, saved, initial, tune)
+    if saved is None:
         setup = prepare(given, initial)
-        setup = setup if tuning is None else tuning(setup)
+        setup = setup if tune is None else tune(setup, "")
     else:
         if "model_dict" in saved.meta["config"]["model"]:
             raise ConfigError("restart: the checkpoint is one of several tasks, but this input has a single model.")
@@ -114,17 +113,20 @@ def _prepared(
     return Prepared({"": setup}, setup.config.raw)
 
 
-def _require_source(config: Config, tuning: Callable | None) -> None:
+def _require_source(given: Config | Tasks, tune: Callable | None) -> None:
     """A head can only be chosen of a model that is given.
 
     Raises:
         ConfigError: the input chooses one, and the training starts from no model that it could be of.
     """
-    if config.model.finetune_head is not None and tuning is None:
-        raise ConfigError(
-            f"model/finetune_head: found {config.model.finetune_head!r}, a branch of the model to fine-tune, but no such model is "
-            "given. Name it with --finetune, or remove the key."
-        )
+    configs = given.configs if isinstance(given, Tasks) else {"": given}
+    for name, config in configs.items():
+        if config.model.finetune_head is not None and tune is None:
+            key = f"model/model_dict/{name}/finetune_head" if name else "model/finetune_head"
+            raise ConfigError(
+                f"{key}: found {config.model.finetune_head!r}, a branch of the model to fine-tune, but no such model is given. "
+                "Name it with --finetune, or remove the key."
+            )
 
 
 def own_folders(config: Config, output: Path) -> dict[str, Path]:

@@ -26,7 +26,7 @@ from dpjax.training.adoption import adopted_variables
 from dpjax.training.devices import data_mesh
 from dpjax.training.ensemble import adopted_members, member_of, stacked_parameters
 from dpjax.training.fresh import fresh_variables, trainable_labels
-from dpjax.training.hosts import agreed, scaled
+from dpjax.training.hosts import agreed, rate_factor
 from dpjax.training.mixed_precision import LossScale
 from dpjax.training.sides import DataSide, data_side, open_systems, resolve_sel, validation_side
 from dpjax.training.step import UpdatePlan
@@ -161,7 +161,12 @@ def update_plan(config: Config, num_steps: int) -> UpdatePlan:
     """When the steps of a run become updates; the schedule runs over the updates and reaches its end with the last."""
     training = config.training
     schedule = schedules.from_config(config.learning_rate, num_steps // training.acc_freq)
-    return UpdatePlan(schedule, training.acc_freq, training.ema_decay if training.enable_ema else None)
+    return UpdatePlan(
+        schedule,
+        training.acc_freq,
+        training.ema_decay if training.enable_ema else None,
+        rate_factor(config.learning_rate.scale_by_worker),
+    )
 
 
 def build_optimizer(config: Config, schedule: Callable, trainable: Any) -> optax.GradientTransformation:
@@ -169,7 +174,6 @@ def build_optimizer(config: Config, schedule: Callable, trainable: Any) -> optax
     if isinstance(config.optimizer, LkfConfig):
         return optimizers.from_config(config.optimizer, schedule, kalman.trained_order(trainable))
     clip = optimizers.clip_by_global_norm(config.training.gradient_max_norm or 0.0)
-    rate = scaled(schedule, config.learning_rate.scale_by_worker)
-    tx = optax.chain(clip, optimizers.from_config(config.optimizer, rate))
+    tx = optax.chain(clip, optimizers.from_config(config.optimizer, schedule))
     tx = optimizers.accumulate(tx, config.training.acc_freq)
     return tx if all(jax.tree.leaves(trainable)) else optimizers.freeze(tx, trainable)

@@ -38,11 +38,13 @@ class UpdatePlan:
         schedule: number of updates done -> learning rate.
         accumulate: steps whose gradients are added up for one update, as the optimizer does (``optimizers.accumulate``).
         ema_decay: of the moving average of the parameters; None keeps none.
+        factor: of the rate with which the parameters are updated; prefactors of the loss follow the rate without it.
     """
 
     schedule: Callable
     accumulate: int = 1
     ema_decay: float | None = None
+    factor: float = 1.0
 
     def rate(self, step: Any) -> Any:
         """Learning rate of a step."""
@@ -123,8 +125,8 @@ def frames_of(batch: Batch) -> jax.Array:
 def train_step_of(loss_fn: Callable, tx: optax.GradientTransformationExtraArgs, plan: UpdatePlan) -> Callable:
     """The step ``(state, stats, data, grid=None) -> (state, metrics)``.
 
-    The loss prefactors and the update use the learning rate of the same step.  Where ``grid`` does not resolve the embedding
-    networks the state comes back as it was, and ``metrics["resolved"]`` is false.
+    The loss prefactors and the update use the learning rate of the same step, the update times ``plan.factor``.  Where ``grid``
+    does not resolve the embedding networks the state comes back as it was, and ``metrics["resolved"]`` is false.
     """
 
     def train_step(
@@ -132,7 +134,7 @@ def train_step_of(loss_fn: Callable, tx: optax.GradientTransformationExtraArgs, 
     ) -> tuple[TrainState, Metrics]:
         rate = plan.rate(state.step)
         (value, metrics), gradient = scaled_gradient(loss_fn, state)(stats, data, rate, grid)
-        updates, opt_state = tx.update(gradient, state.opt_state, state.params, learning_rate=rate)
+        updates, opt_state = tx.update(gradient, state.opt_state, state.params, learning_rate=plan.factor * rate)
         params = optax.apply_updates(state.params, updates)
         ema = averaged(state.ema, params, plan, state.step)
         new = state.replace(step=state.step + 1, params=params, opt_state=opt_state, ema=ema)

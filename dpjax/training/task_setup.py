@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import jax
 import numpy as np
 
 from dpjax import optimizers
-from dpjax.config import Tasks, parse_model
+from dpjax.config import ModelConfig, Tasks, parse_model
 from dpjax.config.tasks import resolved_branches
 from dpjax.errors import ConfigError
 from dpjax.training import preparation
@@ -23,10 +26,21 @@ from dpjax.training.tasks import PieceOptimizer, TaskDraw, arranged, common_tree
 log = logging.getLogger(__name__)
 
 Setups = dict[str, TrainingSetup]
+Model = tuple[ModelConfig, dict[str, Any]]  # configuration and variables
 
 
-def prepare_tasks(tasks: Tasks, saved: Saved | None = None) -> Prepared:
+def prepare_tasks(
+    tasks: Tasks,
+    saved: Saved | None = None,
+    initial: Mapping[str, Model] | None = None,
+    tune: Callable[[TrainingSetup, str], TrainingSetup] | None = None,
+) -> Prepared:
     """Data, models and optimizers of all tasks, with one tree of parameters.
+
+    Args:
+        saved: the run that is continued.
+        initial: models to start from, by task.
+        tune: what becomes of the fresh setup of a task that starts from a pretrained model.
 
     Raises:
         DataError, ConfigError: as :func:`prepare`; the message starts with the task.
@@ -34,16 +48,22 @@ def prepare_tasks(tasks: Tasks, saved: Saved | None = None) -> Prepared:
     setups: Setups = {}
     seed = None if saved is None else saved.meta["seed"]
     for name, config in tasks.configs.items():
-        initial = None if saved is None else _saved_model(saved, name, tasks.pieces[name])
-        try:
-            setups[name] = prepare(config, initial, seed, exact=saved is not None)
-        except ConfigError as error:
-            raise ConfigError(f"task {name}: {error}") from error
+        start = (initial or {}).get(name) if saved is None else _saved_model(saved, name, tasks.pieces[name])
+        with _of_task(name):
+            setups[name] = prepare(config, start, seed, exact=saved is not None)
         seed = setups[name].seed  # a random one is drawn once
     weights, num_steps = task_weights(tasks, setups)
-    if saved is None:
+    if saved is None and initial is None:
         setups = with_pooled_statistics(setups, tasks.pieces, weights)
+    if tune is not None:
+        for name, own in setups.items():
+            log.info("task %s:", name)
+            with _of_task(name):
+                setups[name] = tune(own, name)
+    if saved is None:
         setups = with_case_vectors(setups)
+    if initial is not None or tune is not None:
+        _report_conflicts(setups, tasks.pieces)
     common = common_tree({name: own.variables["params"] for name, own in setups.items()}, tasks.pieces)
     plan = update_plan(setups[next(iter(setups))].config, num_steps)
     optimizer = piece_optimizer(setups, tasks.pieces, plan.schedule)
@@ -61,7 +81,28 @@ def prepare_tasks(tasks: Tasks, saved: Saved | None = None) -> Prepared:
     return Prepared(setups, tasks.raw, TaskDraw(weights, seed))
 
 
-def _saved_model(saved: Saved, task: str, pieces: Mapping[str, str]) -> tuple[Any, dict[str, Any]]:
+@contextmanager
+def _of_task(name: str) -> Iterator[None]:
+    """Messages of errors start with the task."""
+    try:
+        yield
+    except ConfigError as error:
+        raise ConfigError(f"task {name}: {error}") from error
+
+
+def _report_conflicts(setups: Setups, pieces: Mapping[str, Mapping[str, str]]) -> None:
+    """Warns where tasks share what is not the same in the models that they start from."""
+    seen: dict[str, tuple[str, Any]] = {}
+    for name, own in setups.items():
+        for piece, subtree in taken_apart(own.variables["params"], pieces[name]).items():
+            first, theirs = seen.setdefault(piece, (name, subtree))
+            same = jax.tree.map(lambda a, b: np.array_equal(a, b), theirs, subtree)
+            if not all(jax.tree.leaves(same)):
+                log.warning("tasks %s and %s share %s, but start from different ones: that of %s is taken", first, name,
+                            piece.partition(":")[2], first)  # fmt: skip
+
+
+def _saved_model(saved: Saved, task: str, pieces: Mapping[str, str]) -> Model:
     """Configuration and variables of one task of a checkpoint.
 
     Raises:
@@ -170,24 +211,32 @@ def _with_environment(setup: TrainingSetup, place: str, moments: Any) -> Trainin
 
 
 def with_case_vectors(setups: Setups) -> Setups:
-    """The setups with the vectors that tell fitting nets their task: rows of the identity, in the order of the names.
+    """The setups with the vectors that tell fitting nets their task, where a pretrained model did not bring its own.
+
+    They are rows of the identity: those that are free, in the order of the names.
 
     Raises:
         ConfigError: the vectors are too short for so many tasks.
     """
-    changed = {}
-    for number, name in enumerate(sorted(setups)):
-        own = setups[name]
-        width = own.config.model.fitting_net.dim_case_embd
-        if width:
-            if width < len(setups):
+    found = {name: own.variables["stats"]["fitting_net"].get("case_embd", ()) for name, own in setups.items()}
+    used = {int(np.argmax(vector)) for vector in found.values() if np.any(vector)}
+    free = (number for number in itertools.count() if number not in used)
+    changed = dict(setups)
+    for name in sorted(setups):
+        width = len(found[name])
+        if width and not np.any(found[name]):
+            number = next(free)
+            least = max(number + 1, len(setups))
+            if width < least:
                 raise ConfigError(
-                    f"model/model_dict/{name}/fitting_net/dim_case_embd: found {width}, but there are {len(setups)} tasks to tell "
-                    "apart. Give at least their number."
+                    f"model/model_dict/{name}/fitting_net/dim_case_embd: found {width}, but there are {least} tasks to tell apart. "
+                    "Give at least their number."
                 )
-            stats = own.variables["stats"]
-            vector = np.eye(width)[number]
-            fitting = stats["fitting_net"] | {"case_embd": vector}
-            own = replace(own, variables=own.variables | {"stats": stats | {"fitting_net": fitting}})
-        changed[name] = own
-    return {name: changed[name] for name in setups}
+            changed[name] = _with_case_vector(setups[name], np.eye(width)[number])
+    return changed
+
+
+def _with_case_vector(setup: TrainingSetup, vector: np.ndarray) -> TrainingSetup:
+    stats = setup.variables["stats"]
+    fitting = stats["fitting_net"] | {"case_embd": vector}
+    return replace(setup, variables=setup.variables | {"stats": stats | {"fitting_net": fitting}})

@@ -124,6 +124,8 @@ def test_what_cannot_be_done(data, model, tmp_path):
     frozen.touch()
     with pytest.raises(ModelError, match="dpjax freeze"):
         change_bias(frozen, tmp_path / "out.dpx", data)
+    with pytest.raises(ModelError, match="holds a single model without branches"):
+        change_bias(model, tmp_path / "out.dp", data, head="water")
     with pytest.raises(ModelError, match="no such model file"):
         change_bias(tmp_path / "no.dp", tmp_path / "out.dp", data)
     with pytest.raises(ConfigError, match="mode: found 'shift'"):
@@ -142,7 +144,6 @@ def test_what_cannot_be_done(data, model, tmp_path):
         (["-b", "1", "2", "-s", "data"], "not allowed with"),
         (["-n", "-3"], "expected"),
         (["-m", "shift"], "invalid choice"),
-        (["--model-branch", "a"], "--model-branch: not built yet"),
     ],
 )
 def test_mistakes_on_the_command_line(capsys, argv, message):

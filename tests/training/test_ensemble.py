@@ -9,6 +9,7 @@ import dpjax
 from dpjax.checkpoints import load_checkpoint
 from dpjax.config import load
 from dpjax.errors import ConfigError, ModelError
+from dpjax.interfaces.bias import change_bias
 from dpjax.training.lcurve import read_lcurve
 from tests.training import tiny
 from tests.training.test_restart import same
@@ -67,13 +68,21 @@ def test_a_restart_ends_with_the_same_bits(done, system, tmp_path):
         dpjax.train(config | {"dpjax": {"ensemble": 2}}, tmp_path / "two", restart=done[1] / "model.ckpt-2")
 
 
+def test_the_common_bias_follows_the_mean_of_the_members(system, tmp_path):
+    """Shifted after the training, the same frames ask for no further shift."""
+    edits = {"training/change_bias_after_training": True, "training/numb_steps": 1}
+    result = dpjax.train(tiny.config([system], EDITS | edits), tmp_path / "run")
+    bias = load_checkpoint(result.checkpoint)[0]["stats"]["out_bias"]
+    again = change_bias(result.checkpoint, tmp_path / "again", system)
+    np.testing.assert_allclose(again, bias, rtol=0, atol=1e-9)
+    elsewhere = dpjax.load(tmp_path / "again", member=2)
+    assert same(elsewhere.variables["params"], dpjax.load(result.checkpoint, member=2).variables["params"])
+
+
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
-        (
-            {"training/change_bias_after_training": True},
-            "change_bias_after_training: found true together with dpjax/ensemble",
-        ),
+        ({"optimizer": {"type": "LKF"}}, "dpjax/ensemble: found 3 with the optimizer LKF"),
         ({"dpjax/ensemble": 0}, "dpjax/ensemble: found 0; it must be at least 1"),
     ],
 )

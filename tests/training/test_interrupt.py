@@ -15,9 +15,9 @@ from dpjax.training.interrupt import StopRequest
 def test_a_signal_is_noted_and_the_handlers_return(number):
     before = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
     with StopRequest() as stop:
-        assert stop.name is None
+        assert stop.after(1) is None
         os.kill(os.getpid(), number)
-        assert stop.name == signal.Signals(number).name
+        assert stop.after(2) == signal.Signals(number).name
     assert (signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)) == before
 
 

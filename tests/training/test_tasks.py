@@ -8,8 +8,10 @@ import pytest
 
 import dpjax
 from dpjax.checkpoints import load_checkpoint
+from dpjax.cli.main import main
 from dpjax.config import load_tasks
 from dpjax.errors import ConfigError, ModelError
+from dpjax.interfaces.bias import change_bias
 from dpjax.training.lcurve import read_lcurve
 from dpjax.training.task_setup import drawn_moments, prepare_tasks
 from dpjax.training.tasks import PieceOptimizer, TaskDraw, arranged, common_tree, taken_apart
@@ -154,6 +156,91 @@ def test_a_branch_can_be_fine_tuned(done, systems, tmp_path):
     assert ours["stats"]["fitting_net"]["case_embd"].tolist() == [0.0, 1.0]
     with pytest.raises(ConfigError, match="found 'steam', but .* has the branches water, ice, h2o"):
         dpjax.train(single, tmp_path / "x", finetune=done[1], model_branch="steam")
+
+
+def renamed(data: dict, old: str, new: str, **branch) -> dict:
+    """The input with another name for a task, and more keys in its branch."""
+    swapped = {
+        "model/model_dict": data["model"]["model_dict"],
+        "training/data_dict": data["training"]["data_dict"],
+        "loss_dict": data["loss_dict"],
+        "training/model_prob": data["training"]["model_prob"],
+    }
+    changed = tiny.edited(
+        data, {path: {new if k == old else k: v for k, v in d.items()} for path, d in swapped.items()}
+    )
+    changed["model"]["model_dict"][new] |= branch
+    return changed
+
+
+def test_tasks_start_from_the_branches_of_a_pretrained_model(done, systems, tmp_path):
+    """By their own names as they are, by `finetune_head` with a shifted bias, else with a new head and a free case vector."""
+    data = inputs(systems, {"training/numb_steps": 0, "training/enable_ema": False})
+    theirs = load_checkpoint(done[0].checkpoint)[0]
+
+    def started(data: dict, name: str) -> dict:
+        return load_checkpoint(dpjax.train(data, tmp_path / name, finetune=done[1]).checkpoint)[0]
+
+    arrays = started(renamed(data, "ice", "rain"), "random")
+    assert same(arrays["params"]["shared:d"], theirs["params"]["shared:d"])
+    assert same(arrays["params"]["water:fitting_net"], theirs["params"]["water:fitting_net"])
+    assert same(arrays["stats"]["water"], theirs["stats"]["water"])
+    assert not same(arrays["params"]["rain:fitting_net"], theirs["params"]["ice:fitting_net"])
+    assert arrays["stats"]["rain"]["fitting_net"]["case_embd"].tolist() == [1.0, 0.0]  # that of ice, which is gone
+    assert "pretrained" in (tmp_path / "random" / "finetune_water.out").read_text()
+    arrays = started(renamed(data, "ice", "snow", finetune_head="ice"), "named")
+    assert same(arrays["params"]["snow:fitting_net"], theirs["params"]["ice:fitting_net"])
+    biases = [tree["stats"][name]["out_bias"] for tree, name in ((arrays, "snow"), (theirs, "ice"))]
+    assert not np.allclose(*biases)
+    np.testing.assert_allclose(
+        change_bias(tmp_path / "named", tmp_path / "again", systems[1], head="snow"), biases[0], atol=1e-9
+    )
+    with pytest.raises(
+        ConfigError, match="model_dict/snow/finetune_head: found 'steam', but .* has the branches water"
+    ):
+        started(renamed(data, "ice", "snow", finetune_head="steam"), "x")
+    with pytest.raises(ConfigError, match="model_dict/snow/finetune_head: found 'ice', .* but no such model is given"):
+        dpjax.train(renamed(data, "ice", "snow", finetune_head="ice"), tmp_path / "x")
+    with pytest.raises(ConfigError, match="use_pretrain_script: this is an input of several tasks"):
+        dpjax.train(data, tmp_path / "x", finetune=done[1], use_pretrain_script=True)
+
+
+def test_tasks_start_from_parameters_of_the_same_tasks(done, systems, tmp_path):
+    data = inputs(systems, {"training/numb_steps": 0})
+    result = dpjax.train(data, tmp_path / "run", init_model=done[1])
+    ours, theirs = (load_checkpoint(run.checkpoint)[0] for run in (result, done[0]))
+    assert same(ours["params"], theirs["params"]) and same(ours["stats"], theirs["stats"]) and int(ours["step"]) == 0
+    with pytest.raises(ModelError, match="'rain' is not among them"):
+        dpjax.train(renamed(data, "ice", "rain"), tmp_path / "x", init_model=done[1])
+
+
+def test_each_task_has_its_own_bias(done, systems, tmp_path):
+    """Shifted after a training: its frames ask for no further shift. Changed afterwards: the other task keeps its own."""
+    edits = {"training/numb_steps": 1, "training/change_bias_after_training": True, "training/enable_ema": False}
+    result = dpjax.train(inputs(systems, edits), tmp_path / "run")
+    before = load_checkpoint(result.checkpoint)[0]["stats"]
+    for name, system in zip(("h2o", "ice"), systems, strict=True):
+        bias = change_bias(tmp_path / "run", tmp_path / name, system, head=name)
+        np.testing.assert_allclose(bias, before[{"h2o": "water"}.get(name, name)]["out_bias"], rtol=0, atol=1e-9)
+    assert main(["change-bias", str(done[1]), "-b", "1", "2", "--head", "h2o", "-o", str(tmp_path / "given")]) == 0
+    stats, old = (load_checkpoint(path)[0]["stats"] for path in (tmp_path / "given", done[0].checkpoint))
+    assert stats["water"]["out_bias"].ravel().tolist() == [1.0, 2.0] and same(stats["ice"], old["ice"])
+    with pytest.raises(ModelError, match="holds several models and none was chosen"):
+        change_bias(tmp_path / "run", tmp_path / "x", systems[0])
+
+
+@pytest.mark.slow
+def test_tasks_can_be_trained_in_mixed_precision(systems, tmp_path):
+    single = {"model/shared_dict/d/precision": "float32"}
+    single |= {f"model/model_dict/{name}/fitting_net/precision": "float32" for name in ("water", "ice")}
+    mixed = {"training/mixed_precision": {"compute_prec": "float16"}}
+    curves = []
+    for name, edits in (("exact", single), ("mixed", single | mixed)):
+        result = dpjax.train(inputs(systems, edits), tmp_path / name)
+        curves.append(read_lcurve(tmp_path / name / "lcurve.out")["rmse_e_trn_ice"])
+    assert "scale" in load_checkpoint(result.checkpoint)[0]
+    np.testing.assert_allclose(curves[0], curves[1], rtol=0.2)
+    assert not np.allclose(curves[0], curves[1], rtol=1e-9)
 
 
 def test_a_restart_ends_with_the_same_bits(done, systems, tmp_path):
