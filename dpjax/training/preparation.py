@@ -29,6 +29,7 @@ from dpjax.training.samples import labelled_frames
 from dpjax.training.samples import sampled_frames as sampled_frames
 
 Stats = dict[str, Any]
+SMALL = 50  # atoms of frames whose search for neighbours is so short that threads would wait for each other
 
 
 def environment_view(descriptor: Any, config: ModelConfig) -> EnvironmentView:
@@ -74,8 +75,9 @@ def environment_moments(
         inputs = source.coord(frame), source.cell(frame), source.frame_types(frame), neighbors.table(system, frame)
         return [frame_moments(*inputs, view) for view in views]
 
-    each = in_threads(of_frame, _each(drawn), default_workers())
     total = sum(len(frames) for _, frames in drawn)
+    atoms = sum(len(frames) * systems[system].n_atom for system, frames in drawn)
+    each = in_threads(of_frame, _each(drawn), default_workers() if atoms > SMALL * total else 1)
     for own_moments in shown(each, total, "statistics of the environment", progress):
         moments = [m + more for m, more in zip(moments, own_moments, strict=True)]
     return moments
