@@ -76,7 +76,7 @@ def check(call, data: dict[str, Any]) -> Any:
     return result
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(mutated())
 def test_any_input_is_normalised_or_refused(data):
     raw = check(config.normalize, data)

@@ -111,7 +111,6 @@ CASES = [
             hybrid(se_e2_a(rcut=2.4, exclude_types=[[0, 0]]), se_e2_r(type_one_side=True, neuron=[3])),
             pair_exclude_types=[[1, 1]],
         ),
-        slow=True,
     ),
     Case(
         "hybrid-mixed",
@@ -120,6 +119,7 @@ CASES = [
                 se_atten(rcut=2.6, rcut_smth=1.0, exclude_types=[[1, 1]]), se_e2_a(type_one_side=False, neuron=[3, 6])
             )
         ),
+        slow=True,
     ),
     Case("se_e3", model(se_e3(resnet_dt=True, activation_function="silu"), pair_exclude_types=[[1, 1]])),
     Case(

@@ -177,7 +177,10 @@ def test_a_model_that_deepmd_kit_would_evaluate_differently_is_not_saved(tmp_pat
         dpjax.save(same, tmp_path / f"{i}.dp")
 
 
-@pytest.mark.parametrize("case", ["zero mean", "version 2", "mean"])
+@pytest.mark.parametrize(
+    "case",
+    [pytest.param("zero mean", marks=pytest.mark.slow), pytest.param("version 2", marks=pytest.mark.slow), "mean"],
+)
 def test_conventions_differ_only_where_saving_is_refused(case):
     pot = {
         "zero mean": lambda: potential(model(se_atten(set_davg_zero=True, attn_layer=2))),
