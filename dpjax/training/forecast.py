@@ -14,6 +14,7 @@ from dpjax.models import resolutions
 from dpjax.train_state import TrainState
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import Part, device_count, place_batch, place_state
+from dpjax.training.ensemble import Members
 from dpjax.training.programs import step_functions
 from dpjax.training.rows import rows_of
 from dpjax.training.setup import TrainingSetup, prepare
@@ -137,7 +138,7 @@ def shapes(side: DataSide, extent: Callable[[int, int], Extent], number: int, n_
 
 def memory(setup: TrainingSetup, steps: Shapes, compiled: bool = True) -> Memory:
     """The memory of a training whose batches have these sizes; its neighbour lists are those found so far."""
-    state = place_state(setup.initial_state(), setup.mesh)
+    state = setup.placed(setup.initial_state())
     stats = place_state(setup.variables["stats"], setup.mesh)
     n_device = device_count(setup.mesh)
     prefetch = setup.config.dpjax.prefetch
@@ -157,10 +158,11 @@ def memory(setup: TrainingSetup, steps: Shapes, compiled: bool = True) -> Memory
     )
 
 
-def step_bytes(setup: TrainingSetup, state: TrainState, stats: Any, data: LabelledBatch) -> int | None:
+def step_bytes(setup: TrainingSetup, state: TrainState | Members, stats: Any, data: LabelledBatch) -> int | None:
     """What the step on a batch needs on a device beside its arguments, as the compiler says; None where it does not."""
     grid = resolutions(setup.model, setup.one, data.batch.layout)[0]
-    program = step_functions(setup)[0].lower(state, stats, data, grid).compile()
+    one = state.each[0] if isinstance(state, Members) else state
+    program = step_functions(setup)[0].lower(one, stats, data, grid).compile()
     found = program.memory_analysis()
     if found is None:
         return None

@@ -20,6 +20,7 @@ from dpjax.errors import NonFiniteError
 from dpjax.train_state import TrainState
 from dpjax.training.bias import drawn_batches, shifted_bias
 from dpjax.training.devices import Part, device_count, place_batch, place_state
+from dpjax.training.ensemble import Members
 from dpjax.training.fingerprint import Fingerprint
 from dpjax.training.full_validation import LABELS, measured
 from dpjax.training.interrupt import StopRequest
@@ -111,7 +112,7 @@ class Loop:
     """
 
     tasks: dict[str, Task]
-    state: TrainState
+    state: TrainState | Members
     saver: Saver
     curve: LearningCurve | None
     progress: Progress
@@ -125,7 +126,7 @@ class Loop:
 
     def __post_init__(self):
         self.setup, self.programs = self._first.setup, self._first.programs
-        self.state = self.setup.zero.placed(self.state)
+        self.state = self.setup.placed(self.state)
         self._unchecked: Outcome | None = None
         self.stopped: str | None = None
 

@@ -17,7 +17,7 @@ from dpjax.models.resolution import Resolver
 from dpjax.nn.chebyshev import Grid
 from dpjax.train_state import TrainState
 from dpjax.training.devices import joined, over_devices, place_state
-from dpjax.training.ensemble import ensemble_metrics, ensemble_step, ensemble_values
+from dpjax.training.ensemble import Members, ensemble_metrics, ensemble_step, ensemble_values, mean_metrics
 from dpjax.training.fresh import trainable_labels
 from dpjax.training.full_validation import error_sums
 from dpjax.training.kalman import KalmanStep, kalman_step_of, trained_order
@@ -45,14 +45,22 @@ class Programs:
     """
 
     def __init__(self, setup: TrainingSetup, resolution: Mapping[str, int] | None = None) -> None:
+        self.turns = setup.turns
         self.train_step, self.eval_step = step_functions(setup)
         self.error_step, self.total_step = make_error_step(setup), make_total_step(setup)
         self.stats = place_state(setup.variables["stats"], setup.mesh)
         self.resolver = Resolver(setup.model, setup.one, series=setup.compute_dtype is None, **(resolution or {}))
 
-    def update(self, state: TrainState, data: LabelledBatch) -> tuple[TrainState, dict[str, jax.Array]]:
+    def update(
+        self, state: TrainState | Members, data: LabelledBatch
+    ) -> tuple[TrainState | Members, dict[str, jax.Array]]:
         """One training step; ``state`` is used up."""
+        if not self.turns:
+            return self._update(state, data)
+        each, metrics = zip(*(self._update(own, data) for own in state.each), strict=True)
+        return Members(each), mean_metrics(metrics)
 
+    def _update(self, state: TrainState, data: LabelledBatch) -> tuple[TrainState, dict[str, jax.Array]]:
         def program(grid: Grid | None) -> tuple[dict[str, jax.Array], Any]:
             nonlocal state
             state, metrics = self.train_step(state, self.stats, data, grid)
@@ -64,21 +72,28 @@ class Programs:
     def errors(self, params: Any, data: LabelledBatch, step: int) -> Row:
         """Metrics of a validation batch, with the prefactors of a step."""
 
-        def program(grid: Grid | None) -> tuple[Row, Any]:
-            metrics = jax.device_get(self.eval_step(params, self.stats, data, step, grid))
-            return metrics, metrics.pop(RESOLVED, None)
+        def errors_of(own: Any) -> Row:
+            def program(grid: Grid | None) -> tuple[Row, Any]:
+                metrics = jax.device_get(self.eval_step(own, self.stats, data, step, grid))
+                return metrics, metrics.pop(RESOLVED, None)
 
-        return {k: float(v) for k, v in self.resolver.run(data.batch.layout, program).items()}
+            return {k: float(v) for k, v in self.resolver.run(data.batch.layout, program).items()}
+
+        return self._of_all(errors_of, params, np.mean)
 
     def sums(self, params: Any, data: LabelledBatch) -> dict[str, np.ndarray]:
         """:func:`dpjax.training.full_validation.error_sums` of a batch, of the labels that its data have."""
-
-        return self._fetched(self.error_step, params, data)
+        return self._of_all(lambda own: self._fetched(self.error_step, own, data), params, np.sum)
 
     def totals(self, params: Any, data: LabelledBatch) -> np.ndarray:
         """What the model predicts of the frames of a batch, (n_frame, ...), all devices joined; of an ensemble the mean."""
+        return self._of_all(lambda own: self._fetched(self.total_step, own, data), params, np.mean)
 
-        return self._fetched(self.total_step, params, data)
+    def _of_all(self, fn: Callable, params: Any, joined: Callable) -> Any:
+        """``fn`` of the parameters; where members take turns the sum or mean of what it gives for each."""
+        if not self.turns:
+            return fn(params)
+        return jax.tree.map(lambda *values: joined(values, axis=0), *(fn(own) for own in params))
 
     def _fetched(self, step: Callable, params: Any, data: LabelledBatch) -> Any:
         """The first result of a step, whose second says whether the grid was enough."""
@@ -99,7 +114,7 @@ def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
         _train_step(setup, loss_fn),
         eval_step_of(loss_fn, setup.plan),
     )
-    if setup.members > 1:
+    if setup.members > 1 and not setup.turns:
         train_step, eval_step = ensemble_step(train_step), ensemble_metrics(eval_step)
     train_step = setup.zero.step(train_step)
     return jax.jit(train_step, donate_argnums=0, static_argnums=3), jax.jit(eval_step, static_argnums=4)
@@ -130,7 +145,7 @@ def make_error_step(setup: TrainingSetup) -> Callable:
         sums = error_sums(prediction, flat(data.label), rows.natoms, rows.atom_weight, rows.frame_weight)
         return sums, _resolved(prediction, grid)
 
-    step = ensemble_values(error_step, jnp.sum) if setup.members > 1 else error_step
+    step = ensemble_values(error_step, jnp.sum) if setup.members > 1 and not setup.turns else error_step
     return jax.jit(step, static_argnums=3)
 
 
@@ -149,7 +164,7 @@ def make_total_step(setup: TrainingSetup) -> Callable:
 
     # every process adds up the totals of all
     whole = {} if setup.mesh is None else {"out_shardings": NamedSharding(setup.mesh, PartitionSpec())}
-    step = ensemble_values(total_step, jnp.mean) if setup.members > 1 else total_step
+    step = ensemble_values(total_step, jnp.mean) if setup.members > 1 and not setup.turns else total_step
     return jax.jit(step, static_argnums=3, **whole)
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from dpjax.checkpoints import BestCheckpoints, CheckpointStore, Record
 from dpjax.errors import NonFiniteError
 from dpjax.train_state import TrainState, to_arrays
+from dpjax.training.ensemble import Members, together
 from dpjax.training.full_validation import Calendar, Metrics, ValidationLog, chosen
 from dpjax.training.hosts import fetched
 
@@ -55,13 +56,14 @@ class Saver:
         return path
 
 
-def full_arrays(state: TrainState, stats: Any) -> dict[str, Any]:
+def full_arrays(state: TrainState | Members, stats: Any) -> dict[str, Any]:
     """All that a restart needs."""
-    return fetched(to_arrays(state)) | {"stats": fetched(stats)}
+    return fetched(to_arrays(together(state))) | {"stats": fetched(stats)}
 
 
-def averaged_arrays(state: TrainState, stats: Any) -> dict[str, Any]:
+def averaged_arrays(state: TrainState | Members, stats: Any) -> dict[str, Any]:
     """The model of the averaged parameters, without the state of the optimizer."""
+    state = together(state)
     return fetched({"step": state.step, "params": state.ema, "stats": stats})
 
 

@@ -24,7 +24,7 @@ from dpjax.train_state import TrainState
 from dpjax.training import kalman
 from dpjax.training.adoption import adopted_variables
 from dpjax.training.devices import data_mesh
-from dpjax.training.ensemble import adopted_members, member_of, stacked_parameters
+from dpjax.training.ensemble import Members, adopted_members, apart, member_of, stacked_parameters, take_turns
 from dpjax.training.fresh import fresh_variables, trainable_labels
 from dpjax.training.hosts import agreed, rate_factor
 from dpjax.training.mixed_precision import LossScale
@@ -64,7 +64,18 @@ class TrainingSetup:
         """The state before the first step."""
         params = jax.tree.map(jax.numpy.array, self.variables["params"])
         state = TrainState.create(params, self.tx, self.plan.ema_decay is not None, self.members > 1)
-        return state.replace(scale=LossScale.first()) if self.compute_dtype == jax.numpy.float16 else state
+        return state.replace(scale=self._first_scale()) if self.compute_dtype == jax.numpy.float16 else state
+
+    def placed(self, state: TrainState) -> TrainState | Members:
+        """The state on its devices, in the form in which steps take it."""
+        if not self.turns:
+            return self.zero.placed(state)
+        return Members(tuple(self.zero.placed(own) for own in apart(state, self.members).each))
+
+    def _first_scale(self) -> LossScale:
+        """Of the loss, or of that of each member."""
+        first = LossScale.first()
+        return first if self.members == 1 else jax.tree.map(lambda x: jax.numpy.full(self.members, x), first)
 
     @property
     def compute_dtype(self) -> Any:
@@ -75,12 +86,17 @@ class TrainingSetup:
     @property
     def zero(self) -> Zero:
         """Where the state lies."""
-        return Zero(self.config.training.zero_stage, self.mesh, self.members)
+        return Zero(self.config.training.zero_stage, self.mesh, 1 if self.turns else self.members)
 
     @property
     def members(self) -> int:
         """Models that are trained together; above 1 the leaves of ``params`` have an axis for them."""
         return self.config.dpjax.ensemble
+
+    @property
+    def turns(self) -> bool:
+        """Whether models that are trained together take turns, each with its own state."""
+        return self.members > 1 and take_turns()
 
     @property
     def one(self) -> dict[str, Any]:

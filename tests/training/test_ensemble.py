@@ -10,6 +10,7 @@ from dpjax.checkpoints import load_checkpoint
 from dpjax.config import load
 from dpjax.errors import ConfigError, ModelError
 from dpjax.interfaces.bias import change_bias
+from dpjax.training import setup as training_setup
 from dpjax.training.lcurve import read_lcurve
 from tests.training import tiny
 from tests.training.test_restart import same
@@ -43,6 +44,33 @@ def test_the_first_member_is_what_one_model_becomes(done, system, tmp_path):
             assert a.size <= 3 or not np.allclose(a[1], a[2])
     assert done[0].programs == 1
     assert read_lcurve(done[1] / "lcurve.out")["rmse_f_trn"].shape == (4,)
+
+
+def test_members_that_are_computed_together_become_the_same(done, system, tmp_path, monkeypatch):
+    """As on accelerators."""
+    monkeypatch.setattr(training_setup, "take_turns", lambda: False)
+    validation = {"training/validation_data": {"systems": [str(system)], "batch_size": 2}}
+    result = dpjax.train(tiny.config([system], EDITS | validation), tmp_path)
+    ours, theirs = (load_checkpoint(run.checkpoint)[0] for run in (result, done[0]))
+    for name in ("params", "ema"):
+        for a, b in zip(tree_leaves(ours[name]), tree_leaves(theirs[name]), strict=True):
+            np.testing.assert_allclose(a, b, rtol=0, atol=1e-12)
+    rows = [read_lcurve(folder / "lcurve.out")["rmse_f_trn"] for folder in (tmp_path, done[1])]
+    np.testing.assert_allclose(*rows, rtol=1e-8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turns", [True, False])
+def test_each_member_has_a_scale_of_its_own(system, tmp_path, monkeypatch, turns):
+    monkeypatch.setattr(training_setup, "take_turns", lambda: turns)
+    single = {"model/descriptor/precision": "float32", "model/fitting_net/precision": "float32"}
+    mixed = {"training/mixed_precision": {"compute_prec": "float16"}}
+    result = dpjax.train(tiny.config([system], EDITS | single | mixed), tmp_path)
+    assert load_checkpoint(result.checkpoint)[0]["scale"]["factor"].shape == (3,)
+    again = dpjax.train(
+        tiny.config([system], EDITS | single | mixed), tmp_path / "x", restart=tmp_path / "model.ckpt-2"
+    )
+    assert same(load_checkpoint(result.checkpoint)[0], load_checkpoint(again.checkpoint)[0])
 
 
 def tree_leaves(tree) -> list[np.ndarray]:
