@@ -52,7 +52,10 @@ COMMANDS = (
     ),
     Command("gui", "edit an input file in a browser", ("gui -p 6042",), "gui"),
     Command("compress", "tabulate the embedding nets of a model", ("compress -i model.dp -o compressed.dp",)),
-    Command("model-devi", "deviation between models on given structures", ("model-devi -m a.dp b.dp -s data -o model_devi.out",)),
+    Command(
+        "model-devi", "deviation between models on given structures",
+        ("model-devi -m a.dp b.dp -s data -o model_devi.out", "model-devi -m ensemble_run -s data"), "model_devi",
+    ),
     Command(
         "change-bias", "change the bias per type of a model, to new data or to given numbers",
         ("change-bias run -s data -o shifted", "change-bias model.dp -b -94.1 -187.5 -o shifted.dp"), "change_bias",

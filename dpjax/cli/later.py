@@ -41,18 +41,6 @@ COMPRESS = (
     _option("-m", "--mpi-log", metavar="HOW", help="which process writes messages: master, collect or workers (default: master)"),
 )  # fmt: skip
 
-MODEL_DEVI = (
-    _option("-m", "--models", metavar="MODEL", nargs="+", help="the models that are compared, at least two"),
-    _option("-s", "--system", metavar="DIR", help="system, or folder that holds systems (default: .)"),
-    _option("-S", "--set-prefix", metavar="NAME", help="deprecated: only `set`, the name that sets of frames have"),
-    _option("-o", "--output", metavar="FILE", help="table to write (default: model_devi.out)"),
-    _option("-f", "--frequency", metavar="N", help="steps between two frames, for the first column of the table (default: 1)"),
-    _switch("--real_error", help="compare with the labels of the data instead of among the models"),
-    _switch("--atomic", help="the force deviation of each atom too"),
-    _option("--relative", metavar="LEVEL", help="force deviations relative to the force, plus this level (eV/angstrom)"),
-    _option("--relative_v", metavar="LEVEL", help="virial deviations relative to the virial, plus this level (eV)"),
-)  # fmt: skip
-
 EVAL_DESC = (
     _MODEL,
     *_systems("structures"),
@@ -63,7 +51,6 @@ EVAL_DESC = (
 
 ARGUMENTS: dict[str, tuple[Flag, ...]] = {
     "compress": COMPRESS,
-    "model-devi": MODEL_DEVI,
     "eval-desc": EVAL_DESC,
 }
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from dpjax.checkpoints import folder, is_checkpoint, load_checkpoint
+from dpjax.checkpoints import folder
 from dpjax.config.tasks import branch_of
 from dpjax.data import System, find_systems, label_requirements, open_systems
 from dpjax.errors import ConfigError, DataError, ModelError, OutputError
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
-from dpjax.interfaces.files import load, newest_checkpoint, read_checkpoint, save
+from dpjax.interfaces.files import load, load_all, save, stored
 from dpjax.interfaces.potential import Potential
 from dpjax.training.bias import bias_by_error
 from dpjax.training.preparation import output_statistics
@@ -140,16 +140,10 @@ def _write_checkpoint(path: Path, arrays: dict[str, Any], meta: dict[str, Any]) 
 def _read(path: Path, head: str | None) -> _Stored:
     if not path.is_dir():
         return _Stored((load(path, head=head),))
-    arrays, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
+    arrays, meta = stored(path)
     raw = meta["config"]
-    number = raw.get("dpjax", {}).get("ensemble", 1)
-    members = tuple(
-        Potential(config, variables, conventions=conventions)
-        for config, variables, conventions in (
-            read_checkpoint(path, member, head) for member in (range(number) if number > 1 else (None,))
-        )
-    )
-    return _Stored(members, arrays, meta, branch_of(raw, head) if "model_dict" in raw["model"] else None)
+    branch = branch_of(raw, head) if "model_dict" in raw["model"] and head else None
+    return _Stored(tuple(load_all(path, head=head)), arrays, meta, branch)
 
 
 def _given(pot: Potential, values: Sequence[float]) -> np.ndarray:

@@ -72,6 +72,27 @@ def load(
     return Potential(config, variables, conventions=conventions or stored, device=device)
 
 
+def load_all(path: str | os.PathLike, *, head: str | None = None) -> list[Potential]:
+    """The model of a file, or all members of an ensemble, which share their compiled programs.
+
+    Args:
+        path: as for :func:`load`; ``run#2`` is one member.
+        head: branch of a multi-task model.
+
+    Raises:
+        ModelError: as :func:`load`.
+    """
+    given, path = path, Path(path)
+    if not path.is_dir():
+        return [load(given, head=head)]
+    arrays, meta = stored(path)
+    number = meta["config"].get("dpjax", {}).get("ensemble", 1)
+    found = [chosen_model(arrays, meta, i if number > 1 else None, head, path) for i in range(number)]
+    config, variables, conventions = found[0]
+    first = Potential(config, variables, conventions=conventions)
+    return [first, *(first.with_variables(own) for _, own, _ in found[1:])]
+
+
 def _with_member(path: Path, member: int | None) -> tuple[Path, int | None]:
     """The path, and the member that is named behind it."""
     name, sign, number = path.name.rpartition("#")
@@ -118,7 +139,22 @@ def read_checkpoint(path: Path, member: int | None = None, head: str | None = No
     Raises:
         ModelError: there is no checkpoint, it is damaged, or has no such member or head.
     """
-    arrays, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
+    return chosen_model(*stored(path), member, head, path)
+
+
+def stored(path: Path) -> tuple[dict, dict]:
+    """Arrays and description of a checkpoint, or of the newest one in a training's output folder.
+
+    Raises:
+        ModelError: there is no checkpoint, or it is damaged.
+    """
+    return load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
+
+
+def chosen_model(
+    arrays: dict, meta: dict, member: int | None, head: str | None, path: Path
+) -> tuple[ModelConfig, dict, str]:
+    """One model of a checkpoint that was read; arguments and errors as for :func:`read_checkpoint`."""
     if "model_dict" in meta["config"]["model"]:
         return _branch(arrays, meta, head, path)
     if head is not None:
@@ -166,7 +202,7 @@ def branches(path: str | os.PathLike) -> tuple[str, ...]:
     path = Path(path)
     if not path.is_dir():
         return ()
-    _, meta = load_checkpoint(path) if is_checkpoint(path) else newest_checkpoint(path)
+    _, meta = stored(path)
     found = meta["config"]["model"].get("model_dict", {})
     aliases = [alias for branch in found.values() for alias in branch.get("model_branch_alias") or ()]
     return (*found, *aliases)

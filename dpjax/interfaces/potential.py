@@ -126,6 +126,24 @@ class Potential:
         joined = {key: [row[key] for row in rows] for key in rows[0]}
         return joined if structures.ragged else {key: np.stack(value) for key, value in joined.items()}
 
+    def with_variables(self, variables: dict) -> Potential:
+        """The same model with other numbers; both share their compiled programs."""
+        other = Potential(self.config, variables, conventions=self.conventions, device=self.device)
+        other.model, other._program = self.model, self._program
+        return other
+
+    def frames(self, coord, atype, cell=None, fparam=None, aparam=None) -> list[Frame]:
+        """Frames with their neighbours, for :meth:`evaluate_frames` of this model and of others with its types and cut-off.
+
+        Arguments and errors as for :meth:`evaluate`.
+        """
+        structures = read_structures(self.config, coord, atype, cell, fparam, aparam)
+        return [self._frame(structures, i) for i in range(len(structures.coord))]
+
+    def evaluate_frames(self, frames: Sequence[Frame], atomic: bool = False, hessian: bool = False) -> list[Output]:
+        """What :meth:`evaluate` gives, for each of the frames."""
+        return self._evaluate_frames(frames, atomic, hessian)
+
     def _frame(self, structures: Structures, i: int) -> Frame:
         coord, atype, cell = structures.coord[i], structures.atype[i], structures.cell[i]
         try:

@@ -1,0 +1,220 @@
+"""Model deviation: how far models that were trained alike differ on the same structures, or are from the labels.
+
+Deviations are standard deviations over the models, of the energy and the virial per atom and of the force on each atom
+(Zhang et al., Comput. Phys. Commun. 253, 107206 (2020)).  Structures whose forces deviate are those that training data lack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dpjax.data import LabelSpec, System, find_systems, label_requirements, open_systems
+from dpjax.errors import ConfigError, DataError
+from dpjax.interfaces.potential import Potential
+
+ATOMS_PER_CHUNK = 20_000  # frames are read and evaluated in chunks of about this many atoms
+LABELS = ("energy", "force", "virial")
+COLUMNS = (*(f"{which}_devi_{letter}" for letter in "vf" for which in ("max", "min", "avg")), "devi_e")
+
+
+@dataclass(frozen=True)
+class Deviation:
+    """How far models are apart, or from the labels, in each frame.
+
+    Attributes:
+        virial: (n_frame, 3) largest and smallest deviation of the nine components, and a third of the norm of all, eV per atom.
+        force: (n_frame, 3) largest, smallest and mean deviation of the force on an atom, eV/angstrom.
+        energy: (n_frame,) eV per atom.
+        atoms: (n_frame, n_atom) of the force on each atom, NaN for placeholders.
+    """
+
+    virial: np.ndarray
+    force: np.ndarray
+    energy: np.ndarray
+    atoms: np.ndarray
+
+    @property
+    def table(self) -> np.ndarray:
+        """(n_frame, 7) in the order of :data:`COLUMNS`."""
+        return np.concatenate([self.virial, self.force, self.energy[:, None]], axis=1)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Deviation]) -> Deviation:
+        """The frames of all."""
+        return cls(*(np.concatenate([getattr(own, name) for own in parts]) for name in cls.__dataclass_fields__))
+
+
+def model_deviation(
+    models: Sequence[Potential],
+    coord: Any,
+    atype: Any,
+    cell: Any = None,
+    *,
+    fparam: Any = None,
+    aparam: Any = None,
+    labels: Mapping[str, np.ndarray] | None = None,
+    relative: float | None = None,
+    relative_v: float | None = None,
+) -> Deviation:
+    """Deviation of energy models on frames of one size.
+
+    Args:
+        models: at least two with the same types; with ``labels`` one is enough.
+        coord, atype, cell, fparam, aparam: as for ``Potential.evaluate``.
+        labels: ``energy`` (n_frame,), ``force`` (n_frame, n_atom, 3) and ``virial`` (n_frame, 9) to compare with: the root of
+            the mean square error of the models is given instead of their spread.
+        relative: divide deviations of forces by the length of the mean force, or that of the label, plus this level (eV/angstrom).
+        relative_v: the same for virials per atom (eV).
+
+    Raises:
+        ConfigError: fewer models, of other types than each other, or none of energies.
+        DataError: as for ``Potential.evaluate``.
+    """
+    check_models(models, with_labels=labels is not None)
+    energy, force, virial = _predictions(models, coord, atype, cell, fparam, aparam)
+    real = np.broadcast_to(np.asarray(atype) >= 0, force.shape[1:3])
+    natoms = np.maximum(real.sum(axis=1), 1)
+    energy, virial = energy[..., 0] / natoms, virial / natoms[:, None]
+    if labels is None:
+        target = {"energy": energy.mean(axis=0), "force": force.mean(axis=0), "virial": virial.mean(axis=0)}
+    else:
+        target = {
+            "energy": labels["energy"].reshape(-1) / natoms,
+            "force": labels["force"].reshape(force.shape[1:]),
+            "virial": labels["virial"].reshape(virial.shape[1:]) / natoms[:, None],
+        }
+    of_energy, of_force, of_virial = (
+        np.sqrt(np.mean((values - target[name]) ** 2, axis=0))
+        for name, values in (("energy", energy), ("force", force), ("virial", virial))
+    )
+    atoms = np.linalg.norm(of_force, axis=-1)
+    if relative is not None:
+        atoms = atoms / (np.linalg.norm(target["force"], axis=-1) + relative)
+    if relative_v is not None:
+        of_virial = of_virial / (np.linalg.norm(target["virial"], axis=-1, keepdims=True) + relative_v)
+    virial_columns = [of_virial.max(axis=-1), of_virial.min(axis=-1), np.linalg.norm(of_virial, axis=-1) / 3]
+    force_columns = [
+        np.where(real, atoms, -np.inf).max(axis=1),
+        np.where(real, atoms, np.inf).min(axis=1),
+        np.where(real, atoms, 0.0).sum(axis=1) / natoms,
+    ]
+    return Deviation(
+        np.stack(virial_columns, axis=1), np.stack(force_columns, axis=1), of_energy, np.where(real, atoms, np.nan)
+    )
+
+
+def _predictions(models: Sequence[Potential], *structures: Any) -> list[np.ndarray]:
+    """Energies, forces and virials with an axis for the models first; neighbours are searched once for each cut-off."""
+    frames: dict[float, Any] = {}
+    rows = []
+    for model in models:
+        if model.rcut not in frames:
+            frames[model.rcut] = model.frames(*structures)
+        rows.append(model.evaluate_frames(frames[model.rcut]))
+    return [np.stack([[row[name] for row in own] for own in rows]) for name in LABELS]
+
+
+def check_models(models: Sequence[Potential], with_labels: bool) -> None:
+    """Raises ConfigError where models cannot be compared."""
+    if len(models) < (1 if with_labels else 2):
+        raise ConfigError(
+            f"model deviation: found {len(models)} model, expected at least two, or one ensemble. Name more models, or compare "
+            "with labels."
+        )
+    for model in models:
+        if model.config.fitting_net.output.label != "energy":
+            raise ConfigError(
+                f"model deviation: {model!r} predicts {model.config.fitting_net.output.label}, expected energies"
+            )
+        if model.type_map != models[0].type_map:
+            raise ConfigError(
+                f"model deviation: the models have different types, {' '.join(models[0].type_map)} and {' '.join(model.type_map)}. "
+                "Compare models with one type_map."
+            )
+
+
+def system_deviations(
+    models: Sequence[Potential],
+    systems: str | Path | Sequence[str | Path],
+    *,
+    real_error: bool = False,
+    relative: float | None = None,
+    relative_v: float | None = None,
+) -> Iterator[tuple[str, Deviation]]:
+    """:func:`model_deviation` of all frames of data systems, with the name of each; atoms are in the order of the files.
+
+    Args:
+        systems: paths; a path is searched for systems below it.
+        real_error: compare with the labels of the data.  Without ``virial.npy`` the errors of the virial are NaN.
+
+    Raises:
+        ConfigError: as :func:`model_deviation`.
+        DataError: a path without systems, or without the labels that are compared.
+    """
+    check_models(models, with_labels=real_error)
+    specs = _requirements(models[0], real_error)
+    for entry in [systems] if isinstance(systems, (str, Path)) else systems:
+        for path in find_systems(str(entry)):
+            for system in open_systems(path, models[0].type_map, specs, str(path)):
+                parts = (
+                    _of_frames(models, system, frames, real_error, relative=relative, relative_v=relative_v)
+                    for frames in _chunks(system)
+                )
+                yield system.name, Deviation.joined(list(parts))
+
+
+def _requirements(model: Potential, real_error: bool) -> tuple[LabelSpec, ...]:
+    fitting = model.config.fitting_net
+    return label_requirements(
+        LABELS if real_error else (),
+        fitting.output,
+        numb_fparam=fitting.numb_fparam,
+        numb_aparam=fitting.numb_aparam,
+        default_fparam=fitting.default_fparam,
+    )
+
+
+def _chunks(system: System) -> Iterable[np.ndarray]:
+    size = max(1, ATOMS_PER_CHUNK // max(system.n_atom, 1))
+    return (np.arange(i, min(i + size, system.n_frame)) for i in range(0, system.n_frame, size))
+
+
+def _of_frames(
+    models: Sequence[Potential], system: System, frames: np.ndarray, real_error: bool, **levels: float | None
+) -> Deviation:
+    """Some frames of a system."""
+    inputs = [name for name in ("fparam", "aparam") if name in system.labels]
+    compared = [name for name in LABELS if real_error]
+    for name in compared:
+        if name != "virial" and not system.found[name]:
+            raise DataError(
+                f"{system.name}: found no {name}.npy, with which the models are to be compared. Add it, or leave --real_error out."
+            )
+    arrays = system.arrays(frames, ["coord", "box", *compared, *inputs])
+    if real_error and not system.found["virial"]:
+        arrays["virial"] = np.full((len(frames), 9), np.nan)
+    cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
+    found = model_deviation(
+        models, arrays["coord"], system.frames_types(frames), cell, **{name: arrays[name] for name in inputs},
+        labels={name: arrays[name] for name in compared} or None, **levels,
+    )  # fmt: skip
+    place = np.arange(system.n_atom) if system.mixed else np.argsort(system.order)
+    return Deviation(found.virial, found.force, found.energy, found.atoms[:, place])
+
+
+def table_text(name: str, deviation: Deviation, frequency: int = 1, atomic: bool = False) -> str:
+    """The lines of ``model_devi.out`` for a system, in DeePMD-kit's columns.
+
+    Args:
+        frequency: steps between two frames, for the first column.
+        atomic: add a column for each atom.
+    """
+    header = f"# {name}\n# {'step':10s}" + "".join(f"{column:19s}" for column in COLUMNS)
+    values = np.concatenate([deviation.table, deviation.atoms], axis=1) if atomic else deviation.table
+    lines = [f"{i * frequency:12d}" + "".join(f"{value:19.6e}" for value in row) for i, row in enumerate(values)]
+    return "\n".join([header + (f"{'atm_devi_f(N)':19s}" if atomic else ""), *lines]) + "\n"
