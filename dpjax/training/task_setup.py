@@ -16,7 +16,7 @@ import numpy as np
 from dpjax import optimizers
 from dpjax.config import ModelConfig, Tasks, parse_model
 from dpjax.config.tasks import resolved_branches
-from dpjax.errors import ConfigError
+from dpjax.errors import ConfigError, DataError
 from dpjax.training import preparation
 from dpjax.training.fresh import trainable_labels
 from dpjax.training.opening import Prepared, Saved
@@ -86,8 +86,8 @@ def _of_task(name: str) -> Iterator[None]:
     """Messages of errors start with the task."""
     try:
         yield
-    except ConfigError as error:
-        raise ConfigError(f"task {name}: {error}") from error
+    except (ConfigError, DataError) as error:
+        raise type(error)(f"task {name}: {error}") from error
 
 
 def _report_conflicts(setups: Setups, pieces: Mapping[str, Mapping[str, str]]) -> None:

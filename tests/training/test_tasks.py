@@ -10,7 +10,7 @@ import dpjax
 from dpjax.checkpoints import load_checkpoint
 from dpjax.cli.main import main
 from dpjax.config import load_tasks
-from dpjax.errors import ConfigError, ModelError
+from dpjax.errors import ConfigError, DataError, ModelError
 from dpjax.interfaces.bias import change_bias
 from dpjax.training.lcurve import read_lcurve
 from dpjax.training.task_setup import drawn_moments, prepare_tasks
@@ -272,3 +272,9 @@ def test_epochs_of_each_task_say_how_long(systems):
 def test_what_several_tasks_cannot_do(systems, edits, message):
     with pytest.raises(ConfigError, match=message):
         prepare_tasks(load_tasks(inputs(systems, edits)))
+
+
+def test_missing_data_are_those_of_a_task(systems, tmp_path):
+    data = inputs(systems, {"training/data_dict/ice/training_data/systems": [str(tmp_path / "none")]})
+    with pytest.raises(DataError, match="task ice: .*none"):
+        prepare_tasks(load_tasks(data))
