@@ -15,7 +15,7 @@ from dpjax.config.tasks import branch_of
 from dpjax.data import System, find_systems, label_requirements, open_systems
 from dpjax.errors import ConfigError, DataError, ModelError, OutputError
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
-from dpjax.interfaces.files import load, load_all, save, stored
+from dpjax.interfaces.files import load, models_of, save, stored
 from dpjax.interfaces.potential import Potential
 from dpjax.training.bias import bias_by_error
 from dpjax.training.preparation import output_statistics
@@ -143,7 +143,7 @@ def _read(path: Path, head: str | None) -> _Stored:
     arrays, meta = stored(path)
     raw = meta["config"]
     branch = branch_of(raw, head) if "model_dict" in raw["model"] and head else None
-    return _Stored(tuple(load_all(path, head=head)), arrays, meta, branch)
+    return _Stored(tuple(models_of(arrays, meta, head, path)), arrays, meta, branch)
 
 
 def _given(pot: Potential, values: Sequence[float]) -> np.ndarray:

@@ -85,7 +85,11 @@ def load_all(path: str | os.PathLike, *, head: str | None = None) -> list[Potent
     given, path = path, Path(path)
     if not path.is_dir():
         return [load(given, head=head)]
-    arrays, meta = stored(path)
+    return models_of(*stored(path), head, path)
+
+
+def models_of(arrays: dict, meta: dict, head: str | None, path: Path) -> list[Potential]:
+    """:func:`load_all` of a checkpoint that was read."""
     number = meta["config"].get("dpjax", {}).get("ensemble", 1)
     found = [chosen_model(arrays, meta, i if number > 1 else None, head, path) for i in range(number)]
     config, variables, conventions = found[0]

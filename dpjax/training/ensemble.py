@@ -112,7 +112,7 @@ def _of_their_own(state: TrainState) -> dict[str, Any]:
 @jax.jit
 def mean_metrics(each: Sequence[dict[str, jax.Array]]) -> dict[str, jax.Array]:
     """Means of the metrics of all members."""
-    return jax.tree.map(lambda *values: jnp.mean(jnp.stack(values)), *each)
+    return joined_metrics(jax.tree.map(lambda *values: jnp.stack(values), *each))
 
 
 def ensemble_step(step: Callable) -> Callable:

@@ -43,6 +43,7 @@ class Saver:
             NonFiniteError: parameters are not finite; nothing is written.
             OutputError: it cannot be written; earlier checkpoints stay.
         """
+        state = together(state)
         arrays = full_arrays(state, stats)
         if not all(np.all(np.isfinite(leaf)) for leaf in jax.tree.leaves(arrays["params"])):
             raise NonFiniteError(

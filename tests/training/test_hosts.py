@@ -99,6 +99,13 @@ def start(folder: Path, number: int, port: int, n_device: int = 1, *args: str) -
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
+def wait_for_a_checkpoint(folder: Path) -> None:
+    """Of a run that was started in the folder."""
+    late = time.monotonic() + 200
+    while not (folder / "out" / "checkpoint").exists() and time.monotonic() < late:
+        time.sleep(0.2)
+
+
 def outputs(processes: list[subprocess.Popen]) -> list[str]:
     """What they print; none may fail."""
     try:
@@ -114,7 +121,7 @@ def close(ours: Path, theirs: Path) -> None:
     """Two checkpoints hold the same numbers."""
     trees = [jax.tree.leaves(load_checkpoint(path)[0]) for path in (ours, theirs)]
     for a, b in zip(*trees, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-6 if np.asarray(a).dtype == np.float32 else 1e-9, atol=1e-11)
+        np.testing.assert_allclose(a, b, rtol=2e-7 if np.asarray(a).dtype == np.float32 else 1e-9, atol=1e-11)
 
 
 @pytest.mark.parametrize(
@@ -206,9 +213,7 @@ def test_a_signal_to_one_process_stops_all_after_the_same_step(tmp_path, number)
     port = free_port()
     processes = [start(tmp_path, process, port) for process in range(2)]
     try:
-        late = time.monotonic() + 200
-        while not (tmp_path / "out" / "checkpoint").exists() and time.monotonic() < late:
-            time.sleep(0.2)
+        wait_for_a_checkpoint(tmp_path)
         processes[1].send_signal(number)
         texts = [process.communicate(timeout=200)[0] for process in processes]
     finally:
@@ -232,9 +237,7 @@ def test_where_one_process_dies_the_other_ends(tmp_path, victim):
     port = free_port()
     processes = [start(tmp_path, number, port) for number in range(2)]
     try:
-        late = time.monotonic() + 200
-        while not (tmp_path / "out" / "checkpoint").exists() and time.monotonic() < late:
-            time.sleep(0.2)
+        wait_for_a_checkpoint(tmp_path)
         processes[victim].kill()
         text, _ = processes[1 - victim].communicate(timeout=200)
     finally:
