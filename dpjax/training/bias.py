@@ -12,7 +12,8 @@ from dpjax.config import ModelConfig
 from dpjax.errors import ConfigError
 from dpjax.training.devices import device_count, place_batch
 from dpjax.training.hosts import fetched
-from dpjax.training.preparation import fitted, output_preset, output_scale, sampled_frames
+from dpjax.training.preparation import fitted, output_preset, output_scale
+from dpjax.training.samples import sampled_frames
 from dpjax.training.sides import DataSide
 from dpjax.training.step import LabelledBatch
 

@@ -12,7 +12,8 @@ from dpjax.config import Config, ModelConfig
 from dpjax.descriptors import members
 from dpjax.fittings.layers import layer_owners, trainable_layers
 from dpjax.models import init_variables
-from dpjax.training import preparation
+from dpjax.training import environment, preparation
+from dpjax.training.samples import sampled_frames
 from dpjax.training.sides import DataSide
 from dpjax.training.stat_file import load_statistics, required_statistics, save_statistics, statistics_key
 
@@ -31,9 +32,9 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
     only_read = config.training.stat_file_mode == "read"
     computed = (required_statistics if only_read else load_statistics)(config.training.stat_file, key)
     if computed is None:
-        drawn = preparation.sampled_frames(data.sampler, data.systems, config.model.data_stat_nbatch, seed)
+        drawn = sampled_frames(data.sampler, data.systems, config.model.data_stat_nbatch, seed)
         computed = {
-            **preparation.environment_statistics(
+            **environment.environment_statistics(
                 config.model, data.systems, data.source.neighbors, drawn, config.dpjax.progress != "none"
             ),
             **preparation.output_statistics(config.model, data.systems),
@@ -41,21 +42,27 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
         }
         if keep:
             save_statistics(config.training.stat_file, key, computed)
-    placed = {
-        "descriptor": _placed(computed, stats["descriptor"]),
-        "fitting_net": _placed(computed, stats["fitting_net"]),
+    here = {
+        "descriptor": placed(computed, stats["descriptor"], needed=("davg", "dstd")),
+        "fitting_net": placed(computed, stats["fitting_net"]),
         **{name: computed[name] for name in ("out_bias", "out_std")},
     }
-    return {"params": variables["params"], "stats": placed}
+    return {"params": variables["params"], "stats": here}
 
 
-def _placed(computed: dict[str, np.ndarray], like: dict[str, Any]) -> dict[str, Any]:
-    """The tree ``like`` with those leaves replaced that were computed; these are named by their path, joined by dots."""
+def placed(computed: dict[str, np.ndarray], like: dict[str, Any], needed: tuple[str, ...] = ()) -> dict[str, Any]:
+    """The tree ``like`` with those leaves replaced that were computed; these are named by their path, joined by dots.
+
+    Args:
+        needed: last names of leaves that must be among them; others may have no data to come from.
+
+    Raises:
+        KeyError: a needed one is not.
+    """
 
     def leaf(path: tuple, value: np.ndarray) -> np.ndarray:
         name = ".".join(key.key for key in path)
-        needed = path[-1].key in ("davg", "dstd")  # others may have no data to come from
-        return computed[name].astype(value.dtype) if needed or name in computed else value
+        return computed[name].astype(value.dtype) if path[-1].key in needed or name in computed else value
 
     return jax.tree_util.tree_map_with_path(leaf, like)
 

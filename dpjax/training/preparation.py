@@ -1,8 +1,8 @@
-"""Statistics of the training data for a new model: which frames, and where each number goes."""
+"""Statistics of the labels and parameters of the training data for a new model."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,102 +10,17 @@ import numpy as np
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
 from dpjax.data import System
-from dpjax.data.threads import default_workers, in_threads
-from dpjax.data.waiting import shown
-from dpjax.descriptors import RADIAL, has_type_networks, kept, members, ordered_pairs
 from dpjax.errors import ConfigError
-from dpjax.neighbors import NeighborCache
 from dpjax.statistics import (
-    EnvironmentView,
-    Moments,
     atomic_bias,
     common_bias,
     energy_bias,
-    frame_moments,
     parameter_normalisation,
     prefer_atomic,
 )
 from dpjax.training.samples import labelled_frames
-from dpjax.training.samples import sampled_frames as sampled_frames
 
 Stats = dict[str, Any]
-SMALL = 50  # atoms of frames whose search for neighbours is so short that threads would wait for each other
-
-
-def environment_view(descriptor: Any, config: ModelConfig) -> EnvironmentView:
-    """How a descriptor (not a hybrid) of the model sees its neighbours."""
-    return EnvironmentView(
-        rcut=descriptor.rcut,
-        rcut_smth=descriptor.rcut_smth,
-        sel=kept(descriptor),
-        n_type=len(config.type_map),
-        by_type=has_type_networks(descriptor),
-        protection=descriptor.env_protection,
-        exclude_types=ordered_pairs(descriptor.exclude_types),
-        pair_exclude=ordered_pairs(config.pair_exclude_types),
-    )
-
-
-def environment_statistics(
-    config: ModelConfig,
-    systems: Sequence[System],
-    neighbors: NeighborCache,
-    drawn: Sequence[tuple[int, np.ndarray]],
-    progress: bool = True,
-) -> Stats:
-    """:func:`environment_of` the drawn frames."""
-    return environment_of(config, dict(enumerate(environment_moments(config, systems, neighbors, drawn, progress))))
-
-
-def environment_moments(
-    config: ModelConfig,
-    systems: Sequence[System],
-    neighbors: NeighborCache,
-    drawn: Sequence[tuple[int, np.ndarray]],
-    progress: bool = True,
-) -> list[Moments]:
-    """Moments of the environment over the drawn frames, for each descriptor of the model (several in a hybrid)."""
-    own = members(config.descriptor)
-    views = [environment_view(member, config) for member in own]
-    moments = [Moments.zero(len(config.type_map)) for _ in own]
-
-    def of_frame(place: tuple[int, int]) -> list[Moments]:
-        system, frame = place
-        source = systems[system]
-        inputs = source.coord(frame), source.cell(frame), source.frame_types(frame), neighbors.table(system, frame)
-        return [frame_moments(*inputs, view) for view in views]
-
-    total = sum(len(frames) for _, frames in drawn)
-    atoms = sum(len(frames) * systems[system].n_atom for system, frames in drawn)
-    each = in_threads(of_frame, _each(drawn), default_workers() if atoms > SMALL * total else 1)
-    for own_moments in shown(each, total, "statistics of the environment", progress):
-        moments = [m + more for m, more in zip(moments, own_moments, strict=True)]
-    return moments
-
-
-def environment_of(config: ModelConfig, moments: Mapping[int, Moments]) -> Stats:
-    """``davg`` and ``dstd`` (n_type, 4) of the descriptor, or (n_type, 1) where it has distances only, from its moments.
-
-    Those of the members of a hybrid are called ``members_0.davg`` and so on.
-
-    Args:
-        moments: by the number of the descriptor in the model.
-    """
-    own = members(config.descriptor)
-    stats: Stats = {}
-    for i, found in moments.items():
-        member = own[i]
-        prefix = "" if member is config.descriptor else f"members_{i}."
-        columns = slice(0, 1 if type(member).__name__ in RADIAL else 4)
-        stats[f"{prefix}davg"] = found.davg(member.set_davg_zero)[:, columns]
-        stats[f"{prefix}dstd"] = found.dstd()[:, columns]
-    return stats
-
-
-def _each(drawn: Sequence[tuple[int, np.ndarray]]) -> Iterator[tuple[int, int]]:
-    for system, frames in drawn:
-        for frame in frames:
-            yield system, int(frame)
 
 
 def output_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:

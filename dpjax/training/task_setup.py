@@ -17,9 +17,10 @@ from dpjax import optimizers
 from dpjax.config import ModelConfig, Tasks, parse_model
 from dpjax.config.tasks import resolved_branches
 from dpjax.errors import ConfigError, DataError
-from dpjax.training import preparation
-from dpjax.training.fresh import trainable_labels
+from dpjax.training.environment import Blocks, environment_moments, environment_of
+from dpjax.training.fresh import placed, trainable_labels
 from dpjax.training.opening import Prepared, Saved
+from dpjax.training.samples import sampled_frames
 from dpjax.training.setup import TrainingSetup, prepare, update_plan
 from dpjax.training.tasks import PieceOptimizer, TaskDraw, arranged, common_tree, pooled, taken_apart
 
@@ -179,11 +180,11 @@ def with_pooled_statistics(
     return changed
 
 
-def drawn_moments(setup: TrainingSetup) -> list[Any]:
+def drawn_moments(setup: TrainingSetup) -> list[Blocks]:
     """Moments of the environment over the frames that statistics of this task are made of, for each descriptor."""
     side, model = setup.training, setup.config.model
-    drawn = preparation.sampled_frames(side.sampler, side.systems, model.data_stat_nbatch, setup.seed)
-    return preparation.environment_moments(model, side.systems, side.source.neighbors, drawn)
+    drawn = sampled_frames(side.sampler, side.systems, model.data_stat_nbatch, setup.seed)
+    return environment_moments(model, side.systems, side.source.neighbors, drawn)
 
 
 def _place(pieces: Mapping[str, str], piece: str) -> str:
@@ -195,18 +196,11 @@ def _member(place: str) -> int:
     return int(place.rpartition("_")[2]) if "." in place else 0
 
 
-def _with_environment(setup: TrainingSetup, place: str, moments: Any) -> TrainingSetup:
+def _with_environment(setup: TrainingSetup, place: str, moments: Blocks) -> TrainingSetup:
     """The setup with the statistics of one descriptor replaced."""
     model = setup.config.model
-    found = preparation.environment_of(model, {_member(place): moments})
     stats = setup.variables["stats"]
-    descriptor = dict(stats["descriptor"])
-    holder = descriptor
-    if "." in place:
-        holder = descriptor[place.split(".")[1]] = dict(descriptor[place.split(".")[1]])
-    prefix = place.split(".")[1] + "." if "." in place else ""
-    for name in ("davg", "dstd"):
-        holder[name] = found[f"{prefix}{name}"].astype(np.asarray(holder[name]).dtype)
+    descriptor = placed(environment_of(model, {_member(place): moments}), stats["descriptor"])
     return replace(setup, variables=setup.variables | {"stats": stats | {"descriptor": descriptor}})
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import optax
 
 from dpjax.config.tasks import Pieces
-from dpjax.statistics import Moments
+from dpjax.training.environment import Blocks
 
 Tree = dict[str, Any]
 BLOCK = 1024  # steps whose tasks are drawn at once
@@ -116,10 +116,11 @@ class TaskDraw:
         return self.names[int(self._drawn[place])]
 
 
-def pooled(moments: Mapping[str, Moments], weights: Mapping[str, float]) -> Moments:
+def pooled(moments: Mapping[str, Blocks], weights: Mapping[str, float]) -> Blocks:
     """Moments of a shared descriptor: those of the first task, and of the others by their weight relative to it."""
     first, *others = moments
-    total = moments[first]
+    total = dict(moments[first])
     for name in others:
-        total = total + moments[name].scaled(weights[name] / weights[first])
+        share = weights[name] / weights[first]
+        total = {block: own + moments[name][block].scaled(share) for block, own in total.items()}
     return total

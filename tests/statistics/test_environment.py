@@ -7,13 +7,15 @@ import json
 import numpy as np
 import pytest
 
-from dpjax.config import DataConfig, parse_model
+from dpjax.config import DataConfig, models, normalize
+from dpjax.config.schema import Context
 from dpjax.data import load_systems
 from dpjax.descriptors import ordered_pairs
 from dpjax.geometry.environment import switch_weight
 from dpjax.neighbors import search
 from dpjax.statistics import EnvironmentView, Moments, frame_moments, switch
-from dpjax.training.preparation import environment_view
+from dpjax.training.environment import environment_blocks
+from tests.config.inputs import water
 from tests.contracts.structures import make
 from tests.shared import shared
 
@@ -129,6 +131,11 @@ CASES = (
     "se_e3_tebd",
     "se_atten",
     "se_atten_davg",
+    "dpa2",
+    "dpa2_davg_three_body",
+    "dpa3",
+    "dpa3_fix_stat_std_off",
+    "dpa3_fix_stat_std_0p5",
 )
 
 
@@ -148,27 +155,34 @@ def frames(index):
 
 @pytest.mark.parametrize("case", CASES)
 def test_water_statistics_equal_the_reference(case, index, frames):
+    """Of every block of the descriptor: counts, sums and what they come to; all places of a type hold the same."""
     spec = next(c for c in index["environment"] if c["case"] == case)
     section = {"type_map": spec["type_map"], "descriptor": spec["descriptor"], "fitting_net": {}}
-    config = parse_model(section | {"pair_exclude_types": spec["model_pair_exclude_types"] or []})
-    view, total = environment_view(config.descriptor, config), Moments.zero(2)
-    for coord, cell, atype in frames:
-        total += frame_moments(coord, cell, atype, search(coord, atype, 2, view.rcut, cell), view)
-    (sums,) = spec["accumulated_number_sum_sumsq"].values()
-    columns = slice(0, 1 if case == "se_e2_r" else 4)
-    for t in range(2):
-        radial, angular = (
-            (total.number[t], total.radial[t], total.radial_sq[t]),
-            (total.angular[t], total.angular_sq[t]),
-        )
-        np.testing.assert_allclose(radial, sums[f"r_{t}"], rtol=1e-10)
-        if columns.stop == 1:
-            continue
-        np.testing.assert_allclose(3 * total.number[t], sums[f"a_{t}"][0])
-        np.testing.assert_allclose(angular, sums[f"a_{t}"][1:], rtol=1e-9, atol=1e-8)
-    rows = spec["first_row_per_type"]
-    davg = total.davg(config.descriptor.set_davg_zero)[:, columns]
-    np.testing.assert_allclose(davg, rows["@variables.davg"], rtol=1e-8, atol=1e-12)
-    np.testing.assert_allclose(total.dstd()[:, columns], rows["@variables.dstd"], rtol=1e-8)
+    section["pair_exclude_types"] = spec["model_pair_exclude_types"] or []
+    raw = normalize(water({"model": section}))["model"]  # as for a training, whether the model is built yet or not
+    config = models.parse(raw, "model", Context())
     stored = np.load(shared("golden", "training", "stats", spec["file"]))
-    np.testing.assert_array_equal(stored["@variables.davg"], stored["@variables.davg"][:, :1].repeat(sum(view.sel), 1))
+    blocks = environment_blocks(config.descriptor, config)
+    for name, block in blocks.items():
+        prefix = f"{name}_variable." if name else ""
+        total = Moments.zero(2)
+        for coord, cell, atype in frames:
+            total += frame_moments(coord, cell, atype, search(coord, atype, 2, block.view.rcut, cell), block.view)
+        (sums,) = [s for key, s in spec["accumulated_number_sum_sumsq"].items() if len(blocks) == 1 or key == name] or [
+            {}
+        ]
+        assert bool(sums) == (block.spread is None)  # of what is not measured there are none
+        for t in range(2 if sums else 0):
+            np.testing.assert_allclose(
+                (total.number[t], total.radial[t], total.radial_sq[t]), sums[f"r_{t}"], rtol=1e-10
+            )
+            if block.n_column == 4:
+                np.testing.assert_allclose(3 * total.number[t], sums[f"a_{t}"][0])
+                np.testing.assert_allclose(
+                    (total.angular[t], total.angular_sq[t]), sums[f"a_{t}"][1:], rtol=1e-9, atol=1e-8
+                )
+        ours = block.statistics(total)
+        for key, tolerance in (("davg", 1e-12), ("dstd", 0.0)):
+            theirs = stored[f"{prefix}@variables.{key}"]
+            np.testing.assert_array_equal(theirs, theirs[:, :1].repeat(sum(block.view.sel), axis=1))
+            np.testing.assert_allclose(ours[key], theirs[:, 0], rtol=1e-8, atol=tolerance)

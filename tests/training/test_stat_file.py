@@ -9,7 +9,7 @@ import pytest
 
 from dpjax.config import load
 from dpjax.errors import ConfigError, DataError
-from dpjax.training import preparation
+from dpjax.training import environment
 from dpjax.training.setup import prepare
 from tests.training import tiny
 
@@ -26,8 +26,8 @@ def stats(config):
 @pytest.fixture
 def computed(monkeypatch):
     """Counts how often the environment statistics are computed."""
-    calls, original = [], preparation.environment_statistics
-    monkeypatch.setattr(preparation, "environment_statistics", lambda *args: calls.append(1) or original(*args))
+    calls, original = [], environment.environment_statistics
+    monkeypatch.setattr(environment, "environment_statistics", lambda *args: calls.append(1) or original(*args))
     return calls
 
 

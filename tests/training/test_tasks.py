@@ -124,7 +124,7 @@ def test_one_run_trains_both(done):
 
 def test_statistics_of_a_shared_descriptor_are_pooled(systems):
     prepared = prepare_tasks(load_tasks(inputs(systems)))
-    own = {name: drawn_moments(setup)[0] for name, setup in prepared.setups.items()}
+    own = {name: drawn_moments(setup)[0][""] for name, setup in prepared.setups.items()}
     expected = own["water"] + own["ice"].scaled(2.0)
     for setup in prepared.setups.values():
         np.testing.assert_allclose(setup.variables["stats"]["descriptor"]["davg"], expected.davg(), atol=1e-12)
