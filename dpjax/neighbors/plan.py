@@ -151,7 +151,7 @@ def _periodic_grid(plan: CellListPlan, height: np.ndarray, most: int) -> CellLis
 def _occupancy(plan: CellListPlan, coord: np.ndarray, atype: np.ndarray, box: np.ndarray) -> np.ndarray:
     """(n_section,) most atoms of each section in one bin."""
     real = atype >= 0
-    bins = flat_bin(plan, bin_places(plan, np.where(real[:, None], coord, 0.0), real, box)[1])
+    bins = flat_bin(plan.sizes, bin_places(plan.sizes, np.where(real[:, None], coord, 0.0), real, box)[1])
     held = np.bincount((atype * plan.n_bin + bins)[real], minlength=len(plan.nbrs) * plan.n_bin)
     return held.reshape(len(plan.nbrs), plan.n_bin).max(axis=1)
 
