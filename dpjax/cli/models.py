@@ -19,6 +19,14 @@ def load_model(path: str, head: str | None = None) -> Any:
     return dpjax.load(checkpoint(path), **({"head": head} if head else {}))
 
 
+def branch_names(path: str) -> tuple[str, ...]:
+    """Names of the branches of what :func:`load_model` reads; none for a single model, or where there is no model."""
+    from dpjax.interfaces.files import branches
+
+    folder = Path(checkpoint(path))
+    return branches(folder, aliases=False) if folder.is_dir() and any(folder.iterdir()) else ()
+
+
 def checkpoint(path: str) -> str:
     """The newest checkpoint ``PATH-<step>`` if nothing has the name ``PATH`` itself and there is one; else the path as it is."""
     prefix = Path(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -14,11 +15,21 @@ from dpjax.descriptors import members
 from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import ANGLES, works_on_pairs
 from dpjax.export import runtime
-from dpjax.export.program import Entry, entries
+from dpjax.export.program import Entry
 from dpjax.models import StandardModel
 
 PLACES = "places"  # the atoms axis: places of all sections in a row
 OF_LABELS = "unit of the training labels"
+_FLAGS = {
+    "flags": {
+        "shape": [1],
+        "dtype": "int32",
+        "bits": {"1": "bin_atoms", "2": "nbrs", "4": "offsets", "8": "not finite", "16": "bins"},
+    },
+    "bin_atoms": {"shape": ["section"], "dtype": "int32"},
+    "nbrs": {"shape": ["section"], "dtype": "int32"},
+    "heights": {"shape": [3], "dtype": "float64", "unit": units.LENGTH},
+}
 _DERIVATIVES = {"force": units.FORCE, "virial": units.VIRIAL, "atom_virial": units.VIRIAL}
 _CONVENTIONS = {
     "force": "-dE/dr",
@@ -29,8 +40,8 @@ _CONVENTIONS = {
 }
 
 
-def describe_model(model: StandardModel, weights: dict[str, np.ndarray]) -> dict[str, Any]:
-    """The part of the manifest that follows from the model; JSON-serialisable."""
+def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted: Sequence[Entry]) -> dict[str, Any]:
+    """The part of the manifest that follows from the model and its entry points; JSON-serialisable."""
     config = model.config
     fitting = config.fitting_net
     precisions = [member.precision for member in members(config.descriptor)]
@@ -60,7 +71,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray]) -> dict
         "default_fparam": None if fitting.default_fparam is None else list(fitting.default_fparam),
         "atom_exclude_types": list(config.silent_types),
         "predicts": {"total": model.output.total, "atomic": model.output.atomic},
-        "entries": {entry.name: _describe_entry(model, entry) for entry in entries(model.output)},
+        "entries": {entry.name: _describe_entry(model, entry) for entry in wanted},
         "inputs": _describe_inputs(model),
         "symbols": _describe_symbols(model),
         "weights": {
@@ -96,7 +107,8 @@ def _units(model: StandardModel) -> dict[str, str]:
     """Of every output, by name."""
     output = model.output
     if output is ENERGY:
-        return {"energy": units.ENERGY, "atom_energy": units.ENERGY, **_DERIVATIVES}
+        hessian = {"hessian": f"{units.ENERGY}/{units.LENGTH}^2"}
+        return {"energy": units.ENERGY, "atom_energy": units.ENERGY, **_DERIVATIVES, **hessian}
     found = dict.fromkeys((output.total, output.atomic), OF_LABELS)
     per_length = {"force": f"{OF_LABELS} per angstrom", "virial": OF_LABELS, "atom_virial": OF_LABELS}
     return found | (per_length if output.differentiated else {})
@@ -109,9 +121,33 @@ def _describe_entry(model: StandardModel, entry: Entry) -> dict[str, Any]:
         shapes |= {"force": [PLACES, *output.shape, 3], "virial": ["frames", *output.shape, 9]}
     if entry.atom_virial:
         shapes |= {"atom_virial": [PLACES, *output.shape, 9]}
+    if entry.hessian:
+        shapes |= {"hessian": [PLACES, "9 * columns"]}
     unit = _units(model)
     outputs = {name: {"shape": shape, "unit": unit[name], "dtype": "float64"} for name, shape in shapes.items()}
-    return {"member": runtime.program_member(entry.name), "outputs": outputs}
+    described = {"member": runtime.program_member(entry.name), "outputs": outputs}
+    if entry.search:
+        described["flags"] = _FLAGS
+    without, more = _input_changes(entry)
+    return described | {"inputs without": without, "inputs with": more} if more else described
+
+
+def _input_changes(entry: Entry) -> tuple[list[str], dict[str, Any]]:
+    """How the input of an entry point differs from ``inputs``."""
+    if entry.search:
+        return ["atoms/frame", "atoms/index", "atoms/shift", "atoms/count"], {
+            "pbc": ["bool", [3]],
+            "grid": ["int32", [3]],
+            "width": ["float64", [3]],
+            "offsets": ["int32", ["stencil", 3]],
+            "bins": ["int8", ["bins"]],
+            "bin_atoms (a list, one array for each section)": ["int8", ["room_t"]],
+            "frames": 1,
+            "nbrs_t": ">= 1",
+        }
+    if entry.hessian:
+        return [], {"atoms/number": ["int32", ["blocks_t", "block_t"]], "columns": ["int8", ["columns"]]}
+    return [], {}
 
 
 def _describe_inputs(model: StandardModel) -> dict[str, Any]:

@@ -6,7 +6,7 @@ section of atoms and one of neighbours for each type; others have one of each, a
 
 A section of neighbours is never wider than ``sel``: the list is cut before it gets here, so no sorting is compiled.  Only the
 members of a hybrid, which may keep different numbers of neighbours, cut the list in the program; where some count types apart and
-others do not, no ``sel`` bounds it.
+others do not, no ``sel`` bounds it.  Nor does one bound the lists of the entry point that finds neighbours itself.
 """
 
 from __future__ import annotations
@@ -22,8 +22,10 @@ from jax import export
 
 from dpjax.config.fittings import AtomicOutput
 from dpjax.config.fittings.outputs import ENERGY
+from dpjax.export.listing import Lister, lister, search_shapes
 from dpjax.models import StandardModel
 from dpjax.models.derivatives import summed_gradient
+from dpjax.models.hessian import require_energy
 from dpjax.models.standard import contributes, neighborhood, table_rows, where_rows
 
 Arrays = dict[str, Any]
@@ -36,6 +38,8 @@ class Entry:
     name: str
     force: bool = False  # add force and virial
     atom_virial: bool = False  # add atom_virial
+    hessian: bool = False  # add hessian
+    search: bool = False  # find the neighbours
 
 
 ENERGY_ENTRIES = (
@@ -43,14 +47,25 @@ ENERGY_ENTRIES = (
     Entry("energy_force_virial", force=True),
     Entry("atomic", force=True, atom_virial=True),
 )
+HESSIAN = Entry("hessian", force=True, hessian=True)
 
 
-def entries(output: AtomicOutput) -> tuple[Entry, ...]:
-    """The entry points of a model with this output."""
+def entries(output: AtomicOutput, *, hessian: bool = False) -> tuple[Entry, ...]:
+    """The entry points of a model with this output.
+
+    Args:
+        hessian: add that of second derivatives.
+
+    Raises:
+        ModelError: these were asked for and the output is no energy.
+    """
+    if hessian:
+        require_energy(output)
+    found = Entry("from_coordinates", force=output is ENERGY, search=True)
     if output is ENERGY:
-        return ENERGY_ENTRIES
+        return (*ENERGY_ENTRIES, found, *((HESSIAN,) if hessian else ()))
     values = Entry("output")
-    return (values, Entry("atomic", force=True, atom_virial=True)) if output.differentiated else (values,)
+    return (values, found, *((Entry("atomic", force=True, atom_virial=True),) if output.differentiated else ()))
 
 
 def flat_weights(variables: Any) -> dict[str, np.ndarray]:
@@ -61,32 +76,42 @@ def flat_weights(variables: Any) -> dict[str, np.ndarray]:
 
 @dataclass(frozen=True)
 class Symbols:
-    """Sizes of a structure, as symbols of ``jax.export``; a section of ``sel`` 0 has no slots and no symbol."""
+    """Sizes of a structure, as symbols of ``jax.export`` or numbers; a section of ``sel`` 0 has no slots and no symbol."""
 
     frames: Any
     blocks: tuple[Any, ...]  # per section
     block: tuple[Any, ...]  # per section: atoms of each block
     nbrs: tuple[Any, ...]  # per section
+    bins: Any  # the last four have a meaning for entry points that need them only
+    stencil: Any
+    rooms: tuple[Any, ...]  # per section
+    columns: Any
 
     @classmethod
-    def create(cls, sel: Sequence[int | None]) -> Symbols:
+    def create(cls, sel: Sequence[int | None], entry: Entry) -> Symbols:
         """One scope for all.  Neighbours of a section are at most ``sel``, which keeps truncation out of the program, or any
-        number where that is None."""
-        wide = [t for t, keep in enumerate(sel) if keep is None or keep > 0]
+        number where that is None or the program finds them itself."""
         n = range(len(sel))
-        names = ["frames", *(f"blocks_{t}" for t in n), *(f"block_{t}" for t in n), *(f"nbrs_{t}" for t in wide)]
-        limits = [f"nbrs_{t} <= {sel[t]}" for t in wide if sel[t] is not None]
+        bounds = [None] * len(sel) if entry.search else sel
+        wide = [t for t in n if bounds[t] is None or bounds[t] > 0]
+        names = ["bins", "stencil", "columns", *(f"room_{t}" for t in n)]
+        names += ["frames", *(f"blocks_{t}" for t in n), *(f"block_{t}" for t in n), *(f"nbrs_{t}" for t in wide)]
+        limits = [f"nbrs_{t} <= {bounds[t]}" for t in wide if bounds[t] is not None]
         by_name = dict(zip(names, export.symbolic_shape(", ".join(names), constraints=limits), strict=True))
         return cls(
-            by_name["frames"],
+            1 if entry.search else by_name["frames"],
             tuple(by_name[f"blocks_{t}"] for t in n),
             tuple(by_name[f"block_{t}"] for t in n),
             tuple(by_name.get(f"nbrs_{t}", 0) for t in n),
+            by_name["bins"],
+            by_name["stencil"],
+            tuple(by_name[f"room_{t}"] for t in n),
+            by_name["columns"],
         )
 
 
-def structure_shapes(model: StandardModel, sizes: Symbols) -> dict[str, Any]:
-    """Shapes and dtypes of the second argument of every program; ``docs/artifact.md`` says what each array holds."""
+def structure_shapes(model: StandardModel, sizes: Symbols, entry: Entry) -> dict[str, Any]:
+    """Shapes and dtypes of the second argument of a program; ``docs/artifact.md`` says what each array holds."""
     fitting = model.config.fitting_net
     n_section, width = model.n_section, sum(sizes.nbrs)
 
@@ -97,11 +122,16 @@ def structure_shapes(model: StandardModel, sizes: Symbols) -> dict[str, Any]:
         arrays = {
             "coord": of(jnp.float64, blocks, block, 3),
             "real": of(jnp.bool_, blocks, block),
-            "frame": of(jnp.int32, blocks, block),
-            "index": of(jnp.int32, blocks, block, width),
-            "shift": of(jnp.int16, blocks, block, width, 3),
-            "count": of(jnp.int32, blocks, block, n_section),
         }
+        if not entry.search:
+            arrays |= {
+                "frame": of(jnp.int32, blocks, block),
+                "index": of(jnp.int32, blocks, block, width),
+                "shift": of(jnp.int16, blocks, block, width, 3),
+                "count": of(jnp.int32, blocks, block, n_section),
+            }
+        if entry.hessian:
+            arrays["number"] = of(jnp.int32, blocks, block)
         if not model.by_type:
             arrays["type"] = of(jnp.int32, blocks, block)
         if fitting.numb_aparam:
@@ -113,6 +143,10 @@ def structure_shapes(model: StandardModel, sizes: Symbols) -> dict[str, Any]:
         "slots": [of(jnp.int8, size) for size in sizes.nbrs],  # contents unused: they tell the widths of the sections
         "cell": of(jnp.float64, sizes.frames, 3, 3),
     }
+    if entry.search:
+        shapes |= search_shapes(n_section, sizes.bins, sizes.stencil, sizes.rooms)
+    if entry.hessian:
+        shapes["columns"] = of(jnp.int8, sizes.columns)
     if model.takes_first:
         shapes["first"] = of(jnp.int32, sizes.frames)
     if fitting.numb_fparam:
@@ -127,7 +161,7 @@ def export_entry(model: StandardModel, variables: Any, entry: Entry, platforms: 
     """
     weights = flat_weights(variables)
     shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
-    structure = structure_shapes(model, Symbols.create(model.sel))
+    structure = structure_shapes(model, Symbols.create(model.sel, entry), entry)
     treedef = jax.tree.structure(variables)
     order = list(weights)  # of the leaves; a dictionary handed to a program comes back sorted
 
@@ -146,16 +180,67 @@ def evaluate(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
         ``energy`` (frames, 1) and ``atom_energy`` (n_atom,) eV, ``force`` (n_atom, 3) eV/angstrom, ``virial`` (frames, 9) and
         ``atom_virial`` (n_atom, 9) eV, with ``n_atom`` the places of all sections in a row.  Models of other quantities give theirs
         (frames, *output.total_shape) and (n_atom, *output.shape); derivatives of dipoles have an axis for the components after the
-        first.
+        first.  With ``search`` also :data:`~dpjax.export.listing.FLAGS`; with ``hessian`` also ``hessian`` (n_atom, 9 * columns)
+        eV/angstrom^2, d2E / dx_a dy_b at ``[x, 3 * columns * a + 3 * r + b]``, where r is the number of y in the frame of x.
     """
+    find = lister(model, structure) if entry.search else None
+    if find:
+        structure = structure | {"atoms": _with_places(structure["atoms"])}
+    if not entry.hessian:
+        return _outputs(model, variables, structure, entry, find)
+
+    def forces(moved: jax.Array) -> tuple[jax.Array, Arrays]:
+        out = _outputs(model, variables, _moved(structure, moved), entry, find)
+        return out["force"], out
+
+    n_atom = sum(atoms["real"].shape[0] * atoms["real"].shape[1] for atoms in structure["atoms"])
+    still = jnp.zeros((n_atom, 3), structure["cell"].dtype)
+    number = jnp.concatenate([_joined(atoms["number"]) for atoms in structure["atoms"]])
+
+    def column(i: jax.Array) -> jax.Array:
+        along = (number == i // 3)[:, None] & (jnp.arange(3) == i % 3)[None, :]
+        return jax.jvp(forces, (still,), (along.astype(still.dtype),), has_aux=True)[1]
+
+    columns = 3 * structure["columns"].shape[0]
+    changes = jax.lax.map(column, jnp.arange(columns))  # (3 columns, n_atom, 3)
+    hessian = -jnp.reshape(jnp.moveaxis(changes, 0, 2), (n_atom, 3 * columns))
+    return forces(still)[1] | {"hessian": hessian}
+
+
+def _with_places(sections: Sequence[Arrays]) -> list[Arrays]:
+    """The atoms of a single frame, each with its place on the axis of all atoms."""
+    out, start = [], 0
+    for atoms in sections:
+        shape = atoms["real"].shape
+        place = start + jnp.reshape(jnp.arange(shape[0] * shape[1], dtype=jnp.int32), shape)
+        out.append({**atoms, "place": place, "frame": jnp.zeros(shape, jnp.int32)})
+        start = start + shape[0] * shape[1]
+    return out
+
+
+def _moved(structure: Arrays, moved: jax.Array) -> Arrays:
+    """The structure with its atoms displaced by ``moved`` (n_atom, 3) angstrom."""
+    sections, start = [], 0
+    for atoms in structure["atoms"]:
+        n = atoms["real"].shape[0] * atoms["real"].shape[1]
+        own = jax.lax.dynamic_slice_in_dim(moved, start, n)
+        sections.append({**atoms, "coord": atoms["coord"] + jnp.reshape(own, atoms["coord"].shape)})
+        start = start + n
+    return {**structure, "atoms": sections}
+
+
+def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Entry, find: Lister | None) -> Arrays:
+    """:func:`evaluate` without second derivatives."""
     output, sections = model.output, structure["atoms"]
     names = ("coord", "frame") if model.by_type else ("coord", "frame", "type")
     every = {name: jnp.concatenate([_joined(atoms[name]) for atoms in sections]) for name in names}
     moved = _zero_sums(every["coord"].shape[0], output, entry)
-    rows = []
+    rows, needs = [], []
     for section, atoms in enumerate(sections):
-        run = _block_program(model, variables, structure, every, section, entry)
+        run = _block_program(model, variables, structure, every, section, entry, find)
         moved, out = jax.lax.scan(run, moved, atoms)
+        if find:
+            needs.append(jnp.max(out.pop("need"), axis=0))
         rows.append(jax.tree.map(_joined, out))
     per_atom = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
 
@@ -171,6 +256,8 @@ def evaluate(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
         result["virial"] = summed("virial")
     if entry.atom_virial:
         result["atom_virial"] = moved["atom_virial"]
+    if find:
+        result |= find.report(jnp.max(jnp.stack(needs), axis=0))
     return result
 
 
@@ -186,7 +273,7 @@ def _zero_sums(n_atom: Any, output: AtomicOutput, entry: Entry) -> Arrays:
     return {name: jnp.zeros((n_atom, *output.shape, size), jnp.float64) for name, size in sums.items()}
 
 
-def _block_program(model, variables, structure, every, section, entry):
+def _block_program(model, variables, structure, every, section, entry, find):
     """One step of a scan over the blocks of a section: its rows, and its share of what neighbours receive.
 
     The share is added up while the block is at hand, so that nothing of the size of the neighbour list is kept.  ``every`` holds
@@ -196,6 +283,7 @@ def _block_program(model, variables, structure, every, section, entry):
     nbrs = tuple(slots.shape[0] for slots in structure["slots"])
 
     def run(moved, atoms):
+        atoms = atoms | find.of_block(atoms["place"]) if find else atoms
         image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(coord.dtype), structure["cell"][atoms["frame"]])
         disp = coord[atoms["index"]] + image - atoms["coord"][:, None, :]
         fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
@@ -209,6 +297,7 @@ def _block_program(model, variables, structure, every, section, entry):
             return jnp.sum(found, axis=0), found
 
         out = {"counted": _counted(model, section, atoms)} if model.output.intensive else {}
+        out |= {"need": atoms["need"]} if find else {}
         if not entry.force:
             return moved, out | {"values": values(disp)[1]}
         found, gradient = summed_gradient(values, disp)

@@ -41,6 +41,8 @@ MOST_POINTS = 50_000_000  # atoms and images of one frame; above this the cell o
 PAIRS_AT_ONCE = 2_000_000  # candidate pairs of the neighbour search held in memory
 SLOTS_PER_CALL = 1_000_000  # neighbour slots of one call when many small frames are given
 SLOTS_PER_BLOCK = 1_000_000  # on accelerators, of one block
+ROOM = 1.15  # of lists and bins of the program that finds neighbours, over what a structure was seen to need
+BIN_FULL, LIST_FULL = 1, 2  # flags that a larger size cures
 PAIRS_PER_SLOT = 4  # pairs of neighbours that take the memory of one slot, in models that work on pairs
 CPU_BLOCK = 32  # atoms whose activations stay in a processor's cache
 CPU_PAIRS = 2500  # pairs of neighbours of which the same holds, where networks run for pairs
@@ -173,6 +175,7 @@ class Artifact:
                 "JAX runs on here. Freeze it again with this platform, or choose another: JAX_PLATFORMS=cpu"
             )
         self._calls: dict[str, object] = {}
+        self._listed = Capacity()
         self._signatures: set[tuple] = set()
         self._warned = False
         with jax.enable_x64(True):
@@ -187,7 +190,16 @@ class Artifact:
         return f"Artifact({str(self.path)!r}, type_map={self.type_map}, rcut={self.rcut})"
 
     def evaluate(
-        self, coord, atype, cell=None, fparam=None, aparam=None, atomic: bool = False, force: bool = True
+        self,
+        coord,
+        atype,
+        cell=None,
+        fparam=None,
+        aparam=None,
+        atomic: bool = False,
+        force: bool = True,
+        hessian: bool = False,
+        search_on_device: bool = False,
     ) -> dict[str, np.ndarray]:
         """Energies, forces and virials of frames with equally many atoms, or what else the model predicts.
 
@@ -199,6 +211,9 @@ class Artifact:
             aparam: (n_frame, n_atom, numb_aparam).
             atomic: add ``atom_energy`` (n_frame, n_atom, 1), ``atom_virial`` (n_frame, n_atom, 9), ``mask`` (n_frame, n_atom).
             force: False leaves force and virial out and is faster; not together with ``atomic``.
+            hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, if the artifact was frozen with it.
+            search_on_device: the program finds the neighbours, which are otherwise found here with NumPy.  Frames go one by one;
+                not together with ``atomic`` or ``hessian``.
 
         Returns:
             ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV.  Models of other
@@ -210,12 +225,27 @@ class Artifact:
         """
         if atomic and not force:
             raise ArtifactError("atomic=True includes forces; leave force=False out")
+        if hessian and "hessian" not in self.manifest["entries"]:
+            raise ArtifactError(
+                f"{self.path}: holds no program for Hessians; freeze it with --hessian, if it predicts energies"
+            )
+        if search_on_device and (atomic or hessian):
+            raise ArtifactError("search_on_device gives energy, force and virial; leave atomic and hessian out")
         frames = _frames(self.manifest, coord, atype, cell, fparam, aparam)
         if not frames:
             return {}
+        if search_on_device:
+            rows = [self._run_with_search(frame, i) for i, frame in enumerate(frames)]
+            return {
+                name: np.stack([row[name] for row in rows])
+                for name in rows[0]
+                if force or name not in ("force", "virial")
+            }
         for i, frame in enumerate(frames):
             self._find_neighbors(frame, i)
         rows = self._run(self._entry(atomic, force), frames, atomic)
+        if hessian:
+            rows = [row | more for row, more in zip(rows, self._run("hessian", frames, atomic))]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
     def _entry(self, atomic: bool, force: bool) -> str:
@@ -242,12 +272,15 @@ class Artifact:
             near = edges if cut["rcut"] >= self.rcut else edges.take(edges.square < cut["rcut"] ** 2)
             most = near.count(kind, len(sel)).max(axis=0, initial=0)
             for t in np.flatnonzero(most > sel):
-                log.warning(
-                    "an atom has %d neighbours%s within %g angstrom, but sel%s keeps %d: the farthest are left out",
-                    most[t], f" of type {self.type_map[t]}" if cut["by_type"] else "", cut["rcut"],
-                    f" of {cut['part']}" if cut["part"] else "", sel[t],
-                )  # fmt: skip
-                self._warned = True
+                self._warn(cut, t, most[t])
+
+    def _warn(self, cut: dict, t: int, most: int) -> None:
+        log.warning(
+            "an atom has %d neighbours%s within %g angstrom, but sel%s keeps %d: the farthest are left out",
+            most, f" of type {self.type_map[t]}" if cut["by_type"] else "", cut["rcut"],
+            f" of {cut['part']}" if cut["part"] else "", cut["sel"][t],
+        )  # fmt: skip
+        self._warned = True
 
     def _run(self, entry: str, frames: list[Frame], atomic: bool) -> list[dict[str, np.ndarray]]:
         """All frames in groups of one size, so that the last, shorter group compiles nothing new."""
@@ -257,15 +290,57 @@ class Artifact:
         groups = [frames[i : i + per_call] for i in range(0, len(frames), per_call)]
         sizes = Sizes.choose(groups, nbrs, self.manifest, self._platform)
         self._signatures.add((entry, sizes))
-        if entry not in self._calls:
-            self._calls[entry] = jax.jit(export.deserialize(bytearray(self._container.program(entry))).call)
         rows = []
         with jax.enable_x64(True):
             for group in groups:
                 structure, places = pack(group, sizes, by_type=_by_type(self.manifest))
-                out = self._calls[entry](self._weights, jax.device_put(structure, self._device))
-                rows += self._unpack(entry, jax.device_get(out), group, places, atomic=atomic)
+                if entry == "hessian":
+                    number_atoms(structure, group, places)
+                out = self._call(entry, structure)
+                rows += self._unpack(entry, out, group, places, atomic=atomic)
         return rows
+
+    def _call(self, entry: str, structure: dict) -> dict[str, np.ndarray]:
+        """Outputs of a program; call it with 64-bit types on."""
+        if entry not in self._calls:
+            self._calls[entry] = jax.jit(export.deserialize(bytearray(self._container.program(entry))).call)
+        return jax.device_get(self._calls[entry](self._weights, jax.device_put(structure, self._device)))
+
+    def _run_with_search(self, frame: Frame, i: int) -> dict[str, np.ndarray]:
+        """One frame through the program that finds neighbours, with larger sizes until nothing is missing."""
+        entry, n_section = "from_coordinates", len(self.manifest["sel"])
+        bins = divide(frame, self.rcut)
+        if self._listed.nbrs is None:  # a first guess, so that the first program is the right one
+            most = search(frame.coord, frame.cell, self.rcut).ordered(frame.section, n_section)[1]
+            self._listed = Capacity(tuple(ladder(int(n * ROOM), 4) for n in most), (1,) * n_section)
+        self._listed = self._listed.holding(atoms_in_bins(frame, bins, n_section), (0,) * n_section)
+        while True:
+            sizes = Sizes.choose([[frame]], self._listed.nbrs, self.manifest, self._platform)
+            structure, places = pack([frame], sizes, by_type=_by_type(self.manifest))
+            structure |= bins.arrays() | {"bin_atoms": [np.zeros(size, np.int8) for size in self._listed.bin_atoms]}
+            with jax.enable_x64(True):
+                self._signatures.add((entry, sizes, self._listed.bin_atoms, bins.shape))
+                out = self._call(entry, structure)
+            if not out["flags"][0]:
+                break
+            if out["flags"][0] & ~(BIN_FULL | LIST_FULL):
+                raise ArtifactError(
+                    f"frame {i}: the program cannot list neighbours in this cell (flags {out['flags'][0]}): {frame.cell}"
+                )
+            self._listed = self._listed.holding(out["bin_atoms"], out["nbrs"])
+        if not np.isfinite(out[self.manifest["predicts"]["total"]]).all():
+            raise ArtifactError(f"frame {i}: the result is not finite; two atoms are on one point, or nearly so")
+        self._warn_crowded(out["nbrs"])
+        return self._unpack(entry, out, [frame], places, atomic=False)[0]
+
+    def _warn_crowded(self, most: np.ndarray) -> None:
+        """:meth:`_warn_truncation` where only the numbers of neighbours within the model's cut-off are known."""
+        for cut in () if self._warned else _cuts(self.manifest):
+            sel = np.asarray(cut["sel"])
+            if cut["rcut"] < self.rcut or (len(most) > 1) != (len(sel) > 1):
+                continue
+            for t in np.flatnonzero(most > sel):
+                self._warn(cut, t, int(most[t]))
 
     def _unpack(
         self, entry: str, out: dict, group: list[Frame], places: np.ndarray, *, atomic: bool
@@ -279,6 +354,9 @@ class Artifact:
             row = {}
             for name in wanted:
                 values = out[name]
+                if name == "hessian":
+                    row[name] = square_of(values[own], frame.real)
+                    continue
                 if described[name]["shape"][0] == "frames":
                     row[name] = values[i]
                 else:
@@ -506,13 +584,7 @@ def search(coord: np.ndarray, cell: np.ndarray | None, rcut: float) -> Edges:
 
 def _images(coord: np.ndarray, cell: np.ndarray, rcut: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Coordinates wrapped into the cell; then owner and shift of all points within ``rcut`` of the cell, the atoms first."""
-    volume = abs(np.linalg.det(cell)) if np.isfinite(cell).all() else 0.0
-    if volume <= 1e-9 * np.prod(np.linalg.norm(cell, axis=1)):
-        raise ArtifactError(
-            f"the cell {cell.tolist()} has no volume; give three independent vectors, or None for open boundaries"
-        )
-    cofactors = np.stack([np.cross(cell[1], cell[2]), np.cross(cell[2], cell[0]), np.cross(cell[0], cell[1])])
-    reach = rcut * np.linalg.norm(cofactors, axis=1) / volume  # the cut-off in units of the cell's heights
+    reach = rcut / _heights(cell)  # the cut-off in units of the cell's heights
     if len(coord) * np.prod(1 + 2 * reach) > MOST_POINTS:
         raise ArtifactError(
             f"the cell {cell.tolist()} is too small for a cut-off of {rcut} angstrom; check the units (angstrom)"
@@ -571,6 +643,90 @@ def _pairs_of(points, order, centres, first, number, rcut):
     square = np.einsum("ed,ed->e", disp, disp)
     near = (square < rcut * rcut) & (own != other)
     return own[near], other[near], square[near]
+
+
+# --- neighbours found by the program ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """Sizes of the program's own neighbour list, for each section; they only grow."""
+
+    nbrs: tuple[int, ...] | None = None  # slots
+    bin_atoms: tuple[int, ...] = ()  # atoms of one bin
+
+    def holding(self, bin_atoms, nbrs) -> Capacity:
+        """Enough for these, with some room where the old sizes do not do."""
+
+        def larger(old, needed, unit):
+            return tuple(have if n <= have else ladder(int(n * ROOM), unit) for have, n in zip(old, needed))
+
+        return Capacity(larger(self.nbrs, nbrs, 4), larger(self.bin_atoms, bin_atoms, 1))
+
+
+@dataclass(frozen=True)
+class Division:
+    """Bins of space, at least as wide as the cut-off where that fits into the cell."""
+
+    pbc: np.ndarray  # (3,) bool
+    grid: np.ndarray  # (3,) bins along each cell vector
+    width: np.ndarray  # (3,) angstrom, in open directions
+    offsets: np.ndarray  # (n_stencil, 3) from a bin to those that neighbours can be in
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Padded number of bins, and bins to look through."""
+        return ladder(int(self.grid.prod())), len(self.offsets)
+
+    def arrays(self) -> dict:
+        """As the program takes them."""
+        return {
+            "pbc": self.pbc,
+            "grid": self.grid.astype(np.int32),
+            "width": self.width,
+            "offsets": self.offsets.astype(np.int32),
+            "bins": np.zeros(self.shape[0], np.int8),
+        }
+
+
+def divide(frame: Frame, rcut: float) -> Division:
+    """Bins for a frame, not many more than it has atoms."""
+    periodic, reach = frame.cell is not None, rcut * (1 + 1e-5)
+    size = _heights(frame.cell) if periodic else np.ptp(frame.coord, axis=0) if len(frame.coord) else np.zeros(3)
+    grid = np.clip(np.floor(size / reach), 1, 2**10).astype(np.int64)
+    while grid.prod() > max(64, 4 * len(frame.coord)):
+        grid[grid.argmax()] = -(-grid.max() // 2)
+    width = np.maximum(reach, size / grid)
+    steps = np.ceil(reach * grid / size).astype(int) if periodic else np.ones(3, int)
+    offsets = np.stack(np.meshgrid(*[np.arange(-n, n + 1) for n in steps], indexing="ij"), axis=-1).reshape(-1, 3)
+    return Division(np.full(3, periodic), grid, np.ones(3) if periodic else width, offsets)
+
+
+def atoms_in_bins(frame: Frame, bins: Division, n_section: int) -> np.ndarray:
+    """(n_section,) most atoms of each section in one bin, up to rounding at the borders of bins."""
+    if frame.cell is not None:
+        fraction = frame.coord @ np.linalg.inv(frame.cell)
+        place = np.floor((fraction - np.floor(fraction)) * bins.grid)
+    else:
+        place = np.floor((frame.coord - frame.coord.min(axis=0, initial=0)) / bins.width)
+    place = np.clip(place, 0, bins.grid - 1).astype(np.int64)
+    flat = np.ravel_multi_index(place.T, bins.grid) + bins.grid.prod() * frame.section
+    return np.bincount(flat, minlength=n_section * bins.grid.prod()).reshape(n_section, -1).max(axis=1)
+
+
+def _heights(cell: np.ndarray) -> np.ndarray:
+    """(3,) distances between opposite faces of a cell, angstrom.
+
+    Raises:
+        ArtifactError: the cell has no volume.
+    """
+    volume = abs(np.linalg.det(cell)) if np.isfinite(cell).all() else 0.0
+    if volume <= 1e-9 * np.prod(np.linalg.norm(cell, axis=1)):
+        raise ArtifactError(
+            f"the cell {cell.tolist()} has no volume; give three independent vectors, or None for open boundaries"
+        )
+    cofactors = np.stack([np.cross(cell[1], cell[2]), np.cross(cell[2], cell[0]), np.cross(cell[0], cell[1])])
+    return volume / np.linalg.norm(cofactors, axis=1)
 
 
 # --- padding ------------------------------------------------------------------------------------------------------------------
@@ -638,16 +794,20 @@ def _blocks(n_atom: int, at_once: int, platform: str) -> tuple[int, int]:
 
 def pack(frames: list[Frame], sizes: Sizes, *, by_type: bool) -> tuple[dict, np.ndarray]:
     """Frames as the structure that programs take, and the place of every atom, frame after frame, on its atom axis."""
+    listed = frames[0].edges is not None
     places = _places(np.concatenate([f.section for f in frames]), sizes)
     width, n_place = sum(sizes.nbrs), int(sizes.places.sum())
     rows = {
         "coord": np.zeros((n_place, 3)),
         "real": np.zeros(n_place, bool),
-        "frame": np.zeros(n_place, np.int32),
-        "index": np.zeros((n_place, width), np.int32),
-        "shift": np.zeros((n_place, width, 3), np.int16),
-        "count": np.zeros((n_place, len(sizes.nbrs)), np.int32),
     }
+    if listed:
+        rows |= {
+            "frame": np.zeros(n_place, np.int32),
+            "index": np.zeros((n_place, width), np.int32),
+            "shift": np.zeros((n_place, width, 3), np.int16),
+            "count": np.zeros((n_place, len(sizes.nbrs)), np.int32),
+        }
     cell = np.zeros((sizes.frames, 3, 3))
     rows["real"][places] = True
     if not by_type:
@@ -660,8 +820,10 @@ def pack(frames: list[Frame], sizes: Sizes, *, by_type: bool) -> tuple[dict, np.
     for i, frame in enumerate(frames):
         own = places[start : start + len(frame.atype)]
         start += len(own)
-        rows["coord"][own], rows["frame"][own] = frame.edges.coord, i
-        _fill_neighbors(rows, frame, own, sizes)
+        rows["coord"][own] = frame.edges.coord if listed else frame.coord
+        if listed:
+            rows["frame"][own] = i
+            _fill_neighbors(rows, frame, own, sizes)
         if frame.cell is not None:
             cell[i] = frame.cell
     structure = {
@@ -694,6 +856,28 @@ def _fill_neighbors(rows: dict, frame: Frame, own: np.ndarray, sizes: Sizes) -> 
     rows["index"][own[edges.centre], slot] = own[edges.index]
     rows["shift"][own[edges.centre], slot] = edges.shift
     rows["count"][own] = edges.count(frame.section, n_section)
+
+
+def number_atoms(structure: dict, frames: list[Frame], places: np.ndarray) -> None:
+    """Adds what the program for Hessians takes: the number of each atom in its frame, and how many there can be."""
+    own = np.concatenate([np.arange(len(f.atype)) for f in frames])
+    shapes = [atoms["real"].shape for atoms in structure["atoms"]]
+    bounds = np.cumsum([0, *(a * b for a, b in shapes)])
+    number = np.full(bounds[-1], -1, np.int32)
+    number[places] = own
+    for atoms, shape, start in zip(structure["atoms"], shapes, bounds):
+        atoms["number"] = number[start : start + shape[0] * shape[1]].reshape(shape)
+    structure["columns"] = np.zeros(ladder(int(own.max(initial=0)) + 1, 4), np.int8)
+
+
+def square_of(rows: np.ndarray, real: np.ndarray) -> np.ndarray:
+    """(3 n_given, 3 n_given) second derivatives of a frame, zero for placeholders, from the rows of its atoms (n, 9 * columns)."""
+    n, n_given = len(rows), len(real)
+    own = rows.reshape(n, 3, -1, 3)[:, :, :n]
+    square = np.zeros((n_given, 3, n_given, 3))
+    at = np.flatnonzero(real)
+    square[at[:, None, None], np.arange(3)[:, None], at] = own
+    return square.reshape(3 * n_given, 3 * n_given)
 
 
 def _cut(rows: dict, sizes: Sizes) -> list[dict]:

@@ -21,7 +21,7 @@ from dpjax.config import ModelConfig
 from dpjax.errors import ModelError, OutputError
 from dpjax.export import runtime
 from dpjax.export.manifest import describe_model
-from dpjax.export.program import entries, export_entry, flat_weights
+from dpjax.export.program import Entry, entries, export_entry, flat_weights
 from dpjax.models import StandardModel
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that JAX lowers for without having them
@@ -36,19 +36,27 @@ class Exportable(Protocol):
     variables: dict[str, Any]
 
 
-def save(potential: Exportable, path: str | os.PathLike, platforms: Sequence[str] = ("cpu", "cuda", "tpu")) -> Path:
+def save(
+    potential: Exportable,
+    path: str | os.PathLike,
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    *,
+    hessian: bool = False,
+) -> Path:
     """Write a model as one portable file.
 
     Args:
         potential: model and weights; networks keep the precision they have.
         path: file to write, ending in ``.dpx``; replaced if it is there.
         platforms: of :data:`PLATFORMS`, those the artifact is to run on. None of them has to be present here.
+        hessian: add a program for second derivatives of the energy.
 
     Returns:
         The path.
 
     Raises:
-        ModelError: a model that cannot be exported, weights that are not finite, a platform JAX does not know.
+        ModelError: a model that cannot be exported, weights that are not finite, a platform JAX does not know, a Hessian of what is
+            no energy.
         OutputError: the file cannot be written; a file of that name stays as it was.
     """
     path = Path(path)
@@ -57,10 +65,11 @@ def save(potential: Exportable, path: str | os.PathLike, platforms: Sequence[str
             f"{path}: an artifact's name ends in {runtime.SUFFIX}; `dpjax convert` writes .dp and .yaml for DeePMD-kit"
         )
     platforms = _checked_platforms(platforms)
-    weights = _checked_weights(potential)
-    programs, convention = _programs(potential, platforms)
+    weights = checked_weights(potential)
+    wanted = entries(potential.model.output, hessian=hessian)
+    programs, convention = _programs(potential, wanted, platforms)
     members = programs | {runtime.WEIGHTS: _npz(weights), "runtime.py": Path(runtime.__file__).read_bytes()}
-    manifest = describe_model(potential.model, weights) | {
+    manifest = describe_model(potential.model, weights, wanted) | {
         "platforms": list(platforms),
         "calling_convention_version": convention,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items())},
@@ -78,7 +87,12 @@ def _checked_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
     return names
 
 
-def _checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
+def checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
+    """The weights by path.
+
+    Raises:
+        ModelError: a model that cannot be exported, weights that are not finite.
+    """
     if type(potential.model) is not StandardModel:
         raise ModelError(
             f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"
@@ -92,11 +106,11 @@ def _checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
     return weights
 
 
-def _programs(potential: Exportable, platforms: Sequence[str]) -> tuple[dict[str, bytes], int]:
+def _programs(potential: Exportable, wanted: Sequence[Entry], platforms: Sequence[str]) -> tuple[dict[str, bytes], int]:
     """Serialised programs by member name, and the calling convention they need."""
     members, convention = {}, 0
     with jax.enable_x64(True), _no_source_locations():
-        for entry in entries(potential.model.output):
+        for entry in wanted:
             try:
                 exported = export_entry(potential.model, potential.variables, entry, platforms)
             except (ValueError, NotImplementedError, jax.errors.JAXTypeError) as error:

@@ -197,7 +197,7 @@ def _member(params: dict, member: int | None, members: int, path: Path) -> dict:
     return jax.tree.map(lambda leaf: leaf[member], params)
 
 
-def branches(path: str | os.PathLike) -> tuple[str, ...]:
+def branches(path: str | os.PathLike, *, aliases: bool = True) -> tuple[str, ...]:
     """Names of the models of a training of several tasks and their aliases, the names first; none for a single model.
 
     Raises:
@@ -208,8 +208,8 @@ def branches(path: str | os.PathLike) -> tuple[str, ...]:
         return ()
     _, meta = stored(path)
     found = meta["config"]["model"].get("model_dict", {})
-    aliases = [alias for branch in found.values() for alias in branch.get("model_branch_alias") or ()]
-    return (*found, *aliases)
+    others = [alias for branch in found.values() for alias in branch.get("model_branch_alias") or ()]
+    return (*found, *(others if aliases else ()))
 
 
 def newest_checkpoint(path: Path) -> tuple[dict, dict]:

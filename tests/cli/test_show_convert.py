@@ -90,19 +90,20 @@ def test_convert_refuses_what_belongs_to_other_formats(pot, capsys):
 def test_freeze_adds_the_ending(pot, monkeypatch, capsys, tmp_path, name, written):
     from dpjax import export
 
-    def save(potential, path, platforms):
+    def save(potential, path, platforms, hessian):
         (tmp_path / "file").touch()
-        saved.append((potential, path, tuple(platforms)))
+        saved.append((potential, path, tuple(platforms), hessian))
         return tmp_path / "file"
 
     saved = []
     monkeypatch.setattr(export, "save", save)
     assert main(["freeze", "--checkpoint", "run", "-o", name]) == 0
-    assert saved == [(pot, written, ("cpu", "cuda", "tpu"))]
+    assert main(["freeze", "-c", "run", "-o", name, "--hessian", "--platforms", "cpu"]) == 0
+    assert saved == [(pot, written, ("cpu", "cuda", "tpu"), False), (pot, written, ("cpu",), True)]
 
 
 @pytest.mark.parametrize(
-    "argv", [["-n", "o_energy"], ["--node-names", "x"], ["-w", "w.npy"], ["--hessian"], ["--lower-kind", "graph"]]
+    "argv", [["-n", "o_energy"], ["--node-names", "x"], ["-w", "w.npy"], ["--lower-kind", "graph"]]
 )
 def test_freeze_refuses_options_of_other_backends(pot, capsys, argv):
     assert main(["freeze", *argv]) == 2

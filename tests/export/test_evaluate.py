@@ -88,7 +88,9 @@ def test_ladder():
 
 
 def test_float32_model(model, potentials, tmp_path, monkeypatch):
-    monkeypatch.setattr(writer, "entries", lambda output: ENERGY_ENTRIES[1:2])  # the one that is used, which saves time
+    monkeypatch.setattr(
+        writer, "entries", lambda output, hessian: ENERGY_ENTRIES[1:2]
+    )  # the one that is used, which saves time
     pot, given = potentials["plain"], frame(24, periodic=False)
     single = Potential(*in_precision(pot.config, pot.variables, "float32"))
     got = Artifact(save(single, tmp_path / "model.dpx", platforms=["cpu"])).evaluate(**given)
@@ -137,7 +139,9 @@ def test_blocks_are_smaller_where_networks_run_for_pairs():
 
 
 def test_truncation_in_a_member_of_a_hybrid_is_said(tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(writer, "entries", lambda output: ENERGY_ENTRIES[:1])  # the one that is used, which saves time
+    monkeypatch.setattr(
+        writer, "entries", lambda output, hessian: ENERGY_ENTRIES[:1]
+    )  # the one that is used, which saves time
     pot = potential(case_model({"type": "hybrid", "list": [se_e2_a(), se_e2_a(rcut=2.5, sel=[20, 2])]}))
     model = Artifact(save(pot, tmp_path / "model.dpx", platforms=["cpu"]))
     with caplog.at_level(logging.WARNING):
@@ -208,7 +212,9 @@ def test_default_frame_parameters(tmp_path, monkeypatch):
         },
         "fitting_net": {"neuron": [3], "numb_fparam": 2, "default_fparam": [0.3, -0.4]},
     }
-    monkeypatch.setattr(writer, "entries", lambda output: ENERGY_ENTRIES[:1])  # the one that is used, which saves time
+    monkeypatch.setattr(
+        writer, "entries", lambda output, hessian: ENERGY_ENTRIES[:1]
+    )  # the one that is used, which saves time
     model = Artifact(save(dpjax.build(section), tmp_path / "model.dpx", platforms=["cpu"]))
     coord, atype = np.array([[[0.0, 0, 0], [1.5, 0, 0]]]), [0, 0]
     given = model.evaluate(coord, atype, fparam=[[0.3, -0.4]], force=False)

@@ -48,7 +48,7 @@ def crowded(section: dict[str, Any]) -> dict[str, Any]:
 def in_artifact(name: str, conventions: str, tmp_path, monkeypatch) -> tuple[dpjax.Potential, Artifact]:
     made = potential(crowded(SECTIONS[name]))
     everything = entries(made.model.output)[-1:]  # only this one, which saves time
-    monkeypatch.setattr(writer, "entries", lambda output: everything)
+    monkeypatch.setattr(writer, "entries", lambda output, hessian: everything)
     pot = Potential(made.config, made.variables, conventions=conventions)
     return pot, Artifact(save(pot, tmp_path / "model.dpx"))
 

@@ -123,7 +123,7 @@ def test_from_input_to_artifact(descriptor, fitting, system, tmp_path, monkeypat
     assert_close(got, want, 1e-14, where=".dp")
 
     everything = entries(pot.model.output)[-1:]  # only this one, which saves time
-    monkeypatch.setattr(writer, "entries", lambda output: everything)
+    monkeypatch.setattr(writer, "entries", lambda output, hessian: everything)
     artifact = Artifact(save(pot, tmp_path / "model.dpx", platforms=["cpu"]))
     assert_close(artifact.evaluate(**frames, atomic=True), want, 1e-11, where=".dpx")
 

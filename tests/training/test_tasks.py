@@ -144,6 +144,19 @@ def test_a_branch_is_a_model_by_itself(done):
         dpjax.load(done[1], head="steam")
 
 
+def test_each_branch_is_frozen_unless_one_is_chosen(done, tmp_path, monkeypatch, capsys):
+    from dpjax import export
+
+    saved, file = [], tmp_path / "file"
+    file.touch()
+    monkeypatch.setattr(export, "save", lambda pot, path, **_: saved.append((path, pot)) or file)
+    assert main(["freeze", "-c", str(done[1]), "-o", "run/model"]) == 0
+    assert main(["freeze", "-c", str(done[1]), "-o", "ice.dpx", "--head", "ice"]) == 0
+    assert [path for path, _ in saved] == ["run/model_water.dpx", "run/model_ice.dpx", "ice.dpx"]
+    water, ice, again = (pot.variables["params"]["fitting_net"] for _, pot in saved)
+    assert same(ice, again) and not same(water, ice)
+
+
 def test_a_branch_can_be_fine_tuned(done, systems, tmp_path):
     """By its name or its alias; the case vector goes with it, and an unknown name lists those that are there."""
     single = tiny.config(
