@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import dpjax
-from dpjax.export import Artifact, save, writer
-from dpjax.export.program import entries
+from dpjax.export import Artifact, save
 from dpjax.interfaces.potential import Potential
 from tests.contracts.cases import CASES, hybrid, model, potential, se_e2_a, se_e3_tebd
-from tests.export.frames import assert_close, expected, frame, padded_sizes
+from tests.export.frames import assert_close, expected, frame, only_fullest, padded_sizes
 
 SECTIONS = {case.name: case.section for case in CASES} | {
     "hybrid-of-both-kinds": model(hybrid(se_e2_a(), se_e3_tebd(rcut=2.5)))
@@ -47,8 +46,7 @@ def crowded(section: dict[str, Any]) -> dict[str, Any]:
 
 def in_artifact(name: str, conventions: str, tmp_path, monkeypatch) -> tuple[dpjax.Potential, Artifact]:
     made = potential(crowded(SECTIONS[name]))
-    everything = entries(made.model.output)[-1:]  # only this one, which saves time
-    monkeypatch.setattr(writer, "entries", lambda output, hessian: everything)
+    only_fullest(monkeypatch, made.model.output)
     pot = Potential(made.config, made.variables, conventions=conventions)
     return pot, Artifact(save(pot, tmp_path / "model.dpx"))
 

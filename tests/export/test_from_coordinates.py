@@ -7,6 +7,7 @@ import logging
 import jax
 import numpy as np
 import pytest
+from jaxlib import xla_client
 
 from dpjax.errors import ModelError
 from dpjax.export import Artifact, ArtifactError, fixed_program, runtime, save, writer
@@ -131,12 +132,35 @@ def test_a_module_of_fixed_sizes(potentials):
         "bins": np.zeros(27, np.int8),
         "bin_atoms": [np.zeros(8, np.int8), np.zeros(16, np.int8)],
     }
-    with jax.enable_x64(True):
-        out = jax.device_get(made.exported.call(structure))
+    out = through_pjrt(made, structure)
     want = pot.evaluate(**given)
     assert out["flags"][0] == 0
     np.testing.assert_allclose(out["energy"], want["energy"], rtol=1e-12)
     np.testing.assert_allclose(out["force"][places], want["force"][0], atol=1e-12)
+
+
+def through_pjrt(made, structure):
+    """What a host in another language does: PJRT compiles the bytes and takes the arguments in their order."""
+    device = jax.devices()[0]
+    compiled = device.client.compile_and_load(
+        made.module, xla_client.DeviceList((device,)), xla_client.CompileOptions()
+    )
+    with jax.enable_x64(True):
+        found = compiled.execute_sharded([jax.device_put(array, device) for array in listed(made, structure)])
+    arrays = [np.asarray(array) for [array] in found.disassemble_into_single_device_arrays()]
+    for (_, dtype, shape), array in zip(made.outputs, arrays, strict=True):
+        assert array.shape == shape and array.dtype == dtype
+    return {name: array for (name, _, _), array in zip(made.outputs, arrays, strict=True)}
+
+
+def listed(made, structure):
+    """The arrays that are named, of the shapes and types that are listed."""
+    for name, dtype, shape in made.inputs:
+        value = structure
+        for key in name.split("/"):
+            value = value[int(key)] if key.isdigit() else value[key]
+        assert value.shape == shape and value.dtype == dtype, name
+        yield value
 
 
 def bare_manifest(pot):

@@ -14,12 +14,11 @@ import pytest
 import dpjax
 from dpjax.config import load
 from dpjax.errors import ConfigError
-from dpjax.export import Artifact, save, writer
-from dpjax.export.program import entries
+from dpjax.export import Artifact, save
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.setup import prepare
 from tests.contracts.cases import hybrid, se_atten, se_e2_a, se_e2_r, se_e3, se_e3_tebd
-from tests.export.frames import assert_close
+from tests.export.frames import assert_close, only_fullest
 from tests.training import tiny
 
 TYPES = np.array([1, 0, 1, 1, 0, 1])
@@ -122,8 +121,7 @@ def test_from_input_to_artifact(descriptor, fitting, system, tmp_path, monkeypat
         want, got = (model.evaluate(**frames, atomic=True) for model in (pot, again))
     assert_close(got, want, 1e-14, where=".dp")
 
-    everything = entries(pot.model.output)[-1:]  # only this one, which saves time
-    monkeypatch.setattr(writer, "entries", lambda output, hessian: everything)
+    only_fullest(monkeypatch, pot.model.output)
     artifact = Artifact(save(pot, tmp_path / "model.dpx", platforms=["cpu"]))
     assert_close(artifact.evaluate(**frames, atomic=True), want, 1e-11, where=".dpx")
 
