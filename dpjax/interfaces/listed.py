@@ -9,10 +9,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import numpy as np
@@ -34,6 +35,17 @@ log = logging.getLogger(__name__)
 SKIN = 1.0  # angstrom; water at 300 K moves half of it in some 50 steps of half a femtosecond
 
 
+_PROGRAMS: WeakKeyDictionary[Potential, tuple[Callable, set]] = WeakKeyDictionary()
+
+
+def _program_of(potential: Potential) -> tuple[Callable, set]:
+    """The program of a potential and what it was compiled for, common to all that evaluate it (as the images of a path do)."""
+    if potential not in _PROGRAMS:
+        run = partial(predict_listed, potential.model)
+        _PROGRAMS[potential] = jax.jit(run, static_argnames=("nbrs", "atomic", "grid")), set()
+    return _PROGRAMS[potential]
+
+
 @dataclass(frozen=True)
 class Listed:
     """A neighbour list and the structure that it was made from."""
@@ -53,17 +65,17 @@ class ListedPotential:
         potential: the potential.
         skin: angstrom by which the list reaches beyond the cut-off.
         searches: how often neighbours were searched.
-        programs: what was compiled: layout of the list, slots within the cut-off, whether atomic, resolution of series.
+        programs: what was compiled for this potential: layout of the list, slots within the cut-off, whether atomic, resolution
+            of series.
     """
 
     def __init__(self, potential: Potential, skin: float = SKIN):
         if not (math.isfinite(skin) and skin >= 0):
             raise DataError(f"skin: found {skin}, expected a number of angstrom, 0 or more")
         self.potential, self.skin = potential, float(skin)
-        self.searches, self.programs = 0, set()
-        model = potential.model
-        self._program = jax.jit(partial(predict_listed, model), static_argnames=("nbrs", "atomic", "grid"))
-        self._resolver = Resolver(model, potential.variables)
+        self.searches = 0
+        self._program, self.programs = _program_of(potential)
+        self._resolver = Resolver(potential.model, potential.variables)
         with jax.enable_x64(True):
             self._variables = jax.device_put(potential.variables, potential.device)
         self._cuts = [replace(cut, inner=True) for cut in cuts(potential.config)]  # the list reaches farther than any

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import sys
-from functools import partial
 
-import jax
 import numpy as np
 import pytest
 from ase import Atoms, units
@@ -20,12 +18,11 @@ from ase.stress import voigt_6_to_full_3x3_stress
 import dpjax
 from dpjax.errors import DataError, DPError, ModelError, NonFiniteError
 from dpjax.interfaces.ase import DP, DPCalculator
-from dpjax.models.listed import predict_listed
 from dpjax.neighbors import search
-from tests.contracts.bench import QUICK as QUICK_OPTIONS
 from tests.contracts.bench import Bench
-from tests.contracts.cases import CASES, Case, model, se_atten, se_e2_a
+from tests.contracts.cases import CASES, Case, model, potential, se_atten, se_e2_a
 from tests.contracts.structures import Structure, make
+from tests.interfaces.quick import quick
 
 PARAMETERS = {"numb_fparam": 2, "numb_aparam": 1}
 ENERGIES = [case for case in CASES if case.output.total == "energy"]
@@ -50,14 +47,10 @@ def calc(shared) -> DPCalculator:
     return shared
 
 
-def quick(calc: DPCalculator) -> DPCalculator:
-    """Compiles in a third of the time, at the cost of slow programs; ``shared`` is as users have it."""
-    listed = calc.listed
-    names = ("nbrs", "atomic", "grid")
-    run = partial(predict_listed, calc.potential.model)
-    listed._program = jax.jit(run, static_argnames=names, compiler_options=QUICK_OPTIONS)
-    listed._resolver.series = False
-    return calc
+@pytest.fixture
+def fast(bench) -> dpjax.Potential:
+    """The same potential for tests that need sizes of their own."""
+    return quick(potential(bench.case.section))
 
 
 def atoms_of(s: Structure, pbc=True) -> Atoms:
@@ -95,7 +88,7 @@ def test_numbers_are_those_of_evaluate_while_the_list_is_reused(case: Case):
     bench = Bench(case)
     s, rng = bench.structure(), np.random.default_rng(0)
     atoms, before = atoms_of(s), np.zeros(0)
-    atoms.calc = calc = quick(DPCalculator(bench.potential, skin=1.2))
+    atoms.calc = calc = DPCalculator(quick(bench.potential), skin=1.2)
     for _ in range(3):
         assert_as_evaluated(atoms, bench(now(s, atoms))[0])
         near = search(atoms.positions, s.atype, 2, bench.model.rcut, atoms.cell.array).count
@@ -119,7 +112,7 @@ def test_sel_keeps_the_nearest_of_now(name, caplog):
     bench.layout = dataclasses.replace(bench.layout, nbrs=(20, 28) if name == "sections" else (48,))
     s, rng = bench.structure(), np.random.default_rng(3)
     atoms = atoms_of(s)
-    atoms.calc = calc = quick(DPCalculator(bench.potential, skin=0.8))
+    atoms.calc = calc = DPCalculator(quick(bench.potential), skin=0.8)
     for _ in range(3):
         np.testing.assert_allclose(atoms.get_forces(), bench(now(s, atoms))[0]["force"], rtol=0, atol=1e-9)
         atoms.positions += rng.uniform(-0.06, 0.06, s.coord.shape)
@@ -164,12 +157,12 @@ def test_the_cell_is_looked_at_also_where_it_changes_in_place(calc, bench):
     np.testing.assert_allclose(atoms.get_forces(), bench(now(s, atoms))[0]["force"], rtol=0, atol=1e-9)
 
 
-def test_an_atom_more_within_the_bucket_compiles_nothing(bench, caplog):
+def test_an_atom_more_within_the_bucket_compiles_nothing(fast, bench, caplog):
     caplog.set_level("INFO", "dpjax.interfaces.listed")
     s = make("crystal", numbers=(9, 17))  # places: 9 and 32
     atoms = atoms_of(s)
     atoms.set_cell(1.5 * s.cell, scale_atoms=True)
-    atoms.calc = calc = quick(DPCalculator(bench.potential))
+    atoms.calc = calc = DPCalculator(fast)
     atoms.get_forces()
     more = s.replace(coord=np.vstack([atoms.positions, atoms.positions[0] + 1.0]), atype=np.append(s.atype, 1))
     for other in (more, now(s, atoms), now(s, atoms).take(range(1, 26))):
@@ -181,11 +174,11 @@ def test_an_atom_more_within_the_bucket_compiles_nothing(bench, caplog):
     assert len([r for r in caplog.records if "compiled" in r.message]) == 1
 
 
-def test_more_neighbors_than_there_is_room_for(bench, caplog):
+def test_more_neighbors_than_there_is_room_for(fast, bench, caplog):
     caplog.set_level("INFO", "dpjax.interfaces.listed")
     s = make("crystal")
     atoms = atoms_of(s)
-    atoms.calc = calc = quick(DPCalculator(bench.potential, skin=3.0))
+    atoms.calc = calc = DPCalculator(fast, skin=3.0)
     atoms.set_cell(1.3 * s.cell, scale_atoms=True)
     atoms.get_forces()
     atoms.set_cell(s.cell, scale_atoms=True)  # the list holds all pairs that come near
@@ -198,7 +191,7 @@ def test_parameters_and_their_changes():
     bench = Bench(Case("parameters", model(se_e2_a(), fitting=PARAMETERS)))
     s = bench.structure()
     atoms = atoms_of(s)
-    atoms.calc = calc = quick(DPCalculator(bench.potential))
+    atoms.calc = calc = DPCalculator(quick(bench.potential))
     energies = []
     for change in (0.0, 0.3):
         atoms.info["fparam"] = s.fparam + change
@@ -290,6 +283,15 @@ def test_single_precision(calc):
     atoms.calc = DPCalculator(calc.potential, dtype="float32")
     error = np.abs(atoms.get_forces() - want).max()
     assert 0 < error < 1e-5 * max(1.0, np.abs(want).max())
+
+
+def test_calculators_of_one_potential_share_programs(calc):
+    atoms = atoms_of(make("crystal"))
+    atoms.calc = calc
+    forces, compiled = atoms.get_forces(), calc.listed._program._cache_size()
+    atoms.calc = DPCalculator(calc.potential)
+    np.testing.assert_array_equal(atoms.get_forces(), forces)
+    assert calc.listed._program._cache_size() == compiled
 
 
 def test_relaxation_and_molecular_dynamics(calc):

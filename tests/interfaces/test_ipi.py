@@ -14,11 +14,12 @@ from dpjax.errors import DPError
 from dpjax.interfaces.ipi import run_ipi_client
 from tests.contracts.cases import model, potential, se_e2_a
 from tests.contracts.structures import make
+from tests.interfaces.quick import quick
 
 
 @pytest.fixture(scope="module")
 def pot():
-    return potential(model(se_e2_a()))
+    return quick(potential(model(se_e2_a())))
 
 
 def test_a_server_gets_energy_forces_and_stress(pot):

@@ -12,11 +12,12 @@ from dpjax.errors import DataError
 from dpjax.interfaces.ase import DPCalculator
 from dpjax.interfaces.vibrations import normal_modes
 from tests.contracts.cases import model, potential, se_e2_a
+from tests.interfaces.quick import quick
 
 
 @pytest.fixture(scope="module")
 def pot():
-    return potential(model(se_e2_a(rcut=4.0)), seed=3)
+    return quick(potential(model(se_e2_a(rcut=4.0)), seed=3))
 
 
 @pytest.fixture(scope="module")
@@ -45,11 +46,14 @@ def test_frequencies_are_those_of_finite_differences(pot, water, tmp_path):
 def test_translations_and_rotations_cost_nothing(pot, water):
     masses = water.get_masses()
     found = normal_modes(pot, water.positions, [0, 1, 1], masses=masses)
+    rigid = [np.broadcast_to(axis, (3, 3)) for axis in np.eye(3)]
+    rigid += [np.cross(axis, water.positions - water.positions.mean(axis=0)) for axis in np.eye(3)]
+    rigid = np.array(rigid).reshape(6, 9)
+    np.testing.assert_allclose(found.hessian @ rigid.T, 0, atol=1e-6 * np.abs(found.hessian).max())
+    n_rigid = np.linalg.matrix_rank(rigid, tol=1e-3)  # 5 if the molecule is linear here
     size = np.sort(np.abs(found.frequencies))
-    assert size[5] < 1e-3 * size[6], size
+    assert size[n_rigid - 1] < 1e-3 * size[n_rigid], size
     np.testing.assert_allclose(np.einsum("ink,jnk,n->ij", found.modes, found.modes, masses), np.eye(9), atol=1e-12)
-    along = np.tile(np.eye(3), (3, 1, 1)).swapaxes(0, 1).reshape(3, 9)
-    np.testing.assert_allclose(found.hessian @ along.T, 0, atol=1e-10 * np.abs(found.hessian).max())
 
 
 def test_a_mode_moves_as_its_frequency_says(pot, water):
