@@ -174,6 +174,7 @@ def test_an_atom_more_within_the_bucket_compiles_nothing(fast, bench, caplog):
     assert len([r for r in caplog.records if "compiled" in r.message]) == 1
 
 
+@pytest.mark.slow
 def test_more_neighbors_than_there_is_room_for(fast, bench, caplog):
     caplog.set_level("INFO", "dpjax.interfaces.listed")
     s = make("crystal")
