@@ -113,3 +113,9 @@ class FeatureMethods:
                 out = self._run(batch, self._feature_program, names=names)
                 rows += [{name: unpack_atoms(out[name], own) for name in names} for own in places]
         return rows
+
+
+def structural(potential: Potential, last_layer: np.ndarray, atype: np.ndarray) -> np.ndarray:
+    """(n_frame, dim) the sum of last hidden layers (n_frame, n_atom, dim) over the atoms that contribute to the prediction."""
+    counted = (atype >= 0) & ~np.isin(atype, potential.config.silent_types)
+    return np.sum(np.where(counted[..., None], last_layer, 0), axis=1, dtype=last_layer.dtype)

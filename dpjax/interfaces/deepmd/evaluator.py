@@ -14,7 +14,7 @@ from dpjax.errors import ModelError
 from dpjax.interfaces.deepmd.inputs import Inputs, read_inputs
 from dpjax.interfaces.deepmd.opening import atoms_at_once, opened, refuse_options
 from dpjax.interfaces.facts import observed_types, parameter_counts
-from dpjax.interfaces.features import DESCRIPTOR, LAST_LAYER
+from dpjax.interfaces.features import DESCRIPTOR, LAST_LAYER, structural
 from dpjax.interfaces.potential import Potential
 from dpjax.interop import write_model
 
@@ -162,8 +162,7 @@ class DeepEval:
         """
         inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, **others)
         descriptor, last_layer = self._features(inputs, DESCRIPTOR, LAST_LAYER)
-        counted = (inputs.atype >= 0) & ~np.isin(inputs.atype, self.potential.config.silent_types)
-        structure = np.sum(np.where(counted[..., None], last_layer, 0), axis=1)
+        structure = structural(self.potential, last_layer, inputs.atype)
         return tuple(in_dtype(array, dtype) for array in (descriptor, last_layer, structure))
 
     def eval_typeebd(self) -> np.ndarray:
