@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dpjax.cli.models import add_head_option, load_model
+from dpjax.cli.models import add_head_option, branch_names, checkpoint, load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,10 +25,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints the attributes."""
-    pot = load_model(args.model, args.head)
-    for name in args.attributes or USUAL:
-        ATTRIBUTES[name](pot)
+    """Prints the attributes, of a model with several branches and no chosen one those of each."""
+    names = list(args.attributes or USUAL)
+    heads = branch_names(args.model) if args.head is None else ()
+    if heads and "model-branch" in names:
+        names.remove("model-branch")
+        _branches(args.model)
+    for head in heads or (args.head,):
+        if names:
+            pot = load_model(args.model, head)
+            if heads:
+                print(f"branch {head}")
+            for name in names:
+                ATTRIBUTES[name](pot)
+
+
+def _branches(model: str) -> None:
+    """Names of the branches, and what else they may be called."""
+    from dpjax.interfaces.files import branches
+
+    path = checkpoint(model)
+    names = branches(path, aliases=False)
+    others = branches(path)[len(names) :]
+    also = f" (also {' '.join(others)})" if others else ""
+    print(f"model-branch: {' '.join(names)}{also}")
 
 
 def _type_map(pot: Any) -> None:
