@@ -85,7 +85,7 @@ def test_parameters_for_all_or_for_each():
     assert given(aparam=np.arange(6))["aparam"][1, :, 0].tolist() == [3, 4, 5]
     with pytest.raises(DataError, match=r"fparam: found shape \(3,\), expected \(2, 2\) or \(2,\)"):
         given(fparam=[1, 2, 3])
-    with pytest.raises(ModelError, match=r"fparam was given .* get_dim_fparam\(\) is 0"):
+    with pytest.raises(ModelError, match=r"fparam was given .*get_dim_fparam\(\) is 0"):
         read_inputs(np.zeros((1, 3)), None, [0], False, **NO_SIZES, fparam=[1])
 
 

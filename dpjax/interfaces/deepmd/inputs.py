@@ -70,7 +70,7 @@ def read_inputs(
         DataError: numbers that do not make up whole frames.
         ModelError: a parameter that the model does not take.
     """
-    types = np.asarray(atom_types)
+    types = np.atleast_1d(np.asarray(atom_types))
     if types.size and not np.issubdtype(types.dtype, np.integer):
         raise DataError(f"atom_types: found {types.dtype}, expected integers")
     coord = np.asarray(coords, dtype=np.float64)
@@ -91,14 +91,15 @@ def _sizes(coord: np.ndarray, types: np.ndarray, mixed_type: bool) -> tuple[int,
     """Atoms of a frame, and frames."""
     if mixed_type and types.ndim != 2:
         raise DataError(f"atom_types: found shape {types.shape}, expected (n_frame, n_atom) with mixed_type")
-    n_atom = types.shape[1] if mixed_type else types.size
+    if not mixed_type and types.size != types.shape[-1]:
+        raise DataError(
+            f"atom_types: found shape {types.shape}, expected (n_atom,); types of every frame need mixed_type=True"
+        )
+    n_atom = types.shape[-1]
     if not n_atom:
         n_frame = len(coord) if coord.ndim else 0
     elif coord.size % (3 * n_atom):
-        hint = "" if mixed_type or types.ndim < 2 else "; types of every frame need mixed_type=True"
-        raise DataError(
-            f"coords: found {coord.size} numbers, expected a multiple of {3 * n_atom} for {n_atom} atoms{hint}"
-        )
+        raise DataError(f"coords: found {coord.size} numbers, expected a multiple of {3 * n_atom} for {n_atom} atoms")
     else:
         n_frame = coord.size // (3 * n_atom)
     if mixed_type and len(types) != n_frame:
