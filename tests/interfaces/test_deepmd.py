@@ -121,7 +121,7 @@ def test_facts(dp):
     assert dp.has_default_fparam() and not (dp.has_efield or dp.has_spin or dp.use_spin or dp.has_hessian)
     size = dp.get_model_size()
     assert size["total"] == size["descriptor"] + size["fitting-net"] > 0
-    assert dp.get_observed_types() == {"type_num": 2, "observed_type": ["O", "H"]}
+    assert dp.get_observed_types() == {"type_num": 2, "observed_type": ["H", "O"]}
     assert dp.get_model_def_script()["descriptor"]["type"] == "se_e2_a"
     assert dp.serialize()["type_map"] == ["O", "H"] and dp.get_model() is dp.potential.model
     with dp as same:
@@ -141,6 +141,7 @@ def test_features(pot, dp):
         dp.eval_descriptor(*where, dtype="half")
 
 
+@pytest.mark.slow
 def test_tensors():
     dipole = DeepEval(potential(model(se_e2_a(), fitting={"type": "dipole", "sel_type": [1]})))
     assert type(dipole) is DeepDipole and dipole.get_sel_type() == [1]
@@ -218,6 +219,7 @@ def test_opening(pot, tmp_path, monkeypatch):
     assert chosen == ["Default", "Water", "ice", "steam"]
 
 
+@pytest.mark.slow
 def test_deviation(pot, dp, tmp_path):
     other = DeepPot(pot.with_variables(potential(pot.config.raw, seed=3).variables))
     where = COORD.reshape(2, -1), CELL, A.atype

@@ -10,6 +10,7 @@ import pytest
 
 import dpjax
 from dpjax.errors import DataError
+from dpjax.interfaces.deepmd import DeepPot
 from tests.contracts.cases import model, potential, se_e2_a
 from tests.contracts.structures import make
 from tests.shared import REPOSITORY
@@ -41,8 +42,29 @@ def test_the_entry_point():
     assert dpdata.driver.Driver.get_driver("dpjax") is driver
 
 
+def test_what_the_model_is_asked(pot, monkeypatch):
+    """Types by name, in whatever order the system has them; all frames in one call; no cell of open systems."""
+    asked = []
+
+    def evaluate(self, coords, cells, atom_types):
+        asked.append((cells, atom_types))
+        n_frame, n_atom, _ = coords.shape
+        return np.arange(n_frame)[:, None], np.zeros((n_frame, n_atom, 3)), np.ones((n_frame, 9))
+
+    monkeypatch.setattr(DeepPot, "eval", evaluate)
+    swapped = system(["H", "O"], 1 - A.atype)
+    found = swapped.predict(pot, driver="dpjax")
+    assert found["energies"].tolist() == [0, 1] and found["virials"].shape == (2, 3, 3)
+    swapped.data["nopbc"] = True
+    swapped.predict(DeepPot(pot), driver="dpjax")
+    [(cells, types), (none, _)] = asked
+    np.testing.assert_array_equal(types, A.atype)
+    assert cells.shape == (2, 3, 3) and none is None
+
+
+@pytest.mark.slow
 def test_predict(pot, tmp_path):
-    """Types by name, in whatever order the system has them; all frames in one call; open systems."""
+    """From a file."""
     from dpjax.interfaces import dpdata as plugin
 
     assert plugin.DPJaxDriver.label is dpdata.driver.Driver.get_driver("dpjax").label

@@ -14,7 +14,9 @@ QUICK = ("hybrid_att_sea_rcut", "dipole_sea")
 CASES = sorted(path.name for path in golden("models").iterdir() if path.is_dir())
 
 
-@pytest.mark.parametrize("case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES])
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=() if case in QUICK else pytest.mark.slow) for case in CASES]
+)
 def test_features(case):
     """The first frame of each situation; placeholders, which are zero here, have the features of some other atom there."""
     stored, reference = np.load(golden("models", "features.npz")), Reference(golden("models", case))

@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
+from dpjax.config.elements import ELEMENTS
 from dpjax.errors import ModelError
 from dpjax.interfaces.deepmd.inputs import Inputs, read_inputs
 from dpjax.interfaces.deepmd.opening import atoms_at_once, opened, refuse_options
@@ -248,8 +249,8 @@ class DeepEval:
         return own | {"total": sum(own.values())}
 
     def get_observed_types(self) -> dict[str, Any]:
-        """``observed_type``: names of the types that the bias was fitted for; ``type_num``: their number."""
-        names = observed_types(self.potential)
+        """``observed_type``: names of the types that the bias was fitted for, by atomic number; ``type_num``: how many."""
+        names = sorted(observed_types(self.potential), key=lambda name: (*ELEMENTS, name).index(name))
         return {"type_num": len(names), "observed_type": names}
 
     def get_model(self) -> nn.Module:
