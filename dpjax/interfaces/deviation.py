@@ -6,7 +6,7 @@ Deviations are standard deviations over the models, of the energy and the virial
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -163,7 +163,7 @@ def system_deviations(
             for system in open_systems(path, models[0].type_map, specs, str(path)):
                 parts = (
                     _of_frames(models, system, frames, real_error, relative=relative, relative_v=relative_v)
-                    for frames in _chunks(system)
+                    for frames in system.portions(ATOMS_PER_CHUNK)
                 )
                 yield system.name, Deviation.joined(list(parts))
 
@@ -177,11 +177,6 @@ def _requirements(model: Potential, real_error: bool) -> tuple[LabelSpec, ...]:
         numb_aparam=fitting.numb_aparam,
         default_fparam=fitting.default_fparam,
     )
-
-
-def _chunks(system: System) -> Iterable[np.ndarray]:
-    size = max(1, ATOMS_PER_CHUNK // max(system.n_atom, 1))
-    return (np.arange(i, min(i + size, system.n_frame)) for i in range(0, system.n_frame, size))
 
 
 def _of_frames(
@@ -203,8 +198,7 @@ def _of_frames(
         models, arrays["coord"], system.frames_types(frames), cell, **{name: arrays[name] for name in inputs},
         labels={name: arrays[name] for name in compared} or None, **levels,
     )  # fmt: skip
-    place = np.arange(system.n_atom) if system.mixed else np.argsort(system.order)
-    return Deviation(found.virial, found.force, found.energy, found.atoms[:, place])
+    return Deviation(found.virial, found.force, found.energy, found.atoms[:, system.places])
 
 
 def table_text(name: str, deviation: Deviation, frequency: int = 1, atomic: bool = False) -> str:

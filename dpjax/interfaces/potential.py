@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -18,9 +18,10 @@ from dpjax.config.fittings import AtomicOutput
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.crowding import cuts
 from dpjax.errors import CapacityError, DataError, ModelError
+from dpjax.interfaces.features import FeatureMethods
 from dpjax.interfaces.inputs import Structures, read_structures
 from dpjax.memory import keep_freed_memory
-from dpjax.models import RESOLVED, build_model, predict
+from dpjax.models import RESOLVED, build_model, predict, predict_features
 from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
 from dpjax.neighbors import NeighborTable, search
@@ -32,7 +33,7 @@ SLOTS_PER_BATCH = 1_000_000  # neighbour slots evaluated at once when many small
 Output = dict[str, Any]
 
 
-class Potential:
+class Potential(FeatureMethods):
     """A model, its variables and what is needed to evaluate them.
 
     Attributes:
@@ -52,6 +53,7 @@ class Potential:
         self.model: nn.Module = build_model(self.config)
         self.variables = variables
         self._program = jax.jit(partial(predict, self.model), static_argnames=("atomic", "hessian", "grid"))
+        self._feature_program = jax.jit(partial(predict_features, self.model), static_argnames=("names", "grid"))
         self._resolver = Resolver(self.model, variables)
         self._device_variables = None
         self._warned = False
@@ -129,7 +131,7 @@ class Potential:
     def with_variables(self, variables: dict) -> Potential:
         """The same model with other numbers; both share their compiled programs."""
         other = Potential(self.config, variables, conventions=self.conventions, device=self.device)
-        other.model, other._program = self.model, self._program
+        other.model, other._program, other._feature_program = self.model, self._program, self._feature_program
         return other
 
     def frames(self, coord, atype, cell=None, fparam=None, aparam=None) -> list[Frame]:
@@ -162,27 +164,32 @@ class Potential:
 
     def _evaluate_frames(self, frames: Sequence[Frame], atomic: bool, hessian: bool) -> list[Output]:
         rows: list[Output] = []
-        layout: Layout | None = None
         with jax.enable_x64(True):
-            for group in _groups(frames):
-                batch, places, layout = self._pack(group, layout)
+            for batch, places, group in self._batches(frames):
                 columns = round_up(max(1, *batch.natoms.tolist())) if hessian else None
-                out = self._run(jax.device_put(batch, self.device), atomic=atomic, hessian=columns)
+                out = self._run(batch, self._program, atomic=atomic, hessian=columns)
                 rows += [
                     self._unpack(out, i, own, frame, output_shapes(self.model.output, len(own), atomic, hessian))
                     for i, (own, frame) in enumerate(zip(places, group, strict=True))
                 ]
         return rows
 
-    def _run(self, batch: Batch, **options: Any) -> Output:
-        """Outputs of a batch on its padded axes; ``options`` are those of :func:`dpjax.models.predict`."""
+    def _batches(self, frames: Sequence[Frame]) -> Iterator[tuple[Batch, list[np.ndarray], Sequence[Frame]]]:
+        """Batches on the device, the places of each frame's atoms in them, and the frames, in the given order."""
+        layout: Layout | None = None
+        for group in _groups(frames):
+            batch, places, layout = self._pack(group, layout)
+            yield jax.device_put(batch, self.device), places, group
+
+    def _run(self, batch: Batch, program: Callable[..., Output], **options: Any) -> Output:
+        """Outputs of a batch on its padded axes; ``options`` are those of the program."""
         variables = self._placed_variables()
 
-        def program(grid: Grid | None) -> tuple[Output, Any]:
-            out = jax.device_get(self._program(variables, batch, grid=grid, **options))
+        def at(grid: Grid | None) -> tuple[Output, Any]:
+            out = jax.device_get(program(variables, batch, grid=grid, **options))
             return out, out.pop(RESOLVED, None)
 
-        return self._resolver.run(batch.layout, program)
+        return self._resolver.run(batch.layout, at)
 
     def _pack(self, group: Sequence[Frame], layout: Layout | None):
         """Pack into the previous layout where it fits, so that a last short group compiles nothing new."""

@@ -121,7 +121,7 @@ def _compare(pot: Any, system: System, frames: np.ndarray, quantities: Sequence[
     options |= {"hessian": True} if any(quantity.atoms == "pairs" for quantity in quantities) else {}
     out = pot.evaluate(arrays["coord"], types, cell, **{name: arrays[name] for name in inputs}, **options)
     _check_finite(system, frames, out)
-    place = np.arange(system.n_atom) if system.mixed else np.argsort(system.order)  # of the atoms of the files
+    place = system.places
     real = (types >= 0)[:, place]
     structures = Structures(
         real=real,
