@@ -42,6 +42,27 @@ _SAME = (  # options that are stored under their names
 )
 _FORM = ("tebd_input_mode", "smooth_type_embedding")  # what se_atten_v2 has no choice of
 _NETWORKS = {"network": "embeddings", "type_network": "embeddings_strip"}  # our names and theirs
+NAMES = {
+    "pytorch": {
+        "embeddings": "se_atten.filter_layers",
+        "embeddings_strip": "se_atten.filter_layers_strip",
+        "attention_layers": "se_atten.dpa1_attention",
+        "type_embedding.embedding": "type_embedding.embedding.embedding_net",
+        "@variables.davg": "se_atten.mean",
+        "@variables.dstd": "se_atten.stddev",
+        "@variables.degree_gain_raw": "se_atten.adam_degree_gain_raw",
+    },
+    "jax": {
+        "embeddings": "se_atten.embeddings",
+        "embeddings_strip": "se_atten.embeddings_strip",
+        "attention_layers": "se_atten.dpa1_attention",
+        "type_embedding.embedding": "type_embedding.embedding_net",
+        "@variables.davg": "se_atten.mean",
+        "@variables.dstd": "se_atten.stddev",
+        "@variables.degree_gain_raw": "se_atten.adam_degree_gain_raw",
+    },
+}
+CLASS_DEFAULTS = {"neuron": [25, 50, 100], "axis_neuron": 16, "smooth_type_embedding": True, "set_davg_zero": True}
 
 
 def read_section(tree: Tree) -> Tree:

@@ -12,6 +12,12 @@ Tree = dict[str, Any]
 log = logging.getLogger(__name__)
 _KEYS = ("rcut", "rcut_smth", "sel", "neuron", "activation_function", "resnet_dt", "type_one_side", "precision")
 _KEYS += ("trainable", "exclude_types", "env_protection", "set_davg_zero")
+NAMES = {
+    "pytorch": {"embeddings": "filter_layers", "@variables.davg": "mean", "@variables.dstd": "stddev"},
+    "jax": {"embeddings": "embeddings", "@variables.davg": "davg", "@variables.dstd": "dstd"},
+}
+CLASS_DEFAULTS = {"neuron": [25, 50, 100]}
+FIXED = {"type_one_side": True}  # whatever the definition says: these backends have one network for each type of neighbour
 
 
 def read_section(tree: Tree) -> Tree:

@@ -13,6 +13,11 @@ from dpjax.interop.se_e2_a import read_common, refuse_unknown, write_common
 Tree = dict[str, Any]
 _KEYS = ("rcut", "rcut_smth", "sel", "neuron", "activation_function", "resnet_dt", "precision")
 _KEYS += ("trainable", "exclude_types", "env_protection", "set_davg_zero")
+NAMES = {
+    "pytorch": {"embeddings": "seat.filter_layers", "@variables.davg": "seat.mean", "@variables.dstd": "seat.stddev"},
+    "jax": {"embeddings": "embeddings", "@variables.davg": "davg", "@variables.dstd": "dstd"},
+}
+CLASS_DEFAULTS = {"neuron": [24, 48, 96]}
 
 
 def read_section(tree: Tree) -> Tree:

@@ -33,6 +33,23 @@ _KEYS = (
     "use_econf_tebd",
 )
 _NETWORKS = {"embedding": "embeddings", "type_pair_embedding": "embeddings_strip"}  # our names and theirs
+NAMES = {
+    "pytorch": {
+        "embeddings": "se_ttebd.filter_layers",
+        "embeddings_strip": "se_ttebd.filter_layers_strip",
+        "type_embedding.embedding": "type_embedding.embedding.embedding_net",
+        "@variables.davg": "se_ttebd.mean",
+        "@variables.dstd": "se_ttebd.stddev",
+    },
+    "jax": {
+        "embeddings": "se_ttebd.embeddings",
+        "embeddings_strip": "se_ttebd.embeddings_strip",
+        "type_embedding.embedding": "type_embedding.embedding_net",
+        "@variables.davg": "se_ttebd.mean",
+        "@variables.dstd": "se_ttebd.stddev",
+    },
+}
+CLASS_DEFAULTS = {"neuron": [2, 4, 8], "use_tebd_bias": False}
 
 
 def read_section(tree: Tree) -> Tree:

@@ -1,0 +1,108 @@
+"""A model from its definition and its weights by name: checkpoints of DeePMD-kit's backends.
+
+The definition gives an empty model tree, the name maps say which array goes where in it, and the tree is read as a ``.dp`` file is.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import jax
+import numpy as np
+
+from dpjax.config import ModelConfig, parse_model
+from dpjax.errors import ModelError
+from dpjax.interop.names import SOURCES, names_of, source_of, weights_only
+from dpjax.interop.standard import flatten, read_model, write_model
+from dpjax.models import build_model, init_variables
+
+Tree = dict[str, Any]
+_SHOWN = 12  # names of each kind in an error
+
+
+def read_weights(
+    section: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str | None = None
+) -> tuple[ModelConfig, Tree]:
+    """Configuration and variables of a model, from its definition and DeePMD-kit's names of its weights.
+
+    Args:
+        section: the ``model`` section of an input.
+        arrays: every weight and statistic of the model under its name; they are brought into the precision that the section says.
+        source: whose names they are: ``"pytorch"``, ``"jax"`` or ``"tensorflow"``; None: seen from the names.
+
+    Raises:
+        ConfigError: the section is not valid, or describes a model that is not built yet.
+        ModelError: a name is missing or left over, or an array has another shape.
+    """
+    source = source_of(arrays) if source is None else source
+    if source not in SOURCES:
+        raise ModelError(f"source: found {source!r}, expected one of {', '.join(SOURCES)}, or nothing")
+    config = parse_model(copy.deepcopy(dict(section)))
+    with jax.enable_x64(True):
+        shapes = jax.eval_shape(lambda: init_variables(build_model(config)))
+    tree = write_model(config, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))["model"]
+    tree["fitting"]["layer_name"] = getattr(config.fitting_net, "layer_name", None)
+    names = names_of(tree, source)
+    given = dict(arrays) if source == "tensorflow" else weights_only(arrays)
+    _check_names(set(names.values()), set(given), source)
+    empty = flatten(tree)
+    for path, name in names.items():
+        _put(tree, path, _fitted(name, given[name], empty[path], reshape=source == "tensorflow"))
+    _, variables = read_model(tree)
+    return config, _own(variables, shapes)
+
+
+def _check_names(wanted: set[str], given: set[str], source: str) -> None:
+    missing, unknown = sorted(wanted - given), sorted(given - wanted)
+    if not missing and not unknown:
+        return
+    lines = [
+        f"{len(names)} {what}: {_listed(names)}"
+        for names, what in (
+            (missing, "weights of the model are missing"),
+            (unknown, "names belong to nothing in the model"),
+        )
+        if names
+    ]
+    raise ModelError(
+        f"the weights do not fit to the model section ({source} names). " + "; ".join(lines) + ". Give the section that the "
+        "weights were trained with, and all of them."
+    )
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = list(names)
+    more = f", and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
+
+
+def _fitted(name: str, array: Any, like: np.ndarray, *, reshape: bool) -> np.ndarray:
+    """The array in the precision of ``like``, and in its shape where another program keeps it flat.
+
+    Raises:
+        ModelError: it has another shape, or holds no numbers.
+    """
+    array = np.asarray(array)
+    if reshape and array.size == like.size:
+        array = array.reshape(like.shape)
+    if array.shape != like.shape:
+        raise ModelError(f"{name}: found shape {array.shape}, the model section needs {like.shape}")
+    if array.dtype == object:
+        raise ModelError(f"{name}: found no array of numbers")
+    return array.astype(like.dtype)
+
+
+def _put(tree: Any, path: str, array: np.ndarray) -> None:
+    *parts, last = path.split(".")
+    for part in parts:
+        tree = tree[int(part)] if isinstance(tree, list) else tree[part]
+    tree[last] = array
+
+
+def _own(variables: Any, shapes: Any) -> Any:
+    """Without the copies of shared layers, which a tree writes out wherever they are used."""
+    if not isinstance(shapes, Mapping):
+        return variables
+    return {key: _own(variables[key], inner) for key, inner in shapes.items()}
