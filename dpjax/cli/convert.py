@@ -10,7 +10,8 @@ from dpjax.cli.usage import Refusals
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    parser.add_argument("input", metavar="INPUT", help="model file or checkpoint folder")
+    kinds = ".dp, .yaml, .dpx; .pt, .pth, .jax of DeePMD-kit"
+    parser.add_argument("input", metavar="INPUT", help=f"model file ({kinds}) or checkpoint folder")
     add_head_option(parser)
     parser.add_argument(
         "output", metavar="OUTPUT", help="file to write: .dp (HDF5) or .yaml, both readable by DeePMD-kit"

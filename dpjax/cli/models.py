@@ -23,8 +23,8 @@ def branch_names(path: str) -> tuple[str, ...]:
     """Names of the branches of what :func:`load_model` reads; none for a single model, or where there is no model."""
     from dpjax.interfaces.files import branches
 
-    folder = Path(checkpoint(path))
-    return branches(folder, aliases=False) if folder.is_dir() and any(folder.iterdir()) else ()
+    found = Path(checkpoint(path))
+    return () if found.is_dir() and not any(found.iterdir()) else branches(found, aliases=False)
 
 
 def checkpoint(path: str) -> str:

@@ -131,6 +131,10 @@ class Registry:
         """The type name of a section that became the dataclass ``config``."""
         return next(c.name for c in self.components if c.config is type(config))
 
+    def canonical(self, name: str | None) -> str | None:
+        """The name of the component that is spelt ``name``; the name as it is where there is none."""
+        return next((c.name for c in self.components if name in c.alias), name)
+
     @property
     def built(self) -> list[str]:
         """Names of the components this version has."""

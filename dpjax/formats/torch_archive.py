@@ -1,7 +1,7 @@
 """PyTorch's files read without PyTorch: what ``torch.save`` and ``torch.jit.save`` wrote, as plain data with NumPy arrays.
 
-Both write a zip archive: ``data.pkl`` holds the structure, ``data/<key>`` the bytes of each storage.  The structure is a pickle, which
-could name any Python function; the reader here knows the few that rebuild tensors and containers, and puts an inert
+Both write a zip archive: ``data.pkl`` holds the structure, ``data/<key>`` the bytes of each storage.  The structure is a pickle,
+which could name any Python function; the reader here knows the few that rebuild tensors and containers, and puts an inert
 :class:`Unknown` in the place of everything else.  So no code of a file runs, whoever wrote it.
 """
 

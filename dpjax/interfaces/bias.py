@@ -15,8 +15,9 @@ from dpjax.config.tasks import branch_of
 from dpjax.data import System, find_systems, label_requirements, open_systems
 from dpjax.errors import ConfigError, DataError, ModelError, OutputError
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
-from dpjax.interfaces.files import load, models_of, save, stored
+from dpjax.interfaces.files import is_own_folder, load, models_of, save, stored
 from dpjax.interfaces.potential import Potential
+from dpjax.interop.checkpoint_files import CHECKPOINT_SUFFIXES
 from dpjax.training.bias import bias_by_error
 from dpjax.training.preparation import output_statistics
 
@@ -111,7 +112,7 @@ def _check_target(source: Path, target: Path) -> None:
         OutputError: a folder that is there already.
     """
     known = (*HDF5_SUFFIXES, *YAML_SUFFIXES)
-    if source.is_dir():
+    if is_own_folder(source):
         if target.suffix in known:
             raise ModelError(
                 f"{target}: {source} holds a checkpoint, and so will what is written; name a folder. `dpjax convert` makes a "
@@ -121,8 +122,12 @@ def _check_target(source: Path, target: Path) -> None:
             raise OutputError(f"{target}: is there already; name a new folder for the checkpoint")
     elif source.exists() and source.suffix not in known:
         raise ModelError(
-            f"{source}: the bias can be changed in checkpoints and in files that end in {', '.join(known)}. Change it in the model "
-            "that this file was made of, then `dpjax freeze` that."
+            f"{source}: the bias can be changed in checkpoints of dpjax and in files that end in {', '.join(known)}. "
+            + (
+                f"Make one: dpjax convert {source.name} {source.stem}.dp"
+                if source.suffix in CHECKPOINT_SUFFIXES
+                else "Change it in the model that this file was made of, then `dpjax freeze` that."
+            )
         )
     elif target.suffix not in known:
         raise ModelError(f"{target}: {source} is a model file, and so is what is written; end it in {', '.join(known)}")
@@ -138,7 +143,7 @@ def _write_checkpoint(path: Path, arrays: dict[str, Any], meta: dict[str, Any]) 
 
 
 def _read(path: Path, head: str | None) -> _Stored:
-    if not path.is_dir():
+    if not is_own_folder(path):
         return _Stored((load(path, head=head),))
     arrays, meta = stored(path)
     raw = meta["config"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,8 @@ from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import read_model_tree, write_model_tree
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
 from dpjax.interfaces.potential import Potential
-from dpjax.interop import check_conventions, read_model, write_model
+from dpjax.interop import check_conventions, read_model, read_weights, write_model
+from dpjax.interop.checkpoint_files import CHECKPOINT_SUFFIXES, FOREIGN_SUFFIXES, branch_names, read_checkpoint_file
 from dpjax.models import build_model, init_variables
 from dpjax.nn.precision import dtype_of
 from dpjax.training.tasks import arranged
@@ -54,8 +55,8 @@ def load(
     """A potential from a file.
 
     Args:
-        path: DeePMD-kit model (``.dp``, ``.yaml``), artifact (``.dpx``: its model and weights, not its programs), a checkpoint
-            folder, or a training's output folder (its newest checkpoint).
+        path: DeePMD-kit model (``.dp``, ``.yaml``) or checkpoint (``.pt``, ``.pth``, ``.jax``), artifact (``.dpx``: its model and
+            weights, not its programs), a checkpoint folder, or a training's output folder (its newest checkpoint).
         device: where to evaluate; None: JAX's default device.
         dtype: evaluate all networks in this precision (``float32``, ``float64``, ...) instead of the model's own.
         head: branch of a multi-task model.
@@ -83,7 +84,7 @@ def load_all(path: str | os.PathLike, *, head: str | None = None) -> list[Potent
         ModelError: as :func:`load`.
     """
     given, path = path, Path(path)
-    if not path.is_dir():
+    if not is_own_folder(path):
         return [load(given, head=head)]
     return models_of(*stored(path), head, path)
 
@@ -97,6 +98,31 @@ def models_of(arrays: dict, meta: dict, head: str | None, path: Path) -> list[Po
     return [first, *(first.with_variables(own) for _, own, _ in found[1:])]
 
 
+def from_weights(
+    model_section: dict, weights: Mapping[str, np.ndarray], source: str | None = None, *, conventions: str = "reference"
+) -> Potential:
+    """A potential from the ``model`` section of an input and weights under DeePMD-kit's names.
+
+    Args:
+        model_section: as in a DeePMD-kit input; ``sel`` must be numbers.
+        weights: every weight and statistic under its name, as in ``state_dict`` of a PyTorch model, the state of a JAX model
+            (parts of a name joined by ".") or the variables of a TensorFlow graph; they are brought into the section's precision.
+        source: whose names they are: ``"pytorch"``, ``"jax"`` or ``"tensorflow"``; None: seen from the names.
+        conventions: ``"reference"`` or ``"corrected"``.
+
+    Raises:
+        ConfigError: the section is not valid, or describes a model that is not built yet.
+        ModelError: a name is missing or left over, or an array has another shape; the message lists them.
+    """
+    config, variables = read_weights(model_section, weights, source)
+    return Potential(config, variables, conventions=conventions)
+
+
+def is_own_folder(path: Path) -> bool:
+    """Whether a path is a folder that dpjax wrote, or none of the folders that DeePMD-kit writes."""
+    return path.is_dir() and (path.suffix not in CHECKPOINT_SUFFIXES + FOREIGN_SUFFIXES or is_checkpoint(path))
+
+
 def _with_member(path: Path, member: int | None) -> tuple[Path, int | None]:
     """The path, and the member that is named behind it."""
     name, sign, number = path.name.rpartition("#")
@@ -106,19 +132,26 @@ def _with_member(path: Path, member: int | None) -> tuple[Path, int | None]:
 
 
 def _read(path: Path, member: int | None = None, head: str | None = None) -> tuple[ModelConfig, dict, str]:
-    if path.is_dir():
+    if is_own_folder(path):
         return read_checkpoint(path, member, head)
-    if head is not None and path.exists():
-        raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
     if member is not None and path.exists():
         raise ModelError(f"member {member}: {path} holds a single model, not an ensemble; leave member out")
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        return *read_checkpoint_file(path, head), "reference"
+    if head is not None and path.exists():
+        raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
     if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES:
         return *_located(path, lambda: read_model(read_model_tree(path))), "reference"
     if path.suffix == SUFFIX:
         return read_artifact(path)
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
-    known = ", ".join((*HDF5_SUFFIXES, *YAML_SUFFIXES, SUFFIX))
+    if path.suffix in FOREIGN_SUFFIXES:
+        raise ModelError(
+            f"{path}: only DeePMD-kit itself reads such a file. Convert it there, with the backend that wrote it: "
+            f"dp convert-backend {path.name} {path.stem}.dp"
+        )
+    known = ", ".join((*HDF5_SUFFIXES, *YAML_SUFFIXES, *CHECKPOINT_SUFFIXES, SUFFIX))
     raise ModelError(
         f"{path}: not a model this version reads; expected a file ending in {known} or a checkpoint folder"
     )
@@ -204,6 +237,9 @@ def branches(path: str | os.PathLike, *, aliases: bool = True) -> tuple[str, ...
         ModelError: the checkpoint is damaged.
     """
     path = Path(path)
+    if path.suffix in CHECKPOINT_SUFFIXES and path.exists() and not is_own_folder(path):
+        named = branch_names(path)
+        return (*named, *(alias for others in named.values() for alias in others if aliases))
     if not path.is_dir():
         return ()
     _, meta = stored(path)
@@ -277,6 +313,12 @@ def save(potential: Potential, path: str | os.PathLike) -> None:
         ModelError: the name ends in something else, or DeePMD-kit would give other numbers for this model.
         OutputError: the file cannot be written.
     """
+    path = Path(path)
+    if path.suffix in CHECKPOINT_SUFFIXES + FOREIGN_SUFFIXES:
+        raise ModelError(
+            f"{path}: dpjax writes .dp and .yaml files, and DeePMD-kit makes this one of them: write {path.stem}.dp, then "
+            f"dp convert-backend {path.stem}.dp {path.name}"
+        )
     check_conventions(potential.config, potential.variables["stats"]["descriptor"])
     tree = write_model(potential.config, jax.device_get(potential.variables))
     write_model_tree(path, tree)

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from dpjax.config import ModelConfig
+from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ConfigError, ModelError
 from dpjax.formats.torch_archive import read_script, read_torch
 from dpjax.interop.standard import DESCRIPTORS
@@ -22,7 +24,17 @@ from dpjax.interop.weights import read_weights
 
 Tree = dict[str, Any]
 CHECKPOINT_SUFFIXES = (".pt", ".pth", ".jax")
-FOREIGN_SUFFIXES = (".pb", ".pbtxt", ".savedmodel", ".savedmodeltf", ".pt2", ".pte", ".json", ".pd", ".tf2")
+FOREIGN_SUFFIXES = (
+    ".pb",
+    ".pbtxt",
+    ".savedmodel",
+    ".savedmodeltf",
+    ".pt2",
+    ".pte",
+    ".pd",
+    ".tf2",
+)  # which only it reads
+_DEFAULT_ALIAS = "Default"  # of the branch that DeePMD-kit takes where none is chosen
 _FITTING_DEFAULTS = {"neuron": [128, 128, 128]}  # of DeePMD-kit's classes, where they differ from those of inputs
 _DERIVED = {  # what DeePMD-kit adds to sections when it builds a model, and what these backends do not look at
     "descriptor": ("ntypes", "type_map"),
@@ -59,7 +71,7 @@ def read_checkpoint_file(path: Path, head: str | None = None) -> tuple[ModelConf
 
     Args:
         path: of the file.
-        head: which branch, or an alias of it, where there are several.
+        head: which branch, or an alias of it, where there are several; None: the one with the alias ``Default``.
 
     Raises:
         ModelError: the file is damaged, holds a model that is not built yet, a weight too many or too few, or has no such branch.
@@ -86,8 +98,8 @@ def branch_names(path: Path) -> dict[str, tuple[str, ...]]:
 def completed(definition: Tree) -> Tree:
     """A stored definition as the ``model`` section that means the same in an input.
 
-    DeePMD-kit builds a model from a definition with the defaults of its classes, some of which are not those of inputs.  A definition
-    that ``dp train`` wrote has every key.
+    DeePMD-kit builds a model from a definition with the defaults of its classes, some of which are not those of inputs.  A
+    definition that ``dp train`` wrote has every key.
     """
     section = {key: value for key, value in copy.deepcopy(definition).items() if key not in _DERIVED["model"]}
     if not isinstance(section.get("descriptor"), dict):
@@ -102,14 +114,12 @@ def _descriptor(section: Tree) -> Tree:
     section = _without(section, "descriptor")
     if section.get("type") == "hybrid":
         return section | {"list": [_descriptor(member) for member in section["list"]]}
-    own = DESCRIPTORS.get(_TYPE_ALIASES.get(section.get("type"), section.get("type")))
+    kind = DESCRIPTOR_TYPES.canonical(section.get("type"))
+    own = DESCRIPTORS.get(kind)
     defaults = dict(getattr(own, "CLASS_DEFAULTS", {}))
-    if section.get("type") == "se_atten_v2":
+    if kind == "se_atten_v2":
         defaults.pop("smooth_type_embedding", None)  # which it has no choice of
     return defaults | section | getattr(own, "FIXED", {})
-
-
-_TYPE_ALIASES = {"se_a": "se_e2_a", "se_r": "se_e2_r", "se_at": "se_e3", "se_a_3be": "se_e3", "se_t": "se_e3"}
 
 
 def _without(section: Tree, kind: str) -> Tree:
@@ -123,8 +133,9 @@ def _branch(stored: Stored, head: str | None, path: Path) -> str:
         if head is not None:
             raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
         return ""
+    wanted = _DEFAULT_ALIAS if head is None else head
     for name, branch in branches.items():
-        if head is not None and (head == name or head in (branch.get("model_branch_alias") or ())):
+        if wanted == name or wanted in (branch.get("model_branch_alias") or ()):
             return name
     asked = "none was chosen" if head is None else f"{head!r} is not among them"
     raise ModelError(
@@ -146,8 +157,8 @@ def _read_pt(path: Path) -> Stored:
     extra = state.get("_extra_state") if isinstance(state, dict) else None
     if not isinstance(extra, dict) or not isinstance(extra.get("model_params"), dict):
         raise ModelError(
-            f"{path}: found no _extra_state with model_params, so this is no checkpoint of DeePMD-kit's PyTorch backend, or one of a "
-            "version before 3.0"
+            f"{path}: found no _extra_state with model_params, so this is no checkpoint of DeePMD-kit's PyTorch backend, or one "
+            "of a version before 3.0"
         )
     definition = extra["model_params"]
     branches = definition.get("model_dict", {})
@@ -172,8 +183,8 @@ def _read_pth(path: Path) -> Stored:
         definition = json.loads(attributes["model_def_script"])
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(
-            f"{path}: found no definition of the model (model_def_script), so this is no model that DeePMD-kit 3 froze. Convert it with "
-            f"the version that wrote it: dp convert-backend {path.name} {path.stem}.dp"
+            f"{path}: found no definition of the model (model_def_script), so this is no model that DeePMD-kit 3 froze. Convert "
+            f"it with the version that wrote it: dp convert-backend {path.name} {path.stem}.dp"
         ) from error
     return Stored(definition, {"": state}, "pytorch")
 
@@ -185,14 +196,14 @@ def _read_jax(path: Path) -> Stored:
     handler = ocp.CompositeCheckpointHandler("state", "model_def_script")
     wanted = ocp.args.Composite(state=ocp.args.StandardRestore(), model_def_script=ocp.args.JsonRestore())
     try:
-        with ocp.Checkpointer(handler) as checkpointer:
+        with jax.enable_x64(True), ocp.Checkpointer(handler) as checkpointer:  # restored as jax arrays
             found = checkpointer.restore(path.absolute(), wanted)
         definition, state = found.model_def_script, found.state
     except Exception as error:  # Orbax and TensorStore raise whatever fits
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(
-            f"{path}: not a readable checkpoint of DeePMD-kit's JAX backend ({reason}). Expected a folder with an Orbax state and a "
-            "model_def_script; if a copy was interrupted, copy the folder again."
+            f"{path}: not a readable checkpoint of DeePMD-kit's JAX backend ({reason}). Expected a folder with an Orbax state and "
+            "a model_def_script; if a copy was interrupted, copy the folder again."
         ) from error
     if "model_dict" in definition:
         models = state.get("models", state)

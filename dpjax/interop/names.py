@@ -19,7 +19,10 @@ from dpjax.interop.standard import DESCRIPTORS, flatten
 Tree = dict[str, Any]
 SOURCES = ("pytorch", "jax", "tensorflow")
 _LAYER = {"pytorch": {"w": "matrix", "b": "bias", "idt": "idt"}, "jax": {"w": "w", "b": "b", "idt": "idt"}}
-_ABSENT = {"pytorch": ("scale", "constant_matrix"), "jax": ()}  # of a polarizability; the definition says them, or they are zero
+_ABSENT = {
+    "pytorch": ("scale", "constant_matrix"),
+    "jax": (),
+}  # of a polarizability; the definition says them, or they are zero
 _REPEATED = "._networks."  # DeePMD-kit's collections have their networks under two names
 # what a checkpoint holds beside weights: masks and tables that follow from the definition
 _BOOKKEEPING = re.compile(

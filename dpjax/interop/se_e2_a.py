@@ -27,7 +27,11 @@ NAMES = {  # parts of the tree under the names of checkpoints
     "pytorch": {"embeddings": "sea.filter_layers", "@variables.davg": "sea.mean", "@variables.dstd": "sea.stddev"},
     "jax": {"embeddings": "embeddings", "@variables.davg": "davg", "@variables.dstd": "dstd"},
 }
-CLASS_DEFAULTS = {"neuron": [25, 50, 100], "axis_neuron": 16, "type_one_side": True}  # where they differ from those of inputs
+CLASS_DEFAULTS = {
+    "neuron": [25, 50, 100],
+    "axis_neuron": 16,
+    "type_one_side": True,
+}  # where they differ from those of inputs
 
 
 def read_section(tree: Tree) -> Tree:

@@ -17,7 +17,9 @@ NAMES = {
     "jax": {"embeddings": "embeddings", "@variables.davg": "davg", "@variables.dstd": "dstd"},
 }
 CLASS_DEFAULTS = {"neuron": [25, 50, 100]}
-FIXED = {"type_one_side": True}  # whatever the definition says: these backends have one network for each type of neighbour
+FIXED = {
+    "type_one_side": True
+}  # whatever the definition says: these backends have one network for each type of neighbour
 
 
 def read_section(tree: Tree) -> Tree:

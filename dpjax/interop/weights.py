@@ -67,7 +67,9 @@ def _check_names(wanted: set[str], given: set[str], source: str) -> None:
         if names
     ]
     raise ModelError(
-        f"the weights do not fit to the model section ({source} names). " + "; ".join(lines) + ". Give the section that the "
+        f"the weights do not fit to the model section ({source} names). "
+        + "; ".join(lines)
+        + ". Give the section that the "
         "weights were trained with, and all of them."
     )
 
