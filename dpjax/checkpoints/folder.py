@@ -46,13 +46,28 @@ def read(path: Path) -> tuple[Tree, dict[str, Any]]:
         document = checkpointer.restore(path, args=ocp.args.Composite(**{META: ocp.args.JsonRestore()}))[META]
         if not isinstance(document, dict) or document.get("format") != FORMAT:
             raise ValueError(f"its format is not {FORMAT}, the one this version reads")
-        stored = {}
-        if (path / ARRAYS).exists():
-            _check_readable(path / ARRAYS)
-            how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _stored_tree(path))
-            items = {ARRAYS: ocp.args.PyTreeRestore(restore_args=how)}
-            stored = checkpointer.restore(path, args=ocp.args.Composite(**items))[ARRAYS]
+        stored = _arrays(checkpointer, path, ARRAYS) if (path / ARRAYS).exists() else {}
     return manifest.rebuild(stored, document["manifest"]), document["meta"]
+
+
+def read_foreign(path: Path, arrays: str, document: str) -> tuple[Any, Any]:
+    """Arrays (numpy) and JSON document of a folder that another program wrote with Orbax, on whatever devices.
+
+    Args:
+        path: of the folder.
+        arrays: name of the item with the arrays.
+        document: name of the item with the document.
+    """
+    path = path.absolute()
+    with _checkpointer() as checkpointer:
+        content = checkpointer.restore(path, args=ocp.args.Composite(**{document: ocp.args.JsonRestore()}))[document]
+        return _arrays(checkpointer, path, arrays), content
+
+
+def _arrays(checkpointer: ocp.Checkpointer, path: Path, item: str) -> Tree:
+    _check_readable(path / item)
+    how = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), _stored_tree(path / item))
+    return checkpointer.restore(path, args=ocp.args.Composite(**{item: ocp.args.PyTreeRestore(restore_args=how)}))[item]
 
 
 def _check_readable(folder: Path) -> None:
@@ -84,5 +99,5 @@ def _checkpointer() -> ocp.Checkpointer:
     return ocp.Checkpointer(ocp.CompositeCheckpointHandler(composite_options=options), multiprocessing_options=alone)
 
 
-def _stored_tree(path: Path) -> Any:
-    return ocp.PyTreeCheckpointHandler().metadata(path / ARRAYS).tree
+def _stored_tree(folder: Path) -> Any:
+    return ocp.PyTreeCheckpointHandler().metadata(folder).tree

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 
+from dpjax.checkpoints.folder import read_foreign
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ConfigError, ModelError
@@ -42,7 +42,7 @@ _DERIVED = {  # what DeePMD-kit adds to sections when it builds a model, and wha
         *("ntypes", "type_map", "mixed_types", "embedding_width", "dim_descrpt", "out_dim", "return_energy"),
         *("layer_name", "sel_type"),
     ),
-    "model": ("model_branch_alias", "finetune_head", "hessian_mode", "_min_nbor_dist"),
+    "model": ("model_branch_alias", "finetune_head", "hessian_mode", "_min_nbor_dist", "current_step"),
 }
 
 
@@ -191,14 +191,8 @@ def _read_pth(path: Path) -> Stored:
 
 def _read_jax(path: Path) -> Stored:
     """A checkpoint folder of DeePMD-kit's JAX backend, written with Orbax."""
-    import orbax.checkpoint as ocp
-
-    handler = ocp.CompositeCheckpointHandler("state", "model_def_script")
-    wanted = ocp.args.Composite(state=ocp.args.StandardRestore(), model_def_script=ocp.args.JsonRestore())
     try:
-        with jax.enable_x64(True), ocp.Checkpointer(handler) as checkpointer:  # restored as jax arrays
-            found = checkpointer.restore(path.absolute(), wanted)
-        definition, state = found.model_def_script, found.state
+        state, definition = read_foreign(path, "state", "model_def_script")
     except Exception as error:  # Orbax and TensorStore raise whatever fits
         reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise ModelError(
