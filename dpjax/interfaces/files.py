@@ -20,7 +20,8 @@ from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import read_model_tree, write_model_tree
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
 from dpjax.interfaces.potential import Potential
-from dpjax.interop import check_conventions, read_model, read_weights, write_model
+from dpjax.interop import branch_tree, check_conventions, read_model, read_weights, tree_branches, write_model
+from dpjax.interop.branches import chosen
 from dpjax.interop.checkpoint_files import CHECKPOINT_SUFFIXES, FOREIGN_SUFFIXES, branch_names, read_checkpoint_file
 from dpjax.models import build_model, init_variables
 from dpjax.nn.precision import dtype_of
@@ -138,10 +139,10 @@ def _read(path: Path, member: int | None = None, head: str | None = None) -> tup
         raise ModelError(f"member {member}: {path} holds a single model, not an ensemble; leave member out")
     if path.suffix in CHECKPOINT_SUFFIXES:
         return *read_checkpoint_file(path, head), "reference"
+    if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES:
+        return *_located(path, lambda: read_model(_chosen_tree(path, head))), "reference"
     if head is not None and path.exists():
         raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
-    if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES:
-        return *_located(path, lambda: read_model(read_model_tree(path))), "reference"
     if path.suffix == SUFFIX:
         return read_artifact(path)
     if not path.exists():
@@ -155,6 +156,13 @@ def _read(path: Path, member: int | None = None, head: str | None = None) -> tup
     raise ModelError(
         f"{path}: not a model this version reads; expected a file ending in {known} or a checkpoint folder"
     )
+
+
+def _chosen_tree(path: Path, head: str | None) -> dict:
+    """The tree of a model file, or that of one of its branches."""
+    tree = read_model_tree(path)
+    name = chosen(tree_branches(tree), head, path)
+    return branch_tree(tree, name) if name else tree
 
 
 def _located(path: Path, read: Callable):
@@ -237,15 +245,20 @@ def branches(path: str | os.PathLike, *, aliases: bool = True) -> tuple[str, ...
         ModelError: the checkpoint is damaged.
     """
     path = Path(path)
-    if path.suffix in CHECKPOINT_SUFFIXES and path.exists() and not is_own_folder(path):
-        named = branch_names(path)
+    if not is_own_folder(path):
+        named = _foreign_branches(path) if path.exists() else {}
         return (*named, *(alias for others in named.values() for alias in others if aliases))
-    if not path.is_dir():
-        return ()
     _, meta = stored(path)
     found = meta["config"]["model"].get("model_dict", {})
     others = [alias for branch in found.values() for alias in branch.get("model_branch_alias") or ()]
     return (*found, *(others if aliases else ()))
+
+
+def _foreign_branches(path: Path) -> dict[str, tuple[str, ...]]:
+    """Names and aliases of the branches in a file of DeePMD-kit."""
+    if path.suffix in CHECKPOINT_SUFFIXES:
+        return branch_names(path)
+    return tree_branches(read_model_tree(path)) if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES else {}
 
 
 def newest_checkpoint(path: Path) -> tuple[dict, dict]:

@@ -3,10 +3,19 @@
 import importlib
 
 from dpjax.interop.conventions import check_conventions
-from dpjax.interop.standard import flatten, read_model, write_model
+from dpjax.interop.standard import branch_tree, flatten, read_model, tree_branches, write_model
 from dpjax.interop.weights import read_weights
 
-__all__ = ["check_conventions", "flatten", "from_weights", "read_model", "read_weights", "write_model"]
+__all__ = [
+    "branch_tree",
+    "check_conventions",
+    "flatten",
+    "from_weights",
+    "read_model",
+    "read_weights",
+    "tree_branches",
+    "write_model",
+]
 
 
 def __getattr__(name: str):

@@ -19,6 +19,7 @@ from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ConfigError, ModelError
 from dpjax.formats.torch_archive import read_script, read_torch
+from dpjax.interop.branches import aliases, chosen
 from dpjax.interop.standard import DESCRIPTORS
 from dpjax.interop.weights import read_weights
 
@@ -34,7 +35,6 @@ FOREIGN_SUFFIXES = (
     ".pd",
     ".tf2",
 )  # which only it reads
-_DEFAULT_ALIAS = "Default"  # of the branch that DeePMD-kit takes where none is chosen
 _FITTING_DEFAULTS = {"neuron": [128, 128, 128]}  # of DeePMD-kit's classes, where they differ from those of inputs
 _DERIVED = {  # what DeePMD-kit adds to sections when it builds a model, and what these backends do not look at
     "descriptor": ("ntypes", "type_map"),
@@ -60,11 +60,6 @@ class Stored:
     arrays: dict[str, dict[str, np.ndarray]]
     source: str
 
-    @property
-    def branches(self) -> Tree:
-        """The definitions of the branches; none of a single model."""
-        return self.definition.get("model_dict", {})
-
 
 def read_checkpoint_file(path: Path, head: str | None = None) -> tuple[ModelConfig, Tree]:
     """Configuration and variables of the model in a ``.pt`` or ``.pth`` file or a ``.jax`` folder.
@@ -77,8 +72,8 @@ def read_checkpoint_file(path: Path, head: str | None = None) -> tuple[ModelConf
         ModelError: the file is damaged, holds a model that is not built yet, a weight too many or too few, or has no such branch.
     """
     stored = _stored(path)
-    name = _branch(stored, head, path)
-    definition = stored.branches[name] if name else stored.definition
+    name = chosen(aliases(stored.definition), head, path)
+    definition = stored.definition["model_dict"][name] if name else stored.definition
     try:
         return read_weights(completed(definition), stored.arrays[name], stored.source)
     except (ConfigError, ModelError) as error:
@@ -91,8 +86,7 @@ def branch_names(path: Path) -> dict[str, tuple[str, ...]]:
     Raises:
         ModelError: the file is damaged.
     """
-    branches = _stored(path).branches
-    return {name: tuple(branch.get("model_branch_alias") or ()) for name, branch in branches.items()}
+    return aliases(_stored(path).definition)
 
 
 def completed(definition: Tree) -> Tree:
@@ -124,24 +118,6 @@ def _descriptor(section: Tree) -> Tree:
 
 def _without(section: Tree, kind: str) -> Tree:
     return {key: value for key, value in section.items() if key not in _DERIVED[kind]}
-
-
-def _branch(stored: Stored, head: str | None, path: Path) -> str:
-    """The name of the branch to read; "" for a single model."""
-    branches = stored.branches
-    if not branches:
-        if head is not None:
-            raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
-        return ""
-    wanted = _DEFAULT_ALIAS if head is None else head
-    for name, branch in branches.items():
-        if wanted == name or wanted in (branch.get("model_branch_alias") or ()):
-            return name
-    asked = "none was chosen" if head is None else f"{head!r} is not among them"
-    raise ModelError(
-        f"{path} holds several models and {asked}. Name one with head: {', '.join(branches)}, as in dpjax.load(..., "
-        f"head={next(iter(branches))!r})."
-    )
 
 
 def _stored(path: Path) -> Stored:

@@ -12,6 +12,7 @@ from dpjax.config.fittings import FITTINGS as FITTING_NETS
 from dpjax.descriptors import build_descriptor, is_mixed
 from dpjax.errors import ModelError
 from dpjax.interop import dipole, dos, ener, polar, property, se_atten, se_e2_a, se_e2_r, se_e3, se_e3_tebd
+from dpjax.interop.branches import aliases
 from dpjax.interop.fitting import Surroundings
 from dpjax.interop.hybrid import HybridMap
 
@@ -22,8 +23,22 @@ DESCRIPTORS |= {name: se_atten for name in ("se_atten", "dpa1", "se_atten_v2")}
 DESCRIPTORS["hybrid"] = HybridMap(lambda name: _find(DESCRIPTORS, name, "descriptor"))
 
 
+def tree_branches(tree: Tree) -> dict[str, tuple[str, ...]]:
+    """Names of the branches of a stored tree (the root of a ``.dp`` file) with their aliases; none of a single model."""
+    stored = tree.get("model", tree).get("model_dict", tree.get("model_dict", {}))
+    named = aliases(tree.get("model_def_script") or {})
+    return {name: named.get(name, ()) for name in stored}
+
+
+def branch_tree(tree: Tree, name: str) -> Tree:
+    """The tree of one branch."""
+    return tree.get("model", tree).get("model_dict", tree.get("model_dict", {}))[name]
+
+
 def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
     """Configuration and variables of a stored model tree (the root of a ``.dp`` file or its ``model``).
+
+    Of a tree of several branches give one (:func:`branch_tree`).
 
     Raises:
         ModelError: the tree is no model, or one that this version does not have.
@@ -31,9 +46,7 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
     model = tree.get("model", tree)
     branches = model.get("model_dict", tree.get("model_dict"))
     if branches is not None:
-        raise ModelError(
-            f"found a model with several branches ({', '.join(branches)}); models for several tasks are not built yet"
-        )
+        raise ModelError(f"found a model with several branches ({', '.join(branches)}); give the tree of one of them")
     if "descriptor" not in model or "fitting" not in model:
         raise ModelError(
             f"model type {model.get('type', 'unknown')!r} is not built yet; this version reads standard single-task models"

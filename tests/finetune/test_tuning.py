@@ -177,14 +177,18 @@ def test_networks_of_new_types_need_numbers_of_neighbours(system, tmp_path):
         dpjax.train(config, tmp_path / "run", finetune=path, use_pretrain_script=True)
 
 
-def test_models_with_branches_are_refused(system, pretrained, tmp_path):
+def test_a_file_with_branches_gives_one_of_them(system, pretrained, tmp_path):
     tree = read_model_tree(pretrained)
     path = tmp_path / "several.dp"
     write_model_tree(
         path, {"model": {"model_dict": {"water": tree["model"], "ice": tree["model"]}}, "backend": "dpjax"}
     )
-    with pytest.raises(ModelError, match=r"several.dp: found a model with several branches \(water, ice\)"):
-        dpjax.train(inputs(system), tmp_path, finetune=path, model_branch="RANDOM")
+    one, other = dpjax.load(path, head="ice"), dpjax.load(pretrained)
+    np.testing.assert_array_equal(one.variables["stats"]["out_bias"], other.variables["stats"]["out_bias"])
+    with pytest.raises(ModelError, match="several.dp holds several models and none was chosen"):
+        dpjax.load(path)
+    with pytest.raises(ConfigError, match="several.dp has the branches water, ice"):
+        dpjax.train(inputs(system), tmp_path, finetune=path, model_branch="fire")
 
 
 def test_init_model_takes_the_whole_section(system, pretrained, tmp_path):
