@@ -15,7 +15,8 @@ from dpjax.config.tasks import branch_of
 from dpjax.data import System, find_systems, label_requirements, open_systems
 from dpjax.errors import ConfigError, DataError, ModelError, OutputError
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
-from dpjax.interfaces.files import is_own_folder, load, models_of, save, stored
+from dpjax.interfaces.files import load, models_of, save, stored
+from dpjax.interfaces.foreign import is_own_folder
 from dpjax.interfaces.potential import Potential
 from dpjax.interop.checkpoint_files import CHECKPOINT_SUFFIXES
 from dpjax.training.bias import bias_by_error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,10 @@ from dpjax.config import HybridConfig, ModelConfig, parse_model
 from dpjax.config.tasks import branch_of, pieces_of, resolved_branches
 from dpjax.errors import ModelError
 from dpjax.export import SUFFIX, read_artifact
-from dpjax.formats import read_model_tree, write_model_tree
-from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
+from dpjax.formats import write_model_tree
+from dpjax.interfaces import foreign
 from dpjax.interfaces.potential import Potential
-from dpjax.interop import branch_tree, check_conventions, read_model, read_weights, tree_branches, write_model
-from dpjax.interop.branches import chosen
-from dpjax.interop.checkpoint_files import CHECKPOINT_SUFFIXES, FOREIGN_SUFFIXES, branch_names, read_checkpoint_file
+from dpjax.interop import check_conventions, read_weights, write_model
 from dpjax.models import build_model, init_variables
 from dpjax.nn.precision import dtype_of
 from dpjax.training.tasks import arranged
@@ -57,7 +55,8 @@ def load(
 
     Args:
         path: DeePMD-kit model (``.dp``, ``.yaml``) or checkpoint (``.pt``, ``.pth``, ``.jax``), artifact (``.dpx``: its model and
-            weights, not its programs), a checkpoint folder, or a training's output folder (its newest checkpoint).
+            weights, not its programs), a checkpoint folder, or the folder of a training, also one of DeePMD-kit's (its newest
+            checkpoint).
         device: where to evaluate; None: JAX's default device.
         dtype: evaluate all networks in this precision (``float32``, ``float64``, ...) instead of the model's own.
         head: branch of a multi-task model.
@@ -67,7 +66,7 @@ def load(
     Raises:
         ModelError: the file is missing, damaged, or holds a model this version does not have.
     """
-    path, member = _with_member(Path(path), member)
+    path, member = _with_member(foreign.newest_of_deepmd_kit(Path(path)), member)
     config, variables, stored = _read(path, member, head)
     if dtype is not None:
         config, variables = in_precision(config, variables, dtype)
@@ -84,8 +83,8 @@ def load_all(path: str | os.PathLike, *, head: str | None = None) -> list[Potent
     Raises:
         ModelError: as :func:`load`.
     """
-    given, path = path, Path(path)
-    if not is_own_folder(path):
+    given, path = path, foreign.newest_of_deepmd_kit(Path(path))
+    if not foreign.is_own_folder(path):
         return [load(given, head=head)]
     return models_of(*stored(path), head, path)
 
@@ -119,11 +118,6 @@ def from_weights(
     return Potential(config, variables, conventions=conventions)
 
 
-def is_own_folder(path: Path) -> bool:
-    """Whether a path is a folder that dpjax wrote, or none of the folders that DeePMD-kit writes."""
-    return path.is_dir() and (path.suffix not in CHECKPOINT_SUFFIXES + FOREIGN_SUFFIXES or is_checkpoint(path))
-
-
 def _with_member(path: Path, member: int | None) -> tuple[Path, int | None]:
     """The path, and the member that is named behind it."""
     name, sign, number = path.name.rpartition("#")
@@ -133,45 +127,23 @@ def _with_member(path: Path, member: int | None) -> tuple[Path, int | None]:
 
 
 def _read(path: Path, member: int | None = None, head: str | None = None) -> tuple[ModelConfig, dict, str]:
-    if is_own_folder(path):
+    if foreign.is_own_folder(path):
         return read_checkpoint(path, member, head)
     if member is not None and path.exists():
         raise ModelError(f"member {member}: {path} holds a single model, not an ensemble; leave member out")
-    if path.suffix in CHECKPOINT_SUFFIXES:
-        return *read_checkpoint_file(path, head), "reference"
-    if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES:
-        return *_located(path, lambda: read_model(_chosen_tree(path, head))), "reference"
+    if path.suffix in foreign.READ_SUFFIXES:
+        return *foreign.read(path, head), "reference"
     if head is not None and path.exists():
         raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
     if path.suffix == SUFFIX:
         return read_artifact(path)
     if not path.exists():
         raise ModelError(f"{path}: no such file or folder")
-    if path.suffix in FOREIGN_SUFFIXES:
-        raise ModelError(
-            f"{path}: only DeePMD-kit itself reads such a file. Convert it there, with the backend that wrote it: "
-            f"dp convert-backend {path.name} {path.stem}.dp"
-        )
-    known = ", ".join((*HDF5_SUFFIXES, *YAML_SUFFIXES, *CHECKPOINT_SUFFIXES, SUFFIX))
+    foreign.refuse_to_read(path)
+    known = ", ".join((*foreign.READ_SUFFIXES, SUFFIX))
     raise ModelError(
         f"{path}: not a model this version reads; expected a file ending in {known} or a checkpoint folder"
     )
-
-
-def _chosen_tree(path: Path, head: str | None) -> dict:
-    """The tree of a model file, or that of one of its branches."""
-    tree = read_model_tree(path)
-    name = chosen(tree_branches(tree), head, path)
-    return branch_tree(tree, name) if name else tree
-
-
-def _located(path: Path, read: Callable):
-    """The message of a damaged or foreign model always starts with its file."""
-    try:
-        return read()
-    except (ModelError, KeyError, TypeError) as error:
-        text = str(error) if isinstance(error, ModelError) else f"the model tree lacks or misuses {error}"
-        raise ModelError(text if text.startswith(str(path)) else f"{path}: {text}") from error
 
 
 def read_checkpoint(path: Path, member: int | None = None, head: str | None = None) -> tuple[ModelConfig, dict, str]:
@@ -244,21 +216,14 @@ def branches(path: str | os.PathLike, *, aliases: bool = True) -> tuple[str, ...
     Raises:
         ModelError: the checkpoint is damaged.
     """
-    path = Path(path)
-    if not is_own_folder(path):
-        named = _foreign_branches(path) if path.exists() else {}
+    path = foreign.newest_of_deepmd_kit(Path(path))
+    if not foreign.is_own_folder(path):
+        named = foreign.branches(path)
         return (*named, *(alias for others in named.values() for alias in others if aliases))
     _, meta = stored(path)
     found = meta["config"]["model"].get("model_dict", {})
     others = [alias for branch in found.values() for alias in branch.get("model_branch_alias") or ()]
     return (*found, *(others if aliases else ()))
-
-
-def _foreign_branches(path: Path) -> dict[str, tuple[str, ...]]:
-    """Names and aliases of the branches in a file of DeePMD-kit."""
-    if path.suffix in CHECKPOINT_SUFFIXES:
-        return branch_names(path)
-    return tree_branches(read_model_tree(path)) if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES else {}
 
 
 def newest_checkpoint(path: Path) -> tuple[dict, dict]:
@@ -327,11 +292,7 @@ def save(potential: Potential, path: str | os.PathLike) -> None:
         OutputError: the file cannot be written.
     """
     path = Path(path)
-    if path.suffix in CHECKPOINT_SUFFIXES + FOREIGN_SUFFIXES:
-        raise ModelError(
-            f"{path}: dpjax writes .dp and .yaml files, and DeePMD-kit makes this one of them: write {path.stem}.dp, then "
-            f"dp convert-backend {path.stem}.dp {path.name}"
-        )
+    foreign.refuse_to_write(path)
     check_conventions(potential.config, potential.variables["stats"]["descriptor"])
     tree = write_model(potential.config, jax.device_get(potential.variables))
     write_model_tree(path, tree)
