@@ -32,6 +32,7 @@ def evaluate(model, frames: dict) -> dict:
 
 def jax_state(tree: dict) -> dict:
     """The state of the model in the JAX backend, as its checkpoints have it."""
+    import deepmd.jax.utils.serialization  # noqa: F401 (settings of Flax that the others need)
     import jax
     from deepmd.jax.model.model import BaseModel as JaxModel
     from flax import nnx

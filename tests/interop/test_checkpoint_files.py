@@ -18,10 +18,11 @@ from dpjax.cli.main import main
 from dpjax.errors import ConfigError, ModelError
 from dpjax.formats.torch_archive import read_torch
 from dpjax.interfaces.files import branches, load_all
-from dpjax.interop import read_weights
+from dpjax.interop import checkpoint_files, read_weights
 from dpjax.interop.checkpoint_files import completed
 from tests.contracts.cases import model, potential, se_e2_a
 from tests.shared import golden, shared
+from tests.training import tiny
 
 FILES = {
     "se_e2_a/model.pt": "se_e2_a/model.dp",
@@ -39,13 +40,17 @@ def fixture(name: str):
 
 def assert_same(got: dpjax.Potential, want: dpjax.Potential) -> None:
     """Bit by bit, and the same options."""
-    one, other = (jax.tree_util.tree_leaves_with_path(pot.variables) for pot in (got, want))
+    assert_equal_trees(got.variables, want.variables)
+    assert options(got) == options(want)
+    assert (got.type_map, got.conventions) == (want.type_map, want.conventions)
+
+
+def assert_equal_trees(got, want) -> None:
+    one, other = (jax.tree_util.tree_leaves_with_path(tree) for tree in (got, want))
     assert [path for path, _ in one] == [path for path, _ in other]
     for (path, a), (_, b) in zip(one, other):
         assert a.dtype == b.dtype
         np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
-    assert options(got) == options(want)
-    assert (got.type_map, got.conventions) == (want.type_map, want.conventions)
 
 
 def options(pot: dpjax.Potential) -> dict:
@@ -62,6 +67,7 @@ def test_a_file_is_what_deepmd_kit_converts_it_to(name):
     assert_same(dpjax.load(fixture(name)), dpjax.load(fixture(FILES[name])))
 
 
+@pytest.mark.slow
 def test_energies_and_forces_are_those_of_the_converted_file():
     rng = np.random.default_rng(0)
     frame = {"coord": rng.uniform(0, 5, (1, 6, 3)), "atype": [0, 1, 1, 0, 1, 1], "cell": 5 * np.eye(3)[None]}
@@ -88,6 +94,27 @@ def test_names_of_branches():
         dpjax.load(fixture("se_e2_a/model.pt"), head="cold")
     with pytest.raises(ModelError, match="not an ensemble"):
         dpjax.load(fixture("se_e2_a/model.pt"), member=0)
+
+
+def test_the_folder_of_a_training_of_deepmd_kit(tmp_path):
+    """Its file ``checkpoint`` names the newest one."""
+    shutil.copy(TASKS, tmp_path / "model.ckpt-2.pt")
+    (tmp_path / "checkpoint").write_text("model.ckpt-2.pt")
+    assert branches(tmp_path, aliases=False) == ("cold", "hot")
+    assert_same(dpjax.load(tmp_path, head="hot"), dpjax.load(fixture("tasks/hot.dp")))
+
+
+def test_trainings_start_from_checkpoints_of_deepmd_kit(tmp_path):
+    """With ``--init-model`` from the whole model, with ``--finetune`` from a branch."""
+    given = tiny.config([tiny.system(tmp_path / "system")], {"training/numb_steps": 0})
+    started = dpjax.train(given, tmp_path / "one", init_model=fixture("se_e2_a/model.pt"), use_pretrain_script=True)
+    want, got = dpjax.load(fixture("se_e2_a/model.dp")), dpjax.load(started.checkpoint)
+    assert_equal_trees(got.variables["params"], want.variables["params"])
+    tuned = dpjax.train(given, tmp_path / "two", finetune=TASKS, model_branch="hot", use_pretrain_script=True)
+    want, got = dpjax.load(fixture("tasks/hot.dp")), dpjax.load(tuned.checkpoint)
+    assert_equal_trees(got.variables["params"], want.variables["params"])
+    with pytest.raises(ConfigError, match="has the branches cold, hot, Default, ice"):
+        dpjax.train(given, tmp_path / "three", finetune=TASKS, model_branch="warm")
 
 
 def test_convert(tmp_path, capsys):
@@ -170,11 +197,16 @@ def test_other_shapes_numbers_and_sources_are_refused(weights):
         read_weights(section, state, "paddle")
 
 
-def test_models_that_are_not_built_say_what_is_missing(weights):
+def test_models_that_are_not_built_say_what_is_missing(weights, monkeypatch):
     section = copy.deepcopy(weights[0])
-    section["descriptor"] = {"type": "dpa3", "repflow": {}}
-    with pytest.raises(ConfigError, match="dpa3"):
+    lengths = {"e_rcut": 4.0, "e_rcut_smth": 1.0, "e_sel": 8, "a_rcut": 3.0, "a_rcut_smth": 1.0, "a_sel": 4}
+    section["descriptor"] = {"type": "dpa3", "repflow": lengths}
+    with pytest.raises(ConfigError, match="descriptor 'dpa3' is not built yet"):
         dpjax.interop.from_weights(section, weights[1])
+    state = {"_extra_state": {"model_params": section}}
+    monkeypatch.setattr(checkpoint_files, "read_torch", lambda path: {"model": state})
+    with pytest.raises(ModelError, match=r"model\.pt: .*descriptor 'dpa3' is not built yet"):
+        dpjax.load(fixture("se_e2_a/model.pt"))
 
 
 def test_weights_take_the_precision_of_the_section(weights):
@@ -239,9 +271,7 @@ def test_tensorflow_names_of_shared_layers():
             named |= {f"{place}_type_{t}/{leaf}": value for leaf, value in net[own].items()}
     named["fitting_attr/t_bias_atom_e"] = stats["fitting_net"]["bias_atom_e"].ravel()
     assert_same(dpjax.interop.from_weights(section, named), dpjax.interop.from_weights(section, named, "tensorflow"))
-    got = dpjax.interop.from_weights(section, named).variables
-    for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(got), jax.tree.leaves(pot.variables), strict=True):
-        np.testing.assert_array_equal(a, b, err_msg=jax.tree_util.keystr(path))
+    assert_equal_trees(dpjax.interop.from_weights(section, named).variables, pot.variables)
 
 
 @pytest.mark.parametrize("case", ["se_atten_tebd", "se_e3_tebd", "se_a_tpe_one_side", "linear_sum"])
