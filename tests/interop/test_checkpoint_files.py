@@ -11,9 +11,11 @@ import shutil
 
 import jax
 import numpy as np
+import orbax.checkpoint as ocp
 import pytest
 
 import dpjax
+from dpjax.checkpoints.folder import read_foreign
 from dpjax.cli.main import main
 from dpjax.errors import ConfigError, ModelError
 from dpjax.formats.torch_archive import read_torch
@@ -94,6 +96,23 @@ def test_names_of_branches():
         dpjax.load(fixture("se_e2_a/model.pt"), head="cold")
     with pytest.raises(ModelError, match="not an ensemble"):
         dpjax.load(fixture("se_e2_a/model.pt"), member=0)
+
+
+def test_a_jax_checkpoint_of_several_tasks(tmp_path):
+    """Made of one of a single task, as DeePMD-kit's trainer lays it out."""
+    state, definition = read_foreign(fixture("se_atten/model.jax"), "state", "model_def_script")
+    parts = {
+        "state": ocp.args.StandardSave({"models": {"cold": state, "hot": state}}),
+        "model_def_script": ocp.args.JsonSave(
+            {"model_dict": {"cold": definition, "hot": definition}, "current_step": 2}
+        ),
+    }
+    with ocp.Checkpointer(ocp.CompositeCheckpointHandler("state", "model_def_script")) as checkpointer:
+        checkpointer.save(tmp_path / "m.jax", ocp.args.Composite(**parts))
+    assert branches(tmp_path / "m.jax") == ("cold", "hot")
+    assert_same(dpjax.load(tmp_path / "m.jax", head="hot"), dpjax.load(fixture("se_atten/model.dp")))
+    with pytest.raises(ModelError, match="holds several models and none was chosen"):
+        dpjax.load(tmp_path / "m.jax")
 
 
 def test_the_folder_of_a_training_of_deepmd_kit(tmp_path):
