@@ -36,11 +36,10 @@ FOREIGN_SUFFIXES = (
     ".tf2",
 )  # which only it reads
 _FITTING_DEFAULTS = {"neuron": [128, 128, 128]}  # of DeePMD-kit's classes, where they differ from those of inputs
-_DERIVED = {  # what DeePMD-kit adds to sections when it builds a model, and what these backends do not look at
+_DERIVED = {  # what DeePMD-kit adds to sections when it builds a model, and what is about a file and not the model in it
     "descriptor": ("ntypes", "type_map"),
     "fitting_net": (
         *("ntypes", "type_map", "mixed_types", "embedding_width", "dim_descrpt", "out_dim", "return_energy"),
-        *("layer_name", "sel_type"),
     ),
     "model": ("model_branch_alias", "finetune_head", "hessian_mode", "_min_nbor_dist", "current_step"),
 }
@@ -113,7 +112,7 @@ def _descriptor(section: Tree) -> Tree:
     defaults = dict(getattr(own, "CLASS_DEFAULTS", {}))
     if kind == "se_atten_v2":
         defaults.pop("smooth_type_embedding", None)  # which it has no choice of
-    return defaults | section | getattr(own, "FIXED", {})
+    return defaults | section
 
 
 def _without(section: Tree, kind: str) -> Tree:

@@ -13,12 +13,14 @@ import jax
 import numpy as np
 
 from dpjax.config import ModelConfig, parse_model
+from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ModelError
 from dpjax.interop.names import SOURCES, names_of, source_of, weights_only
-from dpjax.interop.standard import flatten, read_model, write_model
+from dpjax.interop.standard import DESCRIPTORS, flatten, read_model, write_model
 from dpjax.models import build_model, init_variables
 
 Tree = dict[str, Any]
+_UNSEEN = ("layer_name", "sel_type", "pol_type", "dipole_type")  # options of fittings that only TensorFlow has
 _SHOWN = 12  # names of each kind in an error
 
 
@@ -26,6 +28,9 @@ def read_weights(
     section: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str | None = None
 ) -> tuple[ModelConfig, Tree]:
     """Configuration and variables of a model, from its definition and DeePMD-kit's names of its weights.
+
+    Options that only DeePMD-kit's TensorFlow backend has are left out where the names are another backend's: there, layers of one
+    ``layer_name`` are different layers, tensors are those of all types, and ``se_e2_r`` has a network for each type of neighbour.
 
     Args:
         section: the ``model`` section of an input.
@@ -39,7 +44,7 @@ def read_weights(
     source = source_of(arrays) if source is None else source
     if source not in SOURCES:
         raise ModelError(f"source: found {source!r}, expected one of {', '.join(SOURCES)}, or nothing")
-    config = parse_model(copy.deepcopy(dict(section)))
+    config = parse_model(copy.deepcopy(dict(section)) if source == "tensorflow" else _as_built(section))
     with jax.enable_x64(True):
         shapes = jax.eval_shape(lambda: init_variables(build_model(config)))
     tree = write_model(config, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))["model"]
@@ -52,6 +57,26 @@ def read_weights(
         _put(tree, path, _fitted(name, given[name], empty[path], reshape=source == "tensorflow"))
     _, variables = read_model(tree)
     return config, _own(variables, shapes)
+
+
+def _as_built(section: Mapping[str, Any]) -> Tree:
+    """The section of the model that the PyTorch and JAX backends build, which do not look at some options."""
+    built = copy.deepcopy(dict(section))
+    for part, change in (("descriptor", _descriptor_as_built), ("fitting_net", _fitting_as_built)):
+        if isinstance(built.get(part), dict):
+            built[part] = change(built[part])
+    return built
+
+
+def _descriptor_as_built(section: Tree) -> Tree:
+    if isinstance(section.get("list"), list):
+        return section | {"list": [_descriptor_as_built(m) if isinstance(m, dict) else m for m in section["list"]]}
+    own = DESCRIPTORS.get(DESCRIPTOR_TYPES.canonical(section.get("type")))
+    return section | getattr(own, "FIXED", {})
+
+
+def _fitting_as_built(section: Tree) -> Tree:
+    return {key: value for key, value in section.items() if key not in _UNSEEN}
 
 
 def _check_names(wanted: set[str], given: set[str], source: str) -> None:

@@ -245,7 +245,23 @@ def test_definitions_without_defaults_mean_those_of_deepmd_kits_classes():
     members = completed({"descriptor": {"type": "hybrid", "list": [{"type": "se_a"}, {"type": "se_r"}]}})["descriptor"][
         "list"
     ]
-    assert [member["type_one_side"] for member in members] == [True, True]
+    assert [member.get("type_one_side") for member in members] == [True, None]
+
+
+def test_options_of_tensorflow_alone_are_left_out(weights):
+    """With ``layer_name`` layers 0 and 1 would be one in TensorFlow; what PyTorch trained are two."""
+    section, state = copy.deepcopy(weights[0]), weights[1]
+    section["fitting_net"]["layer_name"] = [None, "same", None]
+    assert_same(dpjax.interop.from_weights(section, state), dpjax.interop.from_weights(*weights))
+    section = {
+        "type_map": ["O", "H"],
+        "descriptor": {"type": "se_r", "rcut": 3.0, "sel": [4, 4], "type_one_side": False},
+    }
+    with pytest.raises(ModelError, match="weights of the model are missing") as raised:
+        read_weights(section | {"fitting_net": {}}, {"model.Default.atomic_model.out_bias": np.zeros((1, 2, 1))})
+    assert "filter_layers.networks.1." in str(raised.value) and "descriptor.filter_layers.networks.2." not in str(
+        raised.value
+    )
 
 
 # TensorFlow
