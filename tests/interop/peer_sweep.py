@@ -50,7 +50,10 @@ def main(folder: Path) -> None:
         np.savez(stored.with_suffix(".out.npz"), **evaluate(model, dict(np.load(stored.with_suffix(".in.npz")))))
         state = {name: value.numpy() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}
         np.savez(stored.with_suffix(".pytorch.npz"), **state)
-        np.savez(stored.with_suffix(".jax.npz"), **jax_state(load_dp_model(str(stored))["model"]))
+        try:
+            np.savez(stored.with_suffix(".jax.npz"), **jax_state(load_dp_model(str(stored))["model"]))
+        except Exception as error:  # models that this backend cannot build; the test knows which
+            print(f"{stored.stem}: no JAX model: {type(error).__name__}")
         print(stored.stem, flush=True)
 
 

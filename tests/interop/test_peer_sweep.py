@@ -28,6 +28,7 @@ TRAINED = {"trained-se_e2_a": se_e2_a(), "trained-se_atten": se_atten()}
 PYTORCH_FAILS = {  # where its PyTorch backend does not give what its file says
     "polar_constant_matrix": "the PyTorch backend leaves out constant_matrix",
 }
+JAX_FAILS = {"ener_no_hidden": "the JAX backend cannot build a net without hidden layers"}
 
 pytestmark = pytest.mark.slow
 
@@ -84,6 +85,8 @@ def test_deepmd_kit_evaluates_what_we_saved(case, sweep):
 @pytest.mark.parametrize("case", CASES)
 def test_weights_by_their_names_are_those_of_the_file(case, source, sweep):
     """Every name that a checkpoint of this model would have is known, and none is missing."""
+    if source == "jax" and case in JAX_FAILS:
+        pytest.skip(JAX_FAILS[case])
     config, want = read_model(read_model_tree(sweep / f"{case}.dp"))
     _, got = read_weights(config.raw, dict(np.load(sweep / f"{case}.{source}.npz")))
     if source == "pytorch" and case in PYTORCH_FAILS:
