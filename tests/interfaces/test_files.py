@@ -98,8 +98,8 @@ def _missing_folder(path):
 
 
 def _unknown_suffix(path):
-    (path / "model.pth").write_bytes(b"x")
-    return path / "model.pth", r"expected a file ending in \.dp.* or a checkpoint folder"
+    (path / "model.bin").write_bytes(b"x")
+    return path / "model.bin", r"expected a file ending in \.dp.* or a checkpoint folder"
 
 
 def _not_hdf5(path):
@@ -146,8 +146,8 @@ def test_a_damaged_checkpoint(output, tmp_path, part):
 
 
 def test_save_names_what_it_can_write(model, tmp_path):
-    with pytest.raises(ModelError, match=r"model\.pb: unknown model format '\.pb'; the name must end in one of \.dp"):
-        dpjax.save(model, tmp_path / "model.pb")
+    with pytest.raises(ModelError, match=r"model\.bin: unknown model format '\.bin'; the name must end in one of \.dp"):
+        dpjax.save(model, tmp_path / "model.bin")
     with pytest.raises(OutputError, match="model.dp"):
         dpjax.save(model, tmp_path / "none" / "model.dp")
 
