@@ -26,7 +26,8 @@ _ABSENT = {
 _REPEATED = "._networks."  # DeePMD-kit's collections have their networks under two names
 # what a checkpoint holds beside weights: masks and tables that follow from the definition
 _BOOKKEEPING = re.compile(
-    r"(?:^|\.)(?:min_nbor_dist|_extra_state|emask\.type_mask|nlist_cut_idx\.\d+|type_embedding\.econf_tebd)$"
+    r"(?:^|\.)(?:min_nbor_dist|_extra_state|(?:emask|atom_excl|pair_excl)\.type_mask|nlist_cut_idx\.\d+"
+    r"|type_embedding\.econf_tebd|fitting_net\.(?:default_fparam_tensor|bias_dos))$"
 )
 _COMPRESSED = re.compile(r"(?:^|\.)(?:compress_info\.\d+|compress_data\.\d+|type_embd_data)$")
 
@@ -74,8 +75,6 @@ def _fitting_name(tree: Tree, path: str, source: str) -> str | None:
     own = path.removeprefix("@variables.")
     if own == path:
         return _replaced(path, {"nets": "filter_layers" if source == "pytorch" else "nets"}, source)
-    if source == "jax" and tree["type"] == "dos" and own == "bias_atom_e":
-        return "bias_dos"
     return None if own in _ABSENT[source] else own
 
 

@@ -29,6 +29,10 @@ PYTORCH_FAILS = {  # where its PyTorch backend does not give what its file says
     "polar_constant_matrix": "the PyTorch backend leaves out constant_matrix",
 }
 JAX_FAILS = {"ener_no_hidden": "the JAX backend cannot build a net without hidden layers"}
+UNUSED_NETWORKS = (
+    "hybrid_sea_se3",
+    "se_e2_a_two_side_exclude_types",
+)  # the JAX backend keeps none for pairs without use
 
 pytestmark = pytest.mark.slow
 
@@ -92,5 +96,10 @@ def test_weights_by_their_names_are_those_of_the_file(case, source, sweep):
     if source == "pytorch" and case in PYTORCH_FAILS:
         want["stats"]["fitting_net"]["constant_matrix"] = np.zeros(2)  # which it does not store
     for (path, one), other in zip(jax.tree_util.tree_leaves_with_path(want), jax.tree.leaves(got), strict=True):
+        if source == "jax" and "embedding" in jax.tree_util.keystr(path) and not np.any(other):
+            assert (
+                case.startswith("se_e3") or case in UNUSED_NETWORKS
+            )  # zero in the file that DeePMD-kit makes of it, too
+            continue
         np.testing.assert_array_equal(other, one, err_msg=jax.tree_util.keystr(path))
         assert other.dtype == one.dtype
