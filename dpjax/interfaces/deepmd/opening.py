@@ -10,6 +10,7 @@ from dpjax.errors import ModelError
 from dpjax.formats import read_model_tree
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
 from dpjax.interfaces.files import branches, load, stored
+from dpjax.interfaces.foreign import is_own_folder, newest_of_deepmd_kit
 from dpjax.interfaces.potential import Potential
 
 NEIGHBOR_LISTS = ("auto", "vesin")  # values of nlist_backend that say how dpjax finds neighbours
@@ -49,7 +50,7 @@ def _branch(path: str | os.PathLike, head: str | None) -> str | None:
 def _has_hessian(path: Path, branch: str | None) -> bool:
     if path.suffix in HDF5_SUFFIXES + YAML_SUFFIXES:
         return bool((read_model_tree(path).get("model_def_script") or {}).get("hessian_mode", False))
-    if not path.is_dir():
+    if not is_own_folder(newest_of_deepmd_kit(path)):
         return False
     config = stored(path)[1]["config"]
     loss = config["loss"] if branch is None else config.get("loss_dict", {}).get(branch, {})
