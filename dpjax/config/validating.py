@@ -25,6 +25,11 @@ class ValidatingConfig:
     full_val_file: str = "val.log"
     full_val_start: float = 0.5  # a step, or a fraction of all steps below 1; 1 never starts
 
+    @property
+    def active(self) -> bool:
+        """Whether all frames are evaluated now and then, with the parameters, their averages, or both."""
+        return self.full_validation or self.ema_full_validation
+
 
 def argument() -> Option:
     """The ``validating`` argument."""
@@ -36,7 +41,12 @@ def argument() -> Option:
         {},
         sub_fields=[
             Option("full_validation", bool, "Whether to evaluate all frames now and then.", False),
-            Option("ema_full_validation", bool, "Do the same with the averaged parameters.", False),
+            Option(
+                "ema_full_validation",
+                bool,
+                "Evaluate all frames with the averaged parameters, in addition or alone.",
+                False,
+            ),
             Option("validation_freq", int, "Steps between two full validations.", 5000, **rest),
             Option("save_best", bool, "Whether to keep the best checkpoints.", True, **rest),
             Option("max_best_ckpt", int, "How many of the best checkpoints stay.", 1, **rest),

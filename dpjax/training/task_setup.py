@@ -150,7 +150,7 @@ def piece_optimizer(setups: Setups, pieces: Mapping[str, Mapping[str, str]], sch
         for piece, labels in flags.items():
             if piece not in by_piece:
                 by_piece[piece] = optimizers.freeze(optimizers.from_config(first.optimizer, schedule), labels)
-    return PieceOptimizer(clip, by_piece)
+    return PieceOptimizer(clip, by_piece, first.training.acc_freq)
 
 
 def with_pooled_statistics(

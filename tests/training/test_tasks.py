@@ -63,6 +63,27 @@ def test_a_step_leaves_other_pieces_and_their_optimizers_alone():
     assert np.all(updates["c"]["w"] == 0) and same(jax.device_get(new["c"]), jax.device_get(state["c"]))
 
 
+def test_gradients_of_several_tasks_are_added_up():
+    """Two steps are one update of the sum, clipped as a whole; a piece that neither of them trained stays, with its state."""
+    import optax
+
+    from dpjax.optimizers import clip_by_global_norm
+
+    by_piece = {name: optax.with_extra_args_support(optax.trace(0.5)) for name in "abc"}
+    optimizer = PieceOptimizer(clip_by_global_norm(1.0), by_piece, accumulate=2)
+    params = {name: {"w": np.ones(2)} for name in "abc"}
+    state = jax.tree.map(np.asarray, optimizer.init(params))
+    state = state._replace(own=state.own | {"c": jax.tree.map(lambda x: x + 7.0, state.own["c"])})  # a momentum
+    only = {name: {"w": np.zeros(2)} for name in "abc"}
+    waiting, state = optimizer.of(["a", "b"]).update(only | {"a": {"w": np.array([3.0, 0])}}, state, params)
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(waiting))
+    updates, new = optimizer.of(["b"]).update(only | {"b": {"w": np.array([0, 4.0])}}, state, params)
+    np.testing.assert_allclose(updates["a"]["w"], [0.6, 0], rtol=1e-5)
+    np.testing.assert_allclose(updates["b"]["w"], [0, 0.8], rtol=1e-5)
+    assert np.all(updates["c"]["w"] == 0) and same(jax.device_get(new.own["c"]), jax.device_get(state.own["c"]))
+    assert int(new.count) == 0 and not any(map(np.any, jax.tree.leaves((new.total, new.trained))))
+
+
 @pytest.fixture(scope="module")
 def systems(tmp_path_factory):
     folder = tmp_path_factory.mktemp("data")
@@ -261,6 +282,32 @@ def test_a_restart_ends_with_the_same_bits(done, systems, tmp_path):
     assert same(load_checkpoint(result.checkpoint)[0], load_checkpoint(done[0].checkpoint)[0])
 
 
+def test_validated_and_accumulated_with_a_kill_in_between(systems, tmp_path, caplog):
+    """A task with validation data has its log and its best checkpoints; a restart between two updates ends with the same."""
+    edits = {
+        "training/numb_steps": 6, "training/acc_freq": 2, "training/save_freq": 3,
+        "validating": {"full_validation": True, "validation_freq": 2, "full_val_start": 0, "ema_full_validation": True},
+    }  # fmt: skip
+    with caplog.at_level("INFO", "dpjax"):
+        dpjax.train(inputs(systems, edits), tmp_path / "whole")
+    assert "no full validation of water" in caplog.text
+    files = sorted(p.name for p in (tmp_path / "whole").glob("val*"))
+    assert files == ["val.ice.log", "val_ema.ice.log"]
+    rows = np.loadtxt(tmp_path / "whole" / "val.ice.log")
+    assert rows[:, 0].tolist() == [2, 4, 6] and np.all(np.isfinite(rows))
+    best = min(rows.tolist(), key=lambda row: row[1])
+    pot = dpjax.load(tmp_path / "whole" / f"best.ice.ckpt-{best[0]:.0f}.t-1", head="ice")
+    arrays = {p.stem: np.load(p) for p in (systems[0] / "set.000").glob("*.npy")}
+    frames, types = len(arrays["coord"]), np.loadtxt(systems[0] / "type.raw", dtype=int)
+    out = pot.evaluate(arrays["coord"].reshape(frames, -1, 3), types, arrays["box"].reshape(frames, 3, 3))
+    errors = 1e3 * np.abs(out["energy"].ravel() - arrays["energy"].ravel()) / len(types)
+    np.testing.assert_allclose(best[1], errors.mean(), rtol=1e-4)
+    params = [load_checkpoint(tmp_path / "whole" / f"model.ckpt-{step}")[0]["params"] for step in (3, 6)]
+    assert not same(*params)
+    dpjax.train(inputs(systems, edits), tmp_path / "again", restart=tmp_path / "whole" / "model.ckpt-3")
+    assert same(*(load_checkpoint(tmp_path / run / "model.ckpt-6")[0] for run in ("whole", "again")))
+
+
 def test_epochs_of_each_task_say_how_long(systems):
     edits = {"training/numb_steps": tiny.REMOVE, "training/model_prob": tiny.REMOVE}
     data = inputs(systems, edits | {"training/num_epoch_dict": {"water": 2, "ice": 1.5}})
@@ -272,7 +319,12 @@ def test_epochs_of_each_task_say_how_long(systems):
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
-        ({"training/acc_freq": 2}, "training/acc_freq: found 2 in an input of several tasks"),
+        ({"training/acc_freq": 9}, "training/acc_freq: found 9, more than training/numb_steps"),
+        (
+            {"training/data_dict/ice/validation_data": tiny.REMOVE, "validating": {"full_validation": True}},
+            "validating/full_validation: found true, but no task has both",
+        ),
+        ({"optimizer": {"type": "LKF"}}, "optimizer/type: found 'LKF', which trains one model"),
         ({"model/model_dict/ice/descriptor": "d:1"}, "descriptor: found 'd:1'; :0 shares the whole"),
         (
             {"model/model_dict/ice/fitting_net/dim_case_embd": 1},
