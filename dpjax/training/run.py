@@ -43,11 +43,12 @@ def run(
     restart: bool | str | os.PathLike | None = None,
     initial: Initial | Mapping[str, Initial] | None = None,
     tuning: Tuning | None = None,
+    fill: bool = False,
 ) -> TrainResult:
     """Train; arguments and errors as for :func:`dpjax.interfaces.train.train`.
 
     ``initial`` is the model to start from, of several tasks one for each, and ``tuning`` what becomes of a fresh training where it
-    is fine-tuned; it leaves its report in the output folder.
+    is fine-tuned; it leaves its report in the output folder.  With ``fill`` what ``initial`` lacks is as in a fresh model.
     """
     start = time.perf_counter()
     keep_freed_memory()
@@ -61,7 +62,7 @@ def run(
         writable(folder, f"Change {name}.")
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(store, restart)
-        prepared = _prepared(given, saved, initial, tuning and partial(tuning, output=output))
+        prepared = _prepared(given, saved, initial, tuning and partial(tuning, output=output), fill)
         setup = prepared.first
         saver = saver_of(config.training, output, setup.num_steps)
         if saved is None:
@@ -95,14 +96,15 @@ def _prepared(
     saved: Saved | None,
     initial: Initial | Mapping[str, Initial] | None,
     tune: Callable[[TrainingSetup, str], TrainingSetup] | None,
+    fill: bool,
 ) -> Prepared:
     """Data, models and optimizers of a fresh run, or of one that is continued."""
     if saved is None:
         _require_source(given, tune)
     if isinstance(given, Tasks):
-        return prepare_tasks(given, saved, initial, tune)
+        return prepare_tasks(given, saved, initial, tune, fill)
     if saved is None:
-        setup = prepare(given, initial)
+        setup = prepare(given, initial, fill=fill)
         setup = setup if tune is None else tune(setup, "")
     else:
         if "model_dict" in saved.meta["config"]["model"]:

@@ -235,8 +235,22 @@ def test_tasks_start_from_the_branches_of_a_pretrained_model(done, systems, tmp_
         started(renamed(data, "ice", "snow", finetune_head="steam"), "x")
     with pytest.raises(ConfigError, match="model_dict/snow/finetune_head: found 'ice', .* but no such model is given"):
         dpjax.train(renamed(data, "ice", "snow", finetune_head="ice"), tmp_path / "x")
-    with pytest.raises(ConfigError, match="use_pretrain_script: this is an input of several tasks"):
-        dpjax.train(data, tmp_path / "x", finetune=done[1], use_pretrain_script=True)
+    with pytest.raises(ConfigError, match="model_branch: found 'water' for an input of several tasks"):
+        dpjax.train(data, tmp_path / "x", finetune=done[1], model_branch="water")
+
+
+@pytest.mark.parametrize("start", ["finetune", "init_model"])
+def test_tasks_take_their_sections_from_a_pretrained_model(done, systems, tmp_path, start):
+    """Also what they share, which they then still do."""
+    data = inputs(systems, {"training/numb_steps": 0, "training/enable_ema": False, "model/shared_dict/d/neuron": [3]})
+    for branch in data["model"]["model_dict"].values():
+        branch["fitting_net"] = {"neuron": [2], "dim_case_embd": 2}
+    result = dpjax.train(data, tmp_path, **{start: done[1]}, use_pretrain_script=True)
+    (ours, meta), theirs = load_checkpoint(result.checkpoint), load_checkpoint(done[0].checkpoint)[0]
+    assert same(ours["params"], theirs["params"])
+    model = meta["config"]["model"]
+    assert model["shared_dict"]["d"]["neuron"] == [4, 8]
+    assert [branch["descriptor"] for branch in model["model_dict"].values()] == ["d", "d"]
 
 
 def test_tasks_start_from_parameters_of_the_same_tasks(done, systems, tmp_path):
@@ -306,6 +320,18 @@ def test_validated_and_accumulated_with_a_kill_in_between(systems, tmp_path, cap
     assert not same(*params)
     dpjax.train(inputs(systems, edits), tmp_path / "again", restart=tmp_path / "whole" / "model.ckpt-3")
     assert same(*(load_checkpoint(tmp_path / run / "model.ckpt-6")[0] for run in ("whole", "again")))
+
+
+@pytest.mark.slow
+def test_the_state_of_several_tasks_can_be_split(systems, tmp_path):
+    """Over the devices, at any stage, with the numbers of the whole one."""
+    wide = {f"model/model_dict/{name}/fitting_net/neuron": [40, 40] for name in ("water", "ice")}
+    edits = wide | {"training/enable_ema": False, "training/acc_freq": 2}
+    runs = [dpjax.train(inputs(systems, edits | {"training/zero_stage": n}), tmp_path / f"{n}") for n in (0, 1, 3)]
+    whole, *split = (load_checkpoint(result.checkpoint)[0] for result in runs)
+    for arrays in split:
+        for ours, theirs in zip(*map(jax.tree.leaves, (arrays, whole)), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
 
 
 def test_epochs_of_each_task_say_how_long(systems):
