@@ -9,7 +9,7 @@ from typing import Any
 
 from dpjax.config import multi_task
 from dpjax.config.problems import Problem, Report
-from dpjax.config.suggestions import join, show
+from dpjax.config.suggestions import join
 
 OWN_KEYS = ("data_dict", "model_prob", "num_epoch_dict")
 DESCRIPTOR, FITTING = "descriptor", "fitting_net"
@@ -103,14 +103,7 @@ def pieces_of(task: str, branch: dict[str, Any]) -> dict[str, str]:
 
 
 def _not_for_several(raw: dict[str, Any]) -> Iterator[Problem]:
-    """Options that are for one model only."""
-    others = raw.get("dpjax", {})
-    refused = {
-        "dpjax/ensemble": (others.get("ensemble", 1), 1, "the tasks are an ensemble of their own kind"),
-    }
-    for path, (value, neutral, reason) in refused.items():
-        if value != neutral:
-            yield Problem(path, f"found {show(value)} in an input of several tasks; {reason}. Remove the key.")
+    """What trains one model only."""
     if raw["optimizer"].get("type") == "LKF":
         yield Problem(
             "optimizer/type", "found 'LKF', which trains one model. Choose another optimizer for several tasks."

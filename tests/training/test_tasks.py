@@ -12,6 +12,7 @@ from dpjax.cli.main import main
 from dpjax.config import load_tasks
 from dpjax.errors import ConfigError, DataError, ModelError
 from dpjax.interfaces.bias import change_bias
+from dpjax.training import setup as training_setup
 from dpjax.training.lcurve import read_lcurve
 from dpjax.training.task_setup import drawn_moments, prepare_tasks
 from dpjax.training.tasks import PieceOptimizer, TaskDraw, arranged, common_tree, taken_apart
@@ -264,7 +265,7 @@ def test_tasks_start_from_parameters_of_the_same_tasks(done, systems, tmp_path):
 
 def test_each_task_has_its_own_bias(done, systems, tmp_path):
     """Shifted after a training: its frames ask for no further shift. Changed afterwards: the other task keeps its own."""
-    edits = {"training/numb_steps": 1, "training/change_bias_after_training": True, "training/enable_ema": False}
+    edits = {"training/numb_steps": 0, "training/change_bias_after_training": True, "training/enable_ema": False}
     result = dpjax.train(inputs(systems, edits), tmp_path / "run")
     before = load_checkpoint(result.checkpoint)[0]["stats"]
     for name, system in zip(("h2o", "ice"), systems, strict=True):
@@ -296,6 +297,7 @@ def test_a_restart_ends_with_the_same_bits(done, systems, tmp_path):
     assert same(load_checkpoint(result.checkpoint)[0], load_checkpoint(done[0].checkpoint)[0])
 
 
+@pytest.mark.slow
 def test_validated_and_accumulated_with_a_kill_in_between(systems, tmp_path, caplog):
     """A task with validation data has its log and its best checkpoints; a restart between two updates ends with the same."""
     edits = {
@@ -320,6 +322,25 @@ def test_validated_and_accumulated_with_a_kill_in_between(systems, tmp_path, cap
     assert not same(*params)
     dpjax.train(inputs(systems, edits), tmp_path / "again", restart=tmp_path / "whole" / "model.ckpt-3")
     assert same(*(load_checkpoint(tmp_path / run / "model.ckpt-6")[0] for run in ("whole", "again")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turns", [True, False])
+def test_several_tasks_as_an_ensemble(done, systems, tmp_path, monkeypatch, turns):
+    """The first member is what the tasks become by themselves; each of a task can be loaded, and a restart goes on."""
+    monkeypatch.setattr(training_setup, "take_turns", lambda: turns)
+    data = inputs(systems, {"dpjax/ensemble": 2})
+    result = dpjax.train(data, tmp_path / "run")
+    ours, theirs = (load_checkpoint(path)[0] for path in (result.checkpoint, done[0].checkpoint))
+    for name in ("params", "ema"):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=0, atol=1e-12), ours[name], theirs[name])
+    first, second = (dpjax.load(tmp_path / "run", head="ice", member=i).variables["params"] for i in range(2))
+    assert same(first["descriptor"], jax.tree.map(lambda a: a[0], ours["params"]["shared:d"]))
+    assert not same(first["fitting_net"], second["fitting_net"])
+    again = dpjax.train(data, tmp_path / "again", restart=tmp_path / "run" / "model.ckpt-4")
+    assert same(ours, load_checkpoint(again.checkpoint)[0])
+    with pytest.raises(ModelError, match="holds an ensemble of 2 models and none was chosen"):
+        dpjax.load(tmp_path / "run", head="ice")
 
 
 @pytest.mark.slow
