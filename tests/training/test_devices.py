@@ -88,6 +88,7 @@ def test_two_devices_with_series_and_a_restart_on_one(config, series, tmp_path, 
 
     A restart on another number of devices goes on with the same frames.
     """
+    config = tiny.edited(config, {"training/validation_data": tiny.REMOVE})  # test_run.py has those of two devices
     one, two = both(config, tmp_path, monkeypatch)
     alike(one, two)
     half = tiny.edited(config, {"training/numb_steps": 3})
