@@ -43,6 +43,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="take descriptor and fitting net from the model of --finetune, or the model section from that of --init-model",
     )  # fmt: skip
     parser.add_argument(
+        "--force-load", action="store_true",
+        help="the model of --init-model or --finetune may lack arrays that the input's model has: these start as in a new one",
+    )  # fmt: skip
+    parser.add_argument(
         "--skip-neighbor-stat", action="store_true",
         help='for scripts written for DeePMD-kit: dpjax counts neighbours only where sel is "auto", and then needs them',
     )  # fmt: skip
@@ -50,9 +54,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _refuse(deepmd: Refusals) -> None:
-    deepmd.flag(
-        "--force-load", reason="not built yet in this version; a checkpoint must hold every parameter of the model"
-    )
     deepmd.option(
         "-m", "--mpi-log", metavar="HOW", allowed=("master",),
         reason="of several processes only the first writes messages; `master` is accepted",
@@ -97,10 +98,16 @@ def _tuning(args: argparse.Namespace) -> dict[str, Any]:
             "--use-pretrain-script: takes the model section of a pretrained model; give one with --finetune or --init-model. A "
             "restart reads out.json, which has it already"
         )
+    if args.force_load and not (args.finetune or args.init_model or args.init_frz_model):
+        raise UsageError(
+            "--force-load: starts from a model that lacks some arrays; give one with --init-model or --finetune. A restart needs "
+            "all of them, with the state of the optimizer"
+        )
     given = {
         "finetune": _named(args.finetune),
         "model_branch": args.model_branch,
         "use_pretrain_script": args.use_pretrain_script,
+        "force_load": args.force_load,
     }
     return {name: value for name, value in given.items() if value}
 

@@ -27,11 +27,10 @@ def problems(parts: dict[str, Any]) -> Iterator[Problem]:
         yield from _accumulation(training)
         if parts.get("dpjax") is not None and parts["dpjax"].ensemble > 1:
             yield from _ensemble(parts["dpjax"].ensemble, parts.get("optimizer"))
-        yield from _split_state(training)
         if output is not None:
             yield from _bias(training, output)
             yield from _mixed_precision(training, model)
-        if parts.get("validating") is not None and parts["validating"].full_validation:
+        if parts.get("validating") is not None and parts["validating"].active:
             yield from _full_validation(parts["validating"], training, loss)
 
 
@@ -82,12 +81,6 @@ def _ensemble(number: int, optimizer: Any) -> Iterator[Problem]:
         yield Problem("dpjax/ensemble", f"found {number} with the optimizer LKF, which trains one model. Set it to 1.")
 
 
-def _split_state(training: Any) -> Iterator[Problem]:
-    if training.zero_stage and training.change_bias_after_training:
-        text = f"found true together with training/zero_stage {training.zero_stage}; it needs stage 0. Use `dpjax change-bias`."
-        yield Problem("training/change_bias_after_training", text)
-
-
 def _mixed_precision(training: Any, model: Any) -> Iterator[Problem]:
     """Parameters have the precision of their networks, so ``output_prec`` must name it."""
     if training.mixed_precision is None:
@@ -114,18 +107,19 @@ def _bias(training: Any, output: Any) -> Iterator[Problem]:
 
 
 def _full_validation(validating: Any, training: Any, loss: Any) -> Iterator[Problem]:
+    path = f"validating/{'full_validation' if validating.full_validation else 'ema_full_validation'}"
     if training.validation_data is None:
         text = "found true, but there are no validation data. Give training/validation_data, or set this to false."
-        yield Problem("validating/full_validation", text)
+        yield Problem(path, text)
     if loss is not None and loss.type != "ener":
         text = f"found true, but the loss is {loss.type!r}; only energy models (loss ener) have it. Set it to false."
-        yield Problem("validating/full_validation", text)
+        yield Problem(path, text)
         return
     if training.zero_stage >= 2:
         text = (
             f"found true together with training/zero_stage {training.zero_stage}; full validation needs stage 0 or 1."
         )
-        yield Problem("validating/full_validation", text)
+        yield Problem(path, text)
     letter = _PREFACTORS.get(validating.validation_metric.strip().upper().partition(":")[0])
     if loss is None:
         return

@@ -240,11 +240,6 @@ def _check_training(section: dict) -> Iterator[Problem]:
     if epochs and section.get("model_prob"):
         text = "found together with num_epoch_dict, from which the weights follow. Keep one."
         yield Problem("training/model_prob", text)
-    if section.get("zero_stage"):
-        text = (
-            f"{found(section['zero_stage'])}, but the state of several tasks is not split over devices. Remove the key."
-        )
-        yield Problem("training/zero_stage", text)
     for key in ("model_prob", "num_epoch_dict"):
         for name, value in section.get(key, {}).items():
             if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value < float("inf"):

@@ -9,11 +9,12 @@ from typing import Any
 
 from dpjax.config import multi_task
 from dpjax.config.problems import Problem, Report
-from dpjax.config.suggestions import join, show
+from dpjax.config.suggestions import join
 
 OWN_KEYS = ("data_dict", "model_prob", "num_epoch_dict")
 DESCRIPTOR, FITTING = "descriptor", "fitting_net"
 TYPE_VECTORS = "type_embedding"
+FULL_VALIDATIONS = ("full_validation", "ema_full_validation")
 
 Pieces = Mapping[str, str]
 
@@ -45,18 +46,33 @@ def task_inputs(raw: dict[str, Any], steps: int) -> dict[str, TaskInput]:
     run = {key: value for key, value in raw["training"].items() if key not in OWN_KEYS} | {"numb_steps": steps}
     return {
         name: TaskInput(
-            copy.deepcopy(
-                {
-                    "model": sections[name],
-                    "loss": raw.get("loss_dict", {}).get(name, {}),
-                    "training": run | raw["training"]["data_dict"][name],
-                    **common,
-                }
+            _with_own_validation(
+                copy.deepcopy(
+                    {
+                        "model": sections[name],
+                        "loss": raw.get("loss_dict", {}).get(name, {}),
+                        "training": run | raw["training"]["data_dict"][name],
+                        **common,
+                    }
+                )
             ),
             pieces_of(name, branch),
         )
         for name, branch in branches.items()
     }
+
+
+def _with_own_validation(section: dict[str, Any]) -> dict[str, Any]:
+    """The input of a task; one that cannot be validated on all its frames is not, whatever the others are."""
+    if _can_be_validated(section["training"], section["loss"]):
+        return section
+    off = dict.fromkeys(FULL_VALIDATIONS, False)
+    return section | {"validating": section.get("validating", {}) | off}
+
+
+def _can_be_validated(data: dict[str, Any], loss: dict[str, Any]) -> bool:
+    """Full validations are of energy models, and need data to validate on."""
+    return data.get("validation_data") is not None and loss.get("type", "ener") == "ener"
 
 
 def resolved_branches(raw: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -87,24 +103,25 @@ def pieces_of(task: str, branch: dict[str, Any]) -> dict[str, str]:
 
 
 def _not_for_several(raw: dict[str, Any]) -> Iterator[Problem]:
-    """Options that are for one model only."""
-    run, others = raw["training"], raw.get("dpjax", {})
-    refused = {
-        "training/acc_freq": (run.get("acc_freq", 1), 1, "gradients of different tasks are not added up"),
-        "validating/full_validation": (
-            raw["validating"].get("full_validation", False),
-            False,
-            "there is no common metric",
-        ),
-        "dpjax/ensemble": (others.get("ensemble", 1), 1, "the tasks are an ensemble of their own kind"),
-    }
-    for path, (value, neutral, reason) in refused.items():
-        if value != neutral:
-            yield Problem(path, f"found {show(value)} in an input of several tasks; {reason}. Remove the key.")
+    """What trains one model only."""
     if raw["optimizer"].get("type") == "LKF":
         yield Problem(
             "optimizer/type", "found 'LKF', which trains one model. Choose another optimizer for several tasks."
         )
+
+
+def _full_validation_of_none(raw: dict[str, Any]) -> Iterator[Problem]:
+    losses = raw.get("loss_dict", {})
+    able = [
+        name for name, data in raw["training"]["data_dict"].items() if _can_be_validated(data, losses.get(name, {}))
+    ]
+    for key in FULL_VALIDATIONS:
+        if raw["validating"].get(key, False) and not able:
+            text = (
+                "found true, but no task has both validation data and the loss `ener`, which it needs. Give one of them "
+                "validation_data, or set this to false."
+            )
+            yield Problem(f"validating/{key}", text)
 
 
 def _piece(task: str, place: str, written: Any) -> dict[str, str]:
@@ -119,6 +136,7 @@ def _piece(task: str, place: str, written: Any) -> dict[str, str]:
 def problems(raw: dict[str, Any]) -> Iterator[Problem]:
     """What a training of several tasks cannot do, and levels of sharing that mean nothing."""
     yield from _not_for_several(raw)
+    yield from _full_validation_of_none(raw)
     sections = resolved_branches(raw)
     for name, branch in raw["model"]["model_dict"].items():
         here = join("model/model_dict", name)

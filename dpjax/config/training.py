@@ -51,6 +51,7 @@ class TrainingConfig:
     tensorboard_freq: int = 1
     acc_freq: int = 1
     zero_stage: int = 0
+    enable_tf32: bool = False
 
 
 def argument(multi_task: bool = False) -> Option:
@@ -251,8 +252,8 @@ def _newer_options() -> list[Option]:
             neutral="auto", no_effect="neighbours of the training data are searched once, before training", newer=True,
         ),
         Option(
-            "enable_tf32", bool, "Multiply float32 matrices in TF32 on an NVIDIA GPU.", neutral=False,
-            not_built="TF32 arithmetic", newer=True,
+            "enable_tf32", bool, "Multiply float32 matrices of the training steps in TF32 on an NVIDIA GPU; without it with all "
+            "digits. Elsewhere it changes nothing.", newer=True,
         ),
     ]  # fmt: skip
 

@@ -24,6 +24,12 @@ class ValidatingConfig:
     validation_metric: str = "E:MAE"
     full_val_file: str = "val.log"
     full_val_start: float = 0.5  # a step, or a fraction of all steps below 1; 1 never starts
+    tf32_infer: bool = False
+
+    @property
+    def active(self) -> bool:
+        """Whether all frames are evaluated now and then, with the parameters, their averages, or both."""
+        return self.full_validation or self.ema_full_validation
 
 
 def argument() -> Option:
@@ -36,7 +42,12 @@ def argument() -> Option:
         {},
         sub_fields=[
             Option("full_validation", bool, "Whether to evaluate all frames now and then.", False),
-            Option("ema_full_validation", bool, "Do the same with the averaged parameters.", False),
+            Option(
+                "ema_full_validation",
+                bool,
+                "Evaluate all frames with the averaged parameters, in addition or alone.",
+                False,
+            ),
             Option("validation_freq", int, "Steps between two full validations.", 5000, **rest),
             Option("save_best", bool, "Whether to keep the best checkpoints.", True, **rest),
             Option("max_best_ckpt", int, "How many of the best checkpoints stay.", 1, **rest),
@@ -74,10 +85,11 @@ def _newer_options() -> list[Option]:
             used_with="full_validation", newer=True,
         ),
         Option(
-            "tf32_infer", bool, "Evaluate in TF32 on an NVIDIA GPU.", neutral=False, not_built="TF32 arithmetic", newer=True
+            "tf32_infer", bool, "Multiply float32 matrices of validations in TF32 on an NVIDIA GPU.", newer=True
         ),
         Option(
-            "amp_infer", bool, "Evaluate in mixed precision.", neutral=False, not_built="mixed precision", newer=True
+            "amp_infer", bool, "Validate a model of type dpa4 in bfloat16.", neutral=False, not_built="the model type dpa4",
+            newer=True,
         ),
     ]  # fmt: skip
 

@@ -3,7 +3,7 @@
 from dpjax.finetune.branches import RANDOM, Start, chosen_start, task_starts
 from dpjax.finetune.remap import remapped
 from dpjax.finetune.report import Row
-from dpjax.finetune.sections import with_pretrained_model, with_pretrained_sel
+from dpjax.finetune.sections import with_pretrained_model, with_pretrained_models, with_pretrained_sel
 from dpjax.finetune.tuning import Pretrained, report_name, tuned
 from dpjax.finetune.types import TypeChange
 
@@ -19,5 +19,6 @@ __all__ = [
     "task_starts",
     "tuned",
     "with_pretrained_model",
+    "with_pretrained_models",
     "with_pretrained_sel",
 ]

@@ -36,7 +36,13 @@ UNORDERED = ("SeE3Config",)  # networks of (s, t) with s <= t serve both orders
 
 
 def remapped(
-    config_from: ModelConfig, config_to: ModelConfig, variables: Tree, fresh: Tree, *, new_head: bool = False
+    config_from: ModelConfig,
+    config_to: ModelConfig,
+    variables: Tree,
+    fresh: Tree,
+    *,
+    new_head: bool = False,
+    fill: bool = False,
 ) -> tuple[Tree, list[Row]]:
     """Variables of one model for another of other types.
 
@@ -46,6 +52,7 @@ def remapped(
         variables: ``params`` and ``stats`` of the pretrained model.
         fresh: of the other model before training; new types, and a new head, keep what they have there.
         new_head: the fitting net, its statistics and the bias are those of ``fresh``.
+        fill: arrays that ``variables`` lacks are those of ``fresh``.
 
     Returns:
         Variables in the structure and the dtypes of ``fresh``, and for each array where it came from.
@@ -53,7 +60,7 @@ def remapped(
     Raises:
         ConfigError: an array is missing, or left over, or has another shape.
     """
-    move = _Move(TypeChange(config_from.type_map, config_to.type_map), config_to, _leaves(variables), new_head)
+    move = _Move(TypeChange(config_from.type_map, config_to.type_map), config_to, _leaves(variables), new_head, fill)
     moved = [(path, *move.leaf(path, np.asarray(own))) for path, own in _leaves(fresh).items()]
     move.check_rest([path for path, *_ in moved])
     rows = [Row(".".join(path), value.shape, origin, note) for path, value, origin, note in moved]
@@ -68,6 +75,7 @@ class _Move:
     config: ModelConfig
     theirs: dict[Path, Any]
     new_head: bool
+    fill: bool
 
     def leaf(self, path: Path, own: np.ndarray) -> tuple[np.ndarray, str, str]:
         """Value, origin and note of the array that a fresh model has as ``own``."""
@@ -76,6 +84,8 @@ class _Move:
         source = self._source(path)
         if source is None:
             return own, FRESH, self._news
+        if source not in self.theirs and self.fill:
+            return own, STATISTICS if path[0] == "stats" else FRESH, "not in the pretrained model"
         if source not in self.theirs:
             raise _misfit(path, None, own.shape)
         value = np.asarray(self.theirs[source])

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from dpjax.config import ModelConfig
+from dpjax.config import ModelConfig, multi_task
+from dpjax.config.problems import Report
 from dpjax.descriptors import has_type_networks, members
 from dpjax.errors import ConfigError
 from dpjax.finetune.types import TypeChange
@@ -34,6 +35,52 @@ def with_pretrained_model(data: Section, pretrained: ModelConfig, new_head: bool
     parts = ("descriptor",) if new_head else ("descriptor", "fitting_net")
     taken = {name: _with_flags(theirs[name], model.get(name)) for name in parts}
     return {**copy.deepcopy(data), "model": {**copy.deepcopy(model), **taken}}
+
+
+def with_pretrained_models(
+    data: Section, pretrained: Mapping[str, tuple[ModelConfig, bool]], whole: bool = False
+) -> Section:
+    """:func:`with_pretrained_model` for each task of an input of several; what they share goes into ``shared_dict``.
+
+    Args:
+        data: the input as read; left as it is.
+        pretrained: task -> model that it starts from, and whether it has a new head.
+        whole: take the whole section of the model in place of that of the task.
+
+    Raises:
+        ConfigError: tasks share what is not the same in the models that they start from.
+    """
+    data, report = copy.deepcopy(data), Report()
+    sharing = multi_task.resolved(data, report)
+    if report.problems:
+        return data  # what is wrong is said when the input is checked
+    branches = data["model"]["model_dict"]
+    for task, (config, new_head) in pretrained.items():
+        own = {**data, "model": branches[task]}
+        taken = copy.deepcopy(config.raw) if whole else with_pretrained_model(own, config, new_head)["model"]
+        branches[task] = taken
+    seen: dict[str, tuple[str, Any]] = {}
+    for path, text in sharing.names.items():
+        task, *inner = path.split("/")[2:]
+        section = _at(branches[task], inner)
+        first, theirs = seen.setdefault(text.partition(":")[0], (task, section))
+        if section is None or section != theirs:
+            raise ConfigError(
+                f"use_pretrain_script: {first} and {task} share {text.partition(':')[0]!r} of model/shared_dict, which is not the "
+                "same in the models that they start from. Let them start from one, or write the sections out without sharing them."
+            )
+    multi_task.shared_again(data, sharing)
+    return data
+
+
+def _at(section: Any, keys: Sequence[str]) -> Any:
+    """What stands at a path; None where there is nothing."""
+    for key in keys:
+        if isinstance(section, list):
+            section = section[int(key)] if int(key) < len(section) else None
+        else:
+            section = section.get(key) if isinstance(section, dict) else None
+    return section
 
 
 def _with_flags(section: Section, own: Any) -> Section:

@@ -46,6 +46,7 @@ class Pretrained:
         variables: its ``params`` and ``stats``.
         new_head: leave its fitting net and bias behind.
         unchanged: leave its bias as it is.
+        fill: what it lacks is as in a fresh model.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Pretrained:
     variables: dict[str, Any]
     new_head: bool = False
     unchanged: bool = False
+    fill: bool = False
 
 
 def tuned(setup: TrainingSetup, pretrained: Pretrained, report: Path) -> TrainingSetup:
@@ -97,7 +99,9 @@ def _moved(pretrained: Pretrained, config: ModelConfig, fresh: dict[str, Any], m
             "them new heads with finetune_head RANDOM, or fine-tune a single model."
         )
     each = [
-        remapped(pretrained.config, config, pretrained.variables, own, new_head=pretrained.new_head)
+        remapped(
+            pretrained.config, config, pretrained.variables, own, new_head=pretrained.new_head, fill=pretrained.fill
+        )
         for own in (
             [fresh] if members == 1 else [fresh | {"params": member_of(fresh["params"], i)} for i in range(members)]
         )
@@ -128,7 +132,7 @@ def _compare(config: ModelConfig, pretrained: Pretrained) -> None:
     if pretrained.new_head:
         differences = [text for text in differences if not text.startswith("model/fitting_net")]
     for text in differences:
-        if text.split(":")[0].rpartition("/")[2] in SHAPING:
+        if text.split(":")[0].rpartition("/")[2] in SHAPING and not pretrained.fill:
             raise ConfigError(f"{text}. {ADVICE}")
     for text in (*differences, *_rescaled(config, pretrained.config)):
         log.warning("%s; the training goes on with the setting of this input", text)

@@ -172,21 +172,23 @@ def chosen_model(
     arrays: dict, meta: dict, member: int | None, head: str | None, path: Path
 ) -> tuple[ModelConfig, dict, str]:
     """One model of a checkpoint that was read; arguments and errors as for :func:`read_checkpoint`."""
-    if "model_dict" in meta["config"]["model"]:
-        return _branch(arrays, meta, head, path)
-    if head is not None:
+    raw = meta["config"]
+    if "model_dict" in raw["model"]:
+        config, variables = _branch(arrays, meta, head, path)
+    elif head is not None:
         raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
-    variables = {"params": arrays["params"], "stats": arrays["stats"]}
-    members = meta["config"].get("dpjax", {}).get("ensemble", 1)
+    else:
+        config, variables = parse_model(raw["model"]), {"params": arrays["params"], "stats": arrays["stats"]}
+    members = raw.get("dpjax", {}).get("ensemble", 1)
     if members > 1:
         variables["params"] = _member(variables["params"], member, members, path)
     elif member is not None:
         raise ModelError(f"member {member}: {path} holds a single model, not an ensemble; leave member out")
-    return parse_model(meta["config"]["model"]), variables, meta["conventions"]
+    return config, variables, meta["conventions"]
 
 
-def _branch(arrays: dict, meta: dict, head: str | None, path: Path) -> tuple[ModelConfig, dict, str]:
-    """One model of a training of several tasks."""
+def _branch(arrays: dict, meta: dict, head: str | None, path: Path) -> tuple[ModelConfig, dict]:
+    """One model of a training of several tasks, or the ensemble of one."""
     raw = meta["config"]
     branches, name = raw["model"]["model_dict"], None if head is None else branch_of(raw, head)
     if name is None:
@@ -197,7 +199,7 @@ def _branch(arrays: dict, meta: dict, head: str | None, path: Path) -> tuple[Mod
         )
     params = arranged(arrays["params"], pieces_of(name, branches[name]))
     variables = {"params": params, "stats": arrays["stats"][name]}
-    return parse_model(resolved_branches(raw)[name]), variables, meta["conventions"]
+    return parse_model(resolved_branches(raw)[name]), variables
 
 
 def _member(params: dict, member: int | None, members: int, path: Path) -> dict:

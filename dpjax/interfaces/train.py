@@ -19,6 +19,7 @@ from dpjax.finetune import (
     task_starts,
     tuned,
     with_pretrained_model,
+    with_pretrained_models,
     with_pretrained_sel,
 )
 from dpjax.interfaces.files import branches, load
@@ -38,6 +39,7 @@ def train(
     finetune: str | os.PathLike | None = None,
     model_branch: str | None = None,
     use_pretrain_script: bool = False,
+    force_load: bool = False,
 ) -> TrainResult:
     """Train a model.
 
@@ -53,6 +55,8 @@ def train(
             fitting net.
         use_pretrain_script: with ``finetune``, take the descriptor and the fitting net of that model in place of the input's;
             with ``init_model``, its whole model section.
+        force_load: with ``init_model`` or ``finetune``, that model may lack arrays that the input's model has; these are then as in
+            a new model, with statistics of the data, and a warning names them.
 
     Returns:
         ``metrics`` (last row of the learning curve), ``checkpoint``, ``steps``, ``seconds``.
@@ -63,19 +67,21 @@ def train(
         NonFiniteError: the loss became NaN or infinite; earlier checkpoints stay.
         OutputError: ``output`` cannot be written.
     """
-    _refuse_contradictions(restart, init_model, finetune, model_branch, use_pretrain_script)
+    _refuse_contradictions(restart, init_model, finetune, model_branch, use_pretrain_script, force_load)
     if finetune is not None:
-        return _finetune(config, Path(output), Path(finetune), model_branch, use_pretrain_script)
+        return _finetune(config, Path(output), Path(finetune), model_branch, use_pretrain_script, force_load)
     initial = None
     if init_model is not None:
         tasks = _tasks(config)
         if tasks:
-            _refuse_for_tasks(use_pretrain_script=use_pretrain_script)
             initial = {name: _initial(init_model, name) for name in tasks}
+            if use_pretrain_script:
+                theirs = {name: (model, False) for name, (model, _) in initial.items()}
+                config = with_pretrained_models(_content(config), theirs, whole=True)
         else:
             initial = _initial(init_model)
             config = _with_model_of(config, initial[0]) if use_pretrain_script else config
-    return train_everywhere(run, config, Path(output), restart=restart, initial=initial)
+    return train_everywhere(run, config, Path(output), restart=restart, initial=initial, fill=force_load)
 
 
 def _tasks(config: Source) -> dict[str, Any]:
@@ -84,14 +90,13 @@ def _tasks(config: Source) -> dict[str, Any]:
     return data["model"]["model_dict"] if is_multi_task(data) else {}
 
 
-def _refuse_for_tasks(**given: Any) -> None:
-    """What would say the same of all tasks."""
-    for name, value in given.items():
-        if value:
-            raise ConfigError(
-                f"{name}: this is an input of several tasks, which say for themselves what they start from: write the descriptor "
-                "of the pretrained model into shared_dict, and finetune_head into each branch."
-            )
+def _refuse_branch(branch: str | None) -> None:
+    """One branch for all tasks."""
+    if branch:
+        raise ConfigError(
+            f"model_branch: found {branch!r} for an input of several tasks, which say for themselves what they start from: write "
+            "finetune_head into each branch of model/model_dict."
+        )
 
 
 def _initial(source: str | os.PathLike, head: str | None = None) -> tuple[ModelConfig, dict[str, Any]]:
@@ -99,7 +104,9 @@ def _initial(source: str | os.PathLike, head: str | None = None) -> tuple[ModelC
     return potential.config, potential.variables
 
 
-def _refuse_contradictions(restart: Any, init_model: Any, finetune: Any, branch: str | None, script: bool) -> None:
+def _refuse_contradictions(
+    restart: Any, init_model: Any, finetune: Any, branch: str | None, script: bool, force: bool
+) -> None:
     starts = [
         name
         for name, given in (("restart", restart), ("init_model", init_model), ("finetune", finetune))
@@ -116,26 +123,36 @@ def _refuse_contradictions(restart: Any, init_model: Any, finetune: Any, branch:
             "use_pretrain_script: takes the model section of a pretrained model, and none is given; add finetune or init_model."
         )
 
+    if force and not {"finetune", "init_model"} & set(starts):
+        raise ConfigError(
+            "force_load: starts from a model that lacks some arrays, and none is given; add init_model or finetune. A restart "
+            "needs every array, and the state of the optimizer for it."
+        )
 
-def _finetune(config: Source, output: Path, source: Path, branch: str | None, script: bool) -> TrainResult:
+
+def _finetune(config: Source, output: Path, source: Path, branch: str | None, script: bool, force: bool) -> TrainResult:
     tasks = _tasks(config)
     if tasks:
-        _refuse_for_tasks(model_branch=branch, use_pretrain_script=script)
+        _refuse_branch(branch)
         starts = task_starts(tasks, str(source), branches(source))
-        tuning = _tuning({name: _pretrained(source, start) for name, start in starts.items()})
+        theirs = {name: _pretrained(source, start, force) for name, start in starts.items()}
+        if script:
+            models = {name: (own.config, own.new_head) for name, own in theirs.items()}
+            config = with_pretrained_models(_content(config), models)
+        tuning = _tuning(theirs)
         return train_everywhere(run, config, output, tuning=tuning)
     data = _content(config)
     model = data.get("model")
     head = model.get("finetune_head") if isinstance(model, dict) else None
-    pretrained = _pretrained(source, chosen_start(branch, head, str(source), branches(source)))
+    pretrained = _pretrained(source, chosen_start(branch, head, str(source), branches(source)), force)
     changed = with_pretrained_model(data, pretrained.config, pretrained.new_head) if script else data
     changed = with_pretrained_sel(changed, pretrained.config)
     # the file itself, where nothing in it was replaced: messages then name its lines
     return train_everywhere(run, config if changed is data else changed, output, tuning=_tuning({"": pretrained}))
 
 
-def _pretrained(source: Path, start: Start) -> Pretrained:
-    return Pretrained(str(source), *_initial(source, start.head), start.new_head, start.unchanged)
+def _pretrained(source: Path, start: Start, force: bool) -> Pretrained:
+    return Pretrained(str(source), *_initial(source, start.head), start.new_head, start.unchanged, force)
 
 
 def _tuning(pretrained: dict[str, Pretrained]) -> Tuning:

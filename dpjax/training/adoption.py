@@ -59,6 +59,25 @@ def adopted_variables(
     return jax.tree.map(lambda x, own: np.asarray(x).astype(own.dtype), variables, like)
 
 
+def filled(variables: dict[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:
+    """Variables of another run, with those of ``fresh`` for what it does not have; a warning names these."""
+    missing = [name for name in _shapes(fresh) if name not in _shapes(variables)]
+    if missing:
+        parts = dict.fromkeys(".".join(name.split(".")[:3]) for name in missing)
+        log.warning(
+            "%d arrays are not in the model to start from and are those of a new model: %s",
+            len(missing),
+            ", ".join(parts),
+        )
+    return _merged(variables, fresh)
+
+
+def _merged(theirs: Any, own: Any) -> Any:
+    if not isinstance(own, dict):
+        return theirs
+    return {**theirs, **{key: _merged(theirs[key], value) if key in theirs else value for key, value in own.items()}}
+
+
 def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
     """What the model of the input does otherwise than the one to start from, a sentence each."""
     values = [

@@ -44,7 +44,7 @@ class Calendar:
 
 def calendar(cfg: ValidatingConfig, num_steps: int) -> Calendar:
     """When a run of so many steps is validated: ``full_val_start`` is a fraction of it below 1, a step above, and never at 1."""
-    if not cfg.full_validation or cfg.full_val_start == 1:
+    if not cfg.active or cfg.full_val_start == 1:
         return Calendar(None, cfg.validation_freq)
     start = int(cfg.full_val_start * num_steps) if cfg.full_val_start < 1 else int(cfg.full_val_start)
     return Calendar(start if start <= num_steps else None, cfg.validation_freq)

@@ -108,7 +108,7 @@ class Loop:
     Attributes:
         tasks: the models that are trained, by name; a single one has the name "".
         draw: which of them a step trains; None for a single one.
-        keepers: of full validations, by whose parameters they are.
+        keepers: of full validations, by their task and whose parameters they are.
     """
 
     tasks: dict[str, Task]
@@ -226,11 +226,12 @@ class Loop:
         for keeper in self.keepers.values():
             if keeper.calendar.due(done):
                 self._check_previous(None)
-                params = keeper.params(self.state)
-                metrics = measured(_all_batches(self.setup), lambda data, p=params: self.programs.sums(p, data))
-                path = keeper.note(done, metrics, self.state, self.programs.stats, self._meta())
+                task = self.tasks[keeper.task]
+                metrics = measured(_all_batches(task.setup), partial(task.programs.sums, keeper.params(self.state)))
+                path = keeper.note(done, metrics, self.state, self._stats(), self._meta())
                 if path is not None:
-                    log.info("step %d has the best %s so far, saved in %s", done, keeper.metric, path)
+                    what = f"{keeper.metric} of {keeper.task}" if keeper.task else keeper.metric
+                    log.info("step %d has one of the best %s so far, saved in %s", done, what, path)
 
     def save(self, step: int) -> Path:
         """Write the checkpoint of the state after ``step`` updates.

@@ -88,7 +88,7 @@ def open_loop(prepared: Prepared, saver: Saver, saved: Saved | None, output: Pat
         progress,
         data_state(tasks),
         Fingerprint(systems, meta.get("hashes")),
-        keepers_of(setup, best_directory(output, setup.config), output, meta.get("best", {}), first if saved else None),
+        keepers_of(prepared, output, meta.get("best", {}), first if saved else None),
         board,
         profile,
         prepared.draw,
@@ -99,9 +99,9 @@ def open_loop(prepared: Prepared, saver: Saver, saved: Saved | None, output: Pat
 KINDS = ("trained", "averaged")  # parameters that can be validated
 
 
-def best_prefix(kind: str) -> str:
-    """What the names of the best checkpoints start with."""
-    return "best_ema.ckpt" if kind == "averaged" else "best.ckpt"
+def best_prefix(kind: str, task: str = "") -> str:
+    """What the names of the best checkpoints start with, of several tasks of those by the errors of one."""
+    return _of_kind("best", kind, task) + ".ckpt"
 
 
 def best_directory(output: Path, config: Config) -> Path:
@@ -109,33 +109,51 @@ def best_directory(output: Path, config: Config) -> Path:
     return output / (config.validating.save_best_dir or Path(config.training.save_ckpt).parent)
 
 
-def log_path(output: Path, config: Config, kind: str) -> Path:
-    """The file with the results of the full validations."""
+def log_path(output: Path, config: Config, kind: str, task: str = "") -> Path:
+    """The file with the results of the full validations, of several tasks with those of one."""
     path = output / config.validating.full_val_file
-    return path.with_name(f"{path.stem}_ema{path.suffix}") if kind == "averaged" else path
+    return path.with_name(_of_kind(path.stem, kind, task) + path.suffix)
+
+
+def _of_kind(stem: str, kind: str, task: str) -> str:
+    """``best``, ``best_ema``, ``best.water`` or ``best_ema.water``; names of tasks may have underscores."""
+    return (f"{stem}_ema" if kind == "averaged" else stem) + (f".{task}" if task else "")
 
 
 def keepers_of(
-    setup: TrainingSetup, directory: Path, output: Path, saved: Mapping[str, Any], restart_step: int | None
+    prepared: Prepared, output: Path, saved: Mapping[str, Any], restart_step: int | None
 ) -> dict[str, BestKeeper]:
-    """What follows the full validations of a run.
+    """What follows the full validations of a run: of the only model, or of each task that can be validated.
 
     Args:
-        directory: for the best checkpoints.
         saved: states of the keepers of the run that is continued.
         restart_step: its step; None for a fresh run.
     """
-    cfg, config = setup.config.validating, setup.config
-    kinds = [kind for kind, on in zip(KINDS, (cfg.full_validation, cfg.ema_full_validation), strict=True) if on]
     keepers = {}
-    for kind in kinds:
-        metric = cfg.validation_metric.upper().strip()
-        records = records_of(saved.get(kind), metric)
-        best = BestCheckpoints(directory, best_prefix(kind), cfg.max_best_ckpt, records) if cfg.save_best else None
-        validation_log = ValidationLog(log_path(output, config, kind), setup.num_steps, restart_step)
-        when = calendar(cfg, setup.num_steps)
-        keepers[kind] = BestKeeper(when, metric, validation_log, best, kind == "averaged")
+    for task, setup in prepared.setups.items():
+        cfg = setup.config.validating
+        kinds = [kind for kind, on in zip(KINDS, (cfg.full_validation, cfg.ema_full_validation), strict=True) if on]
+        for kind in kinds:
+            key = f"{task}:{kind}" if task else kind
+            keepers[key] = _keeper(setup, kind, task, output, saved.get(key), restart_step)
+    idle = [task for task, setup in prepared.setups.items() if not setup.config.validating.active]
+    if keepers and idle:
+        log.info("no full validation of %s: it is of tasks with validation data and the loss `ener`", ", ".join(idle))
     return keepers
+
+
+def _keeper(
+    setup: TrainingSetup, kind: str, task: str, output: Path, saved: Any, restart_step: int | None
+) -> BestKeeper:
+    """The follower of one kind of parameters of one task."""
+    config, cfg = setup.config, setup.config.validating
+    metric = cfg.validation_metric.upper().strip()
+    best = None
+    if cfg.save_best:
+        records = records_of(saved, metric)
+        best = BestCheckpoints(best_directory(output, config), best_prefix(kind, task), cfg.max_best_ckpt, records)
+    results = ValidationLog(log_path(output, config, kind, task), setup.num_steps, restart_step)
+    return BestKeeper(calendar(cfg, setup.num_steps), metric, results, best, kind == "averaged", task)
 
 
 def continued(prepared: Prepared, state: TrainState, saved: Saved) -> TrainState:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -116,7 +117,8 @@ def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
     )
     if setup.members > 1 and not setup.turns:
         train_step, eval_step = ensemble_step(train_step), ensemble_metrics(eval_step)
-    train_step = setup.zero.step(train_step)
+    train_step = with_products(setup.zero.step(train_step), setup.config.training.enable_tf32)
+    eval_step = with_products(eval_step, setup.config.validating.tf32_infer)
     return jax.jit(train_step, donate_argnums=0, static_argnums=3), jax.jit(eval_step, static_argnums=4)
 
 
@@ -146,7 +148,7 @@ def make_error_step(setup: TrainingSetup) -> Callable:
         return sums, _resolved(prediction, grid)
 
     step = ensemble_values(error_step, jnp.sum) if setup.members > 1 and not setup.turns else error_step
-    return jax.jit(step, static_argnums=3)
+    return jax.jit(with_products(step, setup.config.validating.tf32_infer), static_argnums=3)
 
 
 def make_total_step(setup: TrainingSetup) -> Callable:
@@ -165,7 +167,18 @@ def make_total_step(setup: TrainingSetup) -> Callable:
     # every process adds up the totals of all
     whole = {} if setup.mesh is None else {"out_shardings": NamedSharding(setup.mesh, PartitionSpec())}
     step = ensemble_values(total_step, jnp.mean) if setup.members > 1 and not setup.turns else total_step
-    return jax.jit(step, static_argnums=3, **whole)
+    return jax.jit(with_products(step, tf32=False), static_argnums=3, **whole)
+
+
+def with_products(step: Callable, tf32: bool) -> Callable:
+    """``step`` with products of float32 matrices in TF32 on an NVIDIA GPU, or with all digits, which JAX does not give unasked."""
+
+    @functools.wraps(step)
+    def precise(*args: Any) -> Any:
+        with jax.default_matmul_precision("tensorfloat32" if tf32 else "highest"):
+            return step(*args)
+
+    return precise
 
 
 def of_trained(loss_fn: Callable, setup: TrainingSetup) -> Callable:

@@ -7,10 +7,10 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import count
+from itertools import count, product
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,12 @@ def run(
     restart: bool | str | os.PathLike | None = None,
     initial: Initial | Mapping[str, Initial] | None = None,
     tuning: Tuning | None = None,
+    fill: bool = False,
 ) -> TrainResult:
     """Train; arguments and errors as for :func:`dpjax.interfaces.train.train`.
 
     ``initial`` is the model to start from, of several tasks one for each, and ``tuning`` what becomes of a fresh training where it
-    is fine-tuned; it leaves its report in the output folder.
+    is fine-tuned; it leaves its report in the output folder.  With ``fill`` what ``initial`` lacks is as in a fresh model.
     """
     start = time.perf_counter()
     keep_freed_memory()
@@ -61,11 +62,11 @@ def run(
         writable(folder, f"Change {name}.")
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(store, restart)
-        prepared = _prepared(given, saved, initial, tuning and partial(tuning, output=output))
+        prepared = _prepared(given, saved, initial, tuning and partial(tuning, output=output), fill)
         setup = prepared.first
         saver = saver_of(config.training, output, setup.num_steps)
         if saved is None:
-            set_aside(saver, output, config)  # only once the data proved readable
+            set_aside(saver, output, config, list(prepared.setups))  # only once the data proved readable
         elif saved.step >= setup.num_steps:
             log.warning(
                 "the checkpoint has %d steps and %d are asked for: nothing to train", saved.step, setup.num_steps
@@ -95,14 +96,15 @@ def _prepared(
     saved: Saved | None,
     initial: Initial | Mapping[str, Initial] | None,
     tune: Callable[[TrainingSetup, str], TrainingSetup] | None,
+    fill: bool,
 ) -> Prepared:
     """Data, models and optimizers of a fresh run, or of one that is continued."""
     if saved is None:
         _require_source(given, tune)
     if isinstance(given, Tasks):
-        return prepare_tasks(given, saved, initial, tune)
+        return prepare_tasks(given, saved, initial, tune, fill)
     if saved is None:
-        setup = prepare(given, initial)
+        setup = prepare(given, initial, fill=fill)
         setup = setup if tune is None else tune(setup, "")
     else:
         if "model_dict" in saved.meta["config"]["model"]:
@@ -168,8 +170,11 @@ def saver_of(training: TrainingConfig, output: Path, num_steps: int = 0) -> Save
     return Saver(store, CheckpointStore(directory, f"{prefix}_ema", averages, pointed=False))
 
 
-def set_aside(saver: Saver, output: Path, config: Config) -> Path | None:
+def set_aside(saver: Saver, output: Path, config: Config, tasks: Sequence[str] = ("",)) -> Path | None:
     """Before a fresh run: move what an earlier one left in the output folder out of its way, so that none is lost.
+
+    Args:
+        tasks: their names, "" for a single one.
 
     Returns:
         The folder it is in now, ``previous-1``, ``previous-2``, ...; None if there were no checkpoints.
@@ -182,8 +187,9 @@ def set_aside(saver: Saver, output: Path, config: Config) -> Path | None:
     target.mkdir()
     averages = [path for path in store.directory.glob(f"{store.prefix}_ema-*") if is_checkpoint(path)]
     among = best_directory(output, config)
-    best = [path for kind in KINDS for path in among.glob(f"{best_prefix(kind)}-*") if is_checkpoint(path)]
-    logs = [output / config.training.disp_file, *(log_path(output, config, kind) for kind in KINDS)]
+    validated = list(product(KINDS, tasks))
+    best = [path for each in validated for path in among.glob(f"{best_prefix(*each)}-*") if is_checkpoint(path)]
+    logs = [output / config.training.disp_file, *(log_path(output, config, *each) for each in validated)]
     for path in [*(store.path(step) for step in steps), store.directory / POINTER, *averages, *best, *logs]:
         if path.exists():
             shutil.move(path, target / path.name)  # folders of the input may be on other disks

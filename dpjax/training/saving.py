@@ -78,6 +78,7 @@ class BestKeeper:
         log: the file with the results.
         best: the checkpoints that are kept; None keeps none.
         averaged: whether it is about the averages.
+        task: whose data are evaluated; "" for the only one.
     """
 
     calendar: Calendar
@@ -85,6 +86,7 @@ class BestKeeper:
     log: ValidationLog
     best: BestCheckpoints | None
     averaged: bool
+    task: str = ""
 
     def params(self, state: TrainState) -> Any:
         """The parameters to validate."""

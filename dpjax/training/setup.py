@@ -22,7 +22,7 @@ from dpjax.models import build_model
 from dpjax.nn.precision import dtype_of
 from dpjax.train_state import TrainState
 from dpjax.training import kalman
-from dpjax.training.adoption import adopted_variables
+from dpjax.training.adoption import adopted_variables, filled
 from dpjax.training.devices import data_mesh
 from dpjax.training.ensemble import Members, adopted_members, apart, member_of, stacked_parameters, take_turns
 from dpjax.training.fresh import fresh_variables, trainable_labels
@@ -115,6 +115,7 @@ def prepare(
     seed: int | None = None,
     exact: bool = False,
     keep: bool = True,
+    fill: bool = False,
 ) -> TrainingSetup:
     """Read the data and build all parts.
 
@@ -124,6 +125,7 @@ def prepare(
         seed: seed of a run that is continued; else the input's, else a random one.
         exact: refuse an ``initial`` model that differs from the input's in more than its training.
         keep: write new statistics of the data to ``stat_file``.
+        fill: what ``initial`` lacks is as in a fresh model; else it must have everything.
 
     Raises:
         DataError, ConfigError: as their packages say.
@@ -138,17 +140,11 @@ def prepare(
     config = resolve_sel(config, systems, initial)
     training = data_side(config, config.training.training_data, systems, sampler, loss)
     model = build_model(config.model)
-    members = config.dpjax.ensemble
-    if initial is None:
-        variables = fresh_variables(config, model, training, seed, keep)
-        if members > 1:
-            variables["params"] = stacked_parameters(model, seed, members)
-    elif members > 1:
-        variables = adopted_members(
-            initial[1], members, lambda own: adopted_variables(config.model, model, (initial[0], own), exact)
-        )
-    else:
-        variables = adopted_variables(config.model, model, initial, exact)
+    if initial is None or fill:
+        variables = _fresh(config, model, training, seed, keep)
+    if initial is not None:
+        start = initial[0], filled(initial[1], variables) if fill else initial[1]
+        variables = _adopted(config, model, start, exact)
     num_steps = config.training.numb_steps
     if num_steps is None:
         num_steps = sampler.steps_of_epochs(config.training.numb_epoch)
@@ -170,6 +166,22 @@ def prepare(
         num_steps=num_steps,
         seed=seed,
         mesh=mesh,
+    )
+
+
+def _fresh(config: Config, model: nn.Module, training: DataSide, seed: int, keep: bool) -> dict[str, Any]:
+    """New variables of the model, or of all members of an ensemble."""
+    variables, members = fresh_variables(config, model, training, seed, keep), config.dpjax.ensemble
+    return variables if members == 1 else variables | {"params": stacked_parameters(model, seed, members)}
+
+
+def _adopted(config: Config, model: nn.Module, start: tuple[ModelConfig, dict], exact: bool) -> dict[str, Any]:
+    """The variables of the model to start from, or of all members of such an ensemble."""
+    members = config.dpjax.ensemble
+    if members == 1:
+        return adopted_variables(config.model, model, start, exact)
+    return adopted_members(
+        start[1], members, lambda own: adopted_variables(config.model, model, (start[0], own), exact)
     )
 
 

@@ -181,7 +181,7 @@ def validation_side(config: Config, loss: losses.Loss, seed: int) -> DataSide | 
     data = config.training.validation_data
     if data is None:
         return None
-    extra = tuple(LABELS.values()) if config.validating.full_validation else ()
+    extra = tuple(LABELS.values()) if config.validating.active else ()
     systems = open_systems(data, config.model, loss, extra, options=config.dpjax)
     sampler = Sampler(systems, data, seed, "training.validation_data")
     return data_side(config, data, systems, sampler, loss, extra)

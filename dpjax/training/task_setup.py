@@ -35,6 +35,7 @@ def prepare_tasks(
     saved: Saved | None = None,
     initial: Mapping[str, Model] | None = None,
     tune: Callable[[TrainingSetup, str], TrainingSetup] | None = None,
+    fill: bool = False,
 ) -> Prepared:
     """Data, models and optimizers of all tasks, with one tree of parameters.
 
@@ -42,6 +43,7 @@ def prepare_tasks(
         saved: the run that is continued.
         initial: models to start from, by task.
         tune: what becomes of the fresh setup of a task that starts from a pretrained model.
+        fill: what ``initial`` lacks is as in fresh models.
 
     Raises:
         DataError, ConfigError: as :func:`prepare`; the message starts with the task.
@@ -51,7 +53,7 @@ def prepare_tasks(
     for name, config in tasks.configs.items():
         start = (initial or {}).get(name) if saved is None else _saved_model(saved, name, tasks.pieces[name])
         with _of_task(name):
-            setups[name] = prepare(config, start, seed, exact=saved is not None)
+            setups[name] = prepare(config, start, seed, exact=saved is not None, fill=fill)
         seed = setups[name].seed  # a random one is drawn once
     weights, num_steps = task_weights(tasks, setups)
     if saved is None and initial is None:
@@ -150,7 +152,7 @@ def piece_optimizer(setups: Setups, pieces: Mapping[str, Mapping[str, str]], sch
         for piece, labels in flags.items():
             if piece not in by_piece:
                 by_piece[piece] = optimizers.freeze(optimizers.from_config(first.optimizer, schedule), labels)
-    return PieceOptimizer(clip, by_piece)
+    return PieceOptimizer(clip, by_piece, first.training.acc_freq)
 
 
 def with_pooled_statistics(

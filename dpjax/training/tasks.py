@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -59,38 +59,88 @@ def common_tree(models: Mapping[str, Tree], pieces: Mapping[str, Pieces]) -> Tre
     return tree
 
 
+class Gathered(NamedTuple):
+    """Gradients of several steps, added up until they become one update."""
+
+    own: Tree  # states of the optimizers of all pieces
+    total: Tree  # sum of the gradients since the last update, like the parameters
+    trained: dict[str, jax.Array]  # piece -> () bool, whether one of these steps trained it
+    count: jax.Array  # () int32, of these steps
+
+
 @dataclass(frozen=True)
 class PieceOptimizer:
-    """An optimizer for each piece, with a state of its own, and a clipping of all gradients of a step together.
+    """An optimizer for each piece, with a state of its own, and a clipping of all gradients of an update together.
 
     Attributes:
-        clip: of the gradients of the pieces that a step trains.
+        clip: of the gradients of the pieces that are updated.
         by_piece: piece -> optimizer; all take the rate as extra argument ``learning_rate``.
+        accumulate: steps, of whichever tasks, whose gradients are added up for one update.
     """
 
     clip: optax.GradientTransformation
     by_piece: Mapping[str, optax.GradientTransformationExtraArgs]
+    accumulate: int = 1
 
-    def init(self, params: Tree) -> Tree:
+    def init(self, params: Tree) -> Tree | Gathered:
         """State of all pieces."""
-        return {piece: self.by_piece[piece].init(subtree) for piece, subtree in params.items()}
+        own = {piece: self.by_piece[piece].init(subtree) for piece, subtree in params.items()}
+        return own if self.accumulate == 1 else _nothing_gathered(own, params)
 
     def of(self, pieces: Sequence[str]) -> optax.GradientTransformationExtraArgs:
-        """The transformation that updates some pieces of the common tree; the others stay, with their state."""
+        """The transformation of a step that trains some pieces of the common tree; the others stay, with their state."""
         wanted = sorted(set(pieces))
 
-        def update(gradients: Tree, state: Tree, params: Tree, **extra: Any) -> tuple[Tree, Tree]:
+        def update(gradients: Tree, state: Any, params: Tree, **extra: Any) -> tuple[Tree, Any]:
+            if self.accumulate > 1:
+                return self._gather(wanted, gradients, state, params, extra)
             own = {piece: gradients[piece] for piece in wanted}
-            own, _ = self.clip.update(own, self.clip.init(own), None)
-            updates = {piece: jax.tree.map(jnp.zeros_like, subtree) for piece, subtree in params.items()}
-            state = dict(state)
-            for piece in wanted:
-                updates[piece], state[piece] = self.by_piece[piece].update(
-                    own[piece], state[piece], params[piece], **extra
-                )
-            return updates, state
+            changed, new = self._updated(own, state, params, extra)
+            return _unmoved(params) | changed, state | new
 
         return optax.GradientTransformationExtraArgs(self.init, update)
+
+    def _updated(self, gradients: Tree, state: Tree, params: Tree, extra: Mapping[str, Any]) -> tuple[Tree, Tree]:
+        """Updates and new states of those pieces that have gradients."""
+        clipped, _ = self.clip.update(gradients, self.clip.init(gradients), None)
+        both = {
+            piece: self.by_piece[piece].update(own, state[piece], params[piece], **extra)
+            for piece, own in clipped.items()
+        }
+        return {piece: update for piece, (update, _) in both.items()}, {piece: new for piece, (_, new) in both.items()}
+
+    def _gather(
+        self, wanted: Sequence[str], gradients: Tree, state: Gathered, params: Tree, extra: Mapping[str, Any]
+    ) -> tuple[Tree, Gathered]:
+        """A step's gradients join those before it; the last of so many steps updates the pieces that any of them trained."""
+        total = state.total | {piece: jax.tree.map(jnp.add, state.total[piece], gradients[piece]) for piece in wanted}
+        trained = state.trained | {piece: jnp.ones((), bool) for piece in wanted}
+        count = state.count + 1
+
+        def settle() -> tuple[Tree, Gathered]:
+            updates, new = self._updated(total, state.own, params, extra)
+            updates, own = (
+                {piece: _chosen(trained[piece], after[piece], before[piece]) for piece in after}
+                for after, before in ((updates, _unmoved(params)), (new, state.own))
+            )
+            return updates, _nothing_gathered(own, params)
+
+        def wait() -> tuple[Tree, Gathered]:
+            return _unmoved(params), Gathered(state.own, total, trained, count)
+
+        return jax.lax.cond(count == self.accumulate, settle, wait)
+
+
+def _nothing_gathered(own: Tree, params: Tree) -> Gathered:
+    return Gathered(own, _unmoved(params), {piece: jnp.zeros((), bool) for piece in params}, jnp.zeros((), jnp.int32))
+
+
+def _unmoved(params: Tree) -> Tree:
+    return jax.tree.map(jnp.zeros_like, params)
+
+
+def _chosen(condition: jax.Array, yes: Any, no: Any) -> Any:
+    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), yes, no)
 
 
 class TaskDraw:

@@ -75,18 +75,14 @@ def test_checkpoints_go_by_the_beginning_of_their_name(calls, tmp_path, monkeypa
     assert calls[1][1]["init_model"] == f"{prefix}-200"
 
 
-@pytest.mark.parametrize(
-    "argv",
-    [
-        ["--force-load"],
-    ],
-)
-def test_what_is_not_built_is_refused_by_name(calls, capsys, argv):
-    assert main(["train", "in.json", *argv]) == 2
+def test_a_model_with_gaps_must_be_given(calls, capsys):
+    assert main(["train", "in.json", "--force-load"]) == 2
+    assert main(["train", "in.json", "--force-load", "--restart"]) == 2
     err = capsys.readouterr().err
-    assert err.startswith(f"dpjax train: error: {argv[0]}: not built yet")
-    assert err.count("\n") == 1
-    assert calls == []
+    assert err.startswith("dpjax: error: --force-load: starts from a model that lacks some arrays")
+    assert err.count("\n") == 2 and calls == []
+    assert main(["train", "in.json", "--force-load", "-i", "model.dp"]) == 0
+    assert calls[0][1]["init_model"] == "model.dp" and calls[0][1]["force_load"] is True
 
 
 def test_messages_of_one_process(calls, capsys):

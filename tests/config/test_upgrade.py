@@ -143,12 +143,12 @@ def test_keys_newer_than_the_option_list_pass_when_they_ask_for_nothing():
         "model/bridging_r_inner": 0.5,
         "training/save_dir": None,
         "training/stat_file_mode": "update",
-        "training/enable_tf32": False,
+        "validating/amp_infer": False,
     }
     config.load(water({"training/ema_ckpt_keep": None}))  # as DeePMD-kit 3.2 writes it into out.json
     raw = config.normalize(water(newer))
     assert raw["training"]["save_dir"] is None  # kept where it was given, not filled in
     assert "save_dir" not in config.normalize(water())["training"]
     assert config.load(water(newer)).training == config.load(water()).training
-    with pytest.raises(ConfigError, match="training/enable_tf32: found true, but .* is not built yet"):
-        config.load(water({"training/enable_tf32": True}))
+    with pytest.raises(ConfigError, match="validating/amp_infer: found true, but .* is not built yet"):
+        config.load(water({"validating/amp_infer": True}))

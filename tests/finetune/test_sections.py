@@ -9,7 +9,7 @@ import pytest
 
 from dpjax.config import parse_model
 from dpjax.errors import ConfigError
-from dpjax.finetune import TypeChange, remapped, with_pretrained_model, with_pretrained_sel
+from dpjax.finetune import TypeChange, remapped, with_pretrained_model, with_pretrained_models, with_pretrained_sel
 from dpjax.finetune.sections import in_our_types
 from dpjax.models import build_model, init_variables
 
@@ -60,6 +60,33 @@ def test_lists_of_the_whole_model_move_for_the_comparison():
     assert (found["pair_exclude_types"], found["atom_exclude_types"]) == ([[0, 2]], [0])
     assert found["preset_out_bias"] == {"energy": [2.0, None, None]}
     assert found["descriptor"]["sel"] == 18
+
+
+def test_what_tasks_share_must_be_the_same_in_the_models_they_start_from():
+    def model(width):
+        descriptor = {"type": "se_e2_r", "sel": [3, 4], "neuron": [width]}
+        return parse_model({"type_map": ["O", "H"], "descriptor": descriptor, "fitting_net": {"neuron": [width]}})
+
+    branch = {"type_map": "t", "descriptor": "d", "fitting_net": {"trainable": False}}
+    data = {
+        "model": {
+            "shared_dict": {"t": ["O", "H"], "d": {"type": "se_e2_a"}},
+            "model_dict": {"a": branch, "b": dict(branch)},
+        }
+    }
+    made = with_pretrained_models(data, {"a": (model(3), False), "b": (model(3), True)})["model"]
+    assert made["shared_dict"]["d"]["type"] == "se_e2_r" and made["shared_dict"]["d"]["neuron"] == [3]
+    assert made["model_dict"]["a"]["descriptor"] == made["model_dict"]["b"]["descriptor"] == "d"
+    assert (
+        made["model_dict"]["a"]["fitting_net"]["neuron"] == [3]
+        and not made["model_dict"]["a"]["fitting_net"]["trainable"]
+    )
+    assert made["model_dict"]["b"]["fitting_net"] == {"trainable": False}  # a new head is the input's
+    assert data["model"]["shared_dict"]["d"] == {"type": "se_e2_a"}
+    with pytest.raises(
+        ConfigError, match="use_pretrain_script: a and b share 'd' of model/shared_dict, which is not the same"
+    ):
+        with_pretrained_models(data, {"a": (model(3), False), "b": (model(5), False)})
 
 
 def test_flags_of_the_input_stay_and_a_new_head_is_the_input_s():

@@ -19,7 +19,7 @@ from tests.training import tiny
 
 NAMES = ["H", "C", "O"]
 DESCRIPTOR = {
-    "type": "se_atten", "rcut": 3.0, "rcut_smth": 1.0, "sel": 24, "neuron": [2, 4], "axis_neuron": 2, "attn_layer": 0,
+    "type": "se_atten", "rcut": 3.0, "rcut_smth": 1.0, "sel": 24, "neuron": [2, 4], "axis_neuron": 2, "attn_layer": 0, "attn": 4,
     "tebd_dim": 4, "tebd_input_mode": "strip", "seed": 1,
 }  # fmt: skip
 EDITS = tiny.ENERGY_ONLY | {"training/numb_steps": 0, "training/training_data/batch_size": 4}
@@ -198,6 +198,36 @@ def test_init_model_takes_the_whole_section(system, pretrained, tmp_path):
         dpjax.load(result.checkpoint).variables["stats"]["out_bias"],
         dpjax.load(pretrained).variables["stats"]["out_bias"],
     )
+
+
+@pytest.mark.parametrize("start", ["init_model", "finetune"])
+def test_a_model_without_the_layers_of_attention(system, pretrained, tmp_path, caplog, start):
+    """They start as in a new model, and a warning or the report says so; without `force_load` they are missed."""
+    descriptor = DESCRIPTOR | {"attn_layer": 1}
+    names = {"type_map": ["O", "H"]} if start == "init_model" else {}
+    config = inputs(system, descriptor=descriptor, **names)
+    with pytest.raises(ConfigError, match="model/descriptor/attn_layer: found 1, but the model to start from has 0"):
+        dpjax.train(config, tmp_path / "x", **{start: pretrained})
+    with pytest.raises(ConfigError, match="force_load: .* none is given"):
+        dpjax.train(config, tmp_path / "x", restart=True, force_load=True)
+    result = dpjax.train(config, tmp_path / "run", force_load=True, **{start: pretrained})
+    ours, theirs, new = (
+        pot.variables["params"]
+        for pot in (dpjax.load(result.checkpoint), dpjax.load(pretrained), dpjax.build(config["model"]))
+    )
+    added = set(ours["descriptor"]) - set(theirs["descriptor"])
+    assert added
+    for name in added:
+        jax.tree.map(np.testing.assert_array_equal, ours["descriptor"][name], new["descriptor"][name])
+    jax.tree.map(np.testing.assert_array_equal, ours["descriptor"]["embedding"], theirs["descriptor"]["embedding"])
+    jax.tree.map(np.testing.assert_array_equal, ours["fitting_net"], theirs["fitting_net"])
+    if start == "init_model":
+        assert (
+            "arrays are not in the model to start from and are those of a new model: params.descriptor." in caplog.text
+        )
+    else:
+        lines = (tmp_path / "run" / "finetune.out").read_text().splitlines()
+        assert any("fresh" in line and line.endswith("not in the pretrained model") for line in lines)
 
 
 def test_the_command_line(monkeypatch, capsys):

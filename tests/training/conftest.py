@@ -10,8 +10,16 @@ from typing import Any
 import pytest
 
 import dpjax
+from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.run import TrainResult
 from tests.training import tiny
+
+
+@pytest.fixture(scope="module", autouse=True)
+def equal_programs_are_compiled_once():
+    """Also those of tests that evaluate models, not only those of trainings."""
+    with persistent_programs(tiny.programs_folder()):
+        yield
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ import pytest
 
 import dpjax
 from dpjax.checkpoints import load_checkpoint
+from dpjax.config import load
 from dpjax.descriptors import expansion
 from dpjax.training import setup as training_setup
 from dpjax.training.devices import busy_devices, data_mesh, deal
+from dpjax.training.run import summary
+from dpjax.training.setup import prepare
 from tests.training import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")
@@ -57,32 +60,44 @@ def config(finished):
     return tiny.edited(finished.config, edits)
 
 
-@pytest.mark.parametrize(
-    "cost", [pytest.param(expansion.SERIES_COST, id="networks", marks=pytest.mark.slow), pytest.param(0.0, id="series")]
-)
-def test_two_devices_give_the_numbers_of_one(config, tmp_path, monkeypatch, cost):
-    """One of them is idle at times: its batch has no atoms, nor a nearest distance to make series for."""
-    monkeypatch.setattr(expansion, "SERIES_COST", cost)
-    one = trained(config, tmp_path / "one", monkeypatch, 1)
-    two = trained(config, tmp_path / "two", monkeypatch, 2)
+@pytest.fixture
+def series(monkeypatch):
+    """Programs with series from the start; the tests here share them."""
+    monkeypatch.setattr(expansion, "SERIES_COST", 0.0)
+
+
+def both(config, folder, monkeypatch):
+    """What two trainings leave, on one device and on two."""
+    return [trained(config, folder / f"{n}", monkeypatch, n) for n in (1, 2)]
+
+
+def alike(one, two) -> None:
     close(one[0]["params"], two[0]["params"])
     assert one[1]["data"]["sampler"] == two[1]["data"]["sampler"]
     for name, value in one[2].items():
         np.testing.assert_allclose(two[2][name], value, rtol=1e-8)
 
 
-def test_a_restart_on_another_number_of_devices_goes_on_with_the_same_frames(config, tmp_path, monkeypatch):
-    whole = trained(config, tmp_path / "whole", monkeypatch, 2)
+@pytest.mark.slow
+def test_two_devices_give_the_numbers_of_one(config, tmp_path, monkeypatch):
+    alike(*both(config, tmp_path, monkeypatch))
+
+
+def test_two_devices_with_series_and_a_restart_on_one(config, series, tmp_path, monkeypatch):
+    """One of them is idle at times: its batch has no atoms, nor a nearest distance to make series for.
+
+    A restart on another number of devices goes on with the same frames.
+    """
+    config = tiny.edited(config, {"training/validation_data": tiny.REMOVE})  # test_run.py has those of two devices
+    one, two = both(config, tmp_path, monkeypatch)
+    alike(one, two)
     half = tiny.edited(config, {"training/numb_steps": 3})
     trained(half, tmp_path / "parts", monkeypatch, 2)
     resumed = trained(config, tmp_path / "parts", monkeypatch, 1, restart=True)
-    close(whole[0]["params"], resumed[0]["params"])
-    assert whole[1]["data"]["sampler"] == resumed[1]["data"]["sampler"]
+    close(two[0]["params"], resumed[0]["params"])
+    assert two[1]["data"]["sampler"] == resumed[1]["data"]["sampler"]
 
 
-def test_the_devices_are_named(finished, caplog, tmp_path):
-    config = tiny.edited(finished.config, {"training/numb_steps": 1, "training/training_data/batch_size": 1})
-    with caplog.at_level("INFO", "dpjax"):
-        dpjax.train(config, tmp_path)
-    line = next(r.getMessage() for r in caplog.records if r.getMessage().startswith("training:"))
-    assert re.search(r"on cpu \(\w+\), 2 devices of which 1 have frames on average", line)
+def test_the_devices_are_named(finished):
+    setup = prepare(load(tiny.edited(finished.config, {"training/training_data/batch_size": 1})))
+    assert re.search(r"on cpu \(\w+\), 2 devices of which 1 have frames on average", summary(setup))

@@ -23,6 +23,8 @@ from tests.training.test_restart import Killed, same
 def test_when_it_runs(start, every, steps):
     cfg = ValidatingConfig(full_validation=True, validation_freq=every, full_val_start=start)
     assert [n for n in range(11) if calendar(cfg, 10).due(n)] == steps
+    averages = ValidatingConfig(ema_full_validation=True, validation_freq=every, full_val_start=start)
+    assert calendar(averages, 10) == calendar(cfg, 10)
     assert not calendar(ValidatingConfig(), 10).due(5)
 
 
@@ -137,6 +139,10 @@ def test_a_kill_in_the_middle_loses_nothing(done, systems, tmp_path, monkeypatch
     ("edits", "message"),
     [
         ({"training/validation_data": None}, r"validating/full_validation: found true, but there are no validation"),
+        (
+            {"training/validation_data": None, "validating/full_validation": False},
+            r"validating/ema_full_validation: found true, but there are no validation",
+        ),
         ({"training/enable_ema": False}, r"validating/ema_full_validation: found true, but no average is kept"),
         ({"validating/validation_metric": "FM:MAE"}, r"validating/validation_metric: .* has the quantities E, F and V"),
         (
@@ -151,10 +157,11 @@ def test_what_cannot_be_validated_is_refused(systems, edits, message):
 
 
 def test_a_metric_without_label_is_an_error(systems, tmp_path):
-    """Virials of open frames mean nothing."""
+    """Virials of open frames mean nothing; averages are validated whether the parameters are or not."""
     values = tiny.arrays(np.array([0, 1, 1]), 2, seed=4)
     del values["box"]
     bare = tiny.write(tmp_path / "open", np.array([0, 1, 1]), [values], nopbc=True)
-    edits = {"validating/validation_metric": "V:RMSE", "training/validation_data/systems": [str(bare)]}
+    edits = {"validating/full_validation": False, "validating/validation_metric": "V:RMSE"}
+    edits |= {"training/validation_data/systems": [str(bare)]}
     with pytest.raises(DataError, match=r"validation_metric: found V:RMSE, but no system"):
         dpjax.train(inputs(systems, edits), tmp_path / "run")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,7 @@ from dpjax.config import load
 from dpjax.errors import ConfigError
 from dpjax.training.lcurve import read_lcurve
 from dpjax.training.mixed_precision import FIRST_SCALE, PATIENCE, LossScale
-from dpjax.training.programs import Programs
+from dpjax.training.programs import Programs, step_functions
 from dpjax.training.setup import prepare
 from tests.training import tiny
 from tests.training.test_restart import same
@@ -44,6 +46,22 @@ def test_errors_are_those_of_rounded_networks(system, tmp_path, compute):
     assert ("scale" in arrays) == (compute == "float16")
     again = dpjax.train(inputs(system, compute), tmp_path / "again", restart=mixed.checkpoint.parent / "model.ckpt-3")
     assert same(arrays, load_checkpoint(again.checkpoint)[0])
+
+
+@pytest.mark.parametrize(("training", "validating"), [(False, True), (True, False)])
+def test_products_have_all_digits_unless_tf32_is_asked_for(system, training, validating):
+    """Accelerators would leave some out; the wish stands in each product of the program, also in those of the gradient."""
+    setup = prepare(load(inputs(system, None, {"training/enable_tf32": training, "validating/tf32_infer": validating})))
+    one, state = setup.one, setup.initial_state()
+    data = setup.training.source.batch(((0, np.arange(2)),), n_device=1 if setup.mesh is None else setup.mesh.size)
+    train_step, eval_step = step_functions(setup)
+    programs = (
+        (training, train_step.lower(state, one["stats"], data, None)),
+        (validating, eval_step.lower(one["params"], one["stats"], data, 0, None)),
+    )
+    for tf32, program in programs:
+        found = re.findall(r"precision = \[(\w+), (\w+)\].*tensor<\S*f32>", program.as_text())
+        assert found and set(found) == {("HIGH", "HIGH") if tf32 else ("HIGHEST", "HIGHEST")}
 
 
 def test_a_gradient_that_overflows_makes_no_update(system):

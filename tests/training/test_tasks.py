@@ -12,6 +12,7 @@ from dpjax.cli.main import main
 from dpjax.config import load_tasks
 from dpjax.errors import ConfigError, DataError, ModelError
 from dpjax.interfaces.bias import change_bias
+from dpjax.training import setup as training_setup
 from dpjax.training.lcurve import read_lcurve
 from dpjax.training.task_setup import drawn_moments, prepare_tasks
 from dpjax.training.tasks import PieceOptimizer, TaskDraw, arranged, common_tree, taken_apart
@@ -61,6 +62,27 @@ def test_a_step_leaves_other_pieces_and_their_optimizers_alone():
     updates, new = optimizer.of(["a", "b"]).update(gradients, state, params, learning_rate=0.1)
     np.testing.assert_allclose(updates["a"]["w"], [0.6, 0], rtol=1e-5)  # clipped with b, without c
     assert np.all(updates["c"]["w"] == 0) and same(jax.device_get(new["c"]), jax.device_get(state["c"]))
+
+
+def test_gradients_of_several_tasks_are_added_up():
+    """Two steps are one update of the sum, clipped as a whole; a piece that neither of them trained stays, with its state."""
+    import optax
+
+    from dpjax.optimizers import clip_by_global_norm
+
+    by_piece = {name: optax.with_extra_args_support(optax.trace(0.5)) for name in "abc"}
+    optimizer = PieceOptimizer(clip_by_global_norm(1.0), by_piece, accumulate=2)
+    params = {name: {"w": np.ones(2)} for name in "abc"}
+    state = jax.tree.map(np.asarray, optimizer.init(params))
+    state = state._replace(own=state.own | {"c": jax.tree.map(lambda x: x + 7.0, state.own["c"])})  # a momentum
+    only = {name: {"w": np.zeros(2)} for name in "abc"}
+    waiting, state = optimizer.of(["a", "b"]).update(only | {"a": {"w": np.array([3.0, 0])}}, state, params)
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves(waiting))
+    updates, new = optimizer.of(["b"]).update(only | {"b": {"w": np.array([0, 4.0])}}, state, params)
+    np.testing.assert_allclose(updates["a"]["w"], [0.6, 0], rtol=1e-5)
+    np.testing.assert_allclose(updates["b"]["w"], [0, 0.8], rtol=1e-5)
+    assert np.all(updates["c"]["w"] == 0) and same(jax.device_get(new.own["c"]), jax.device_get(state.own["c"]))
+    assert int(new.count) == 0 and not any(map(np.any, jax.tree.leaves((new.total, new.trained))))
 
 
 @pytest.fixture(scope="module")
@@ -214,8 +236,22 @@ def test_tasks_start_from_the_branches_of_a_pretrained_model(done, systems, tmp_
         started(renamed(data, "ice", "snow", finetune_head="steam"), "x")
     with pytest.raises(ConfigError, match="model_dict/snow/finetune_head: found 'ice', .* but no such model is given"):
         dpjax.train(renamed(data, "ice", "snow", finetune_head="ice"), tmp_path / "x")
-    with pytest.raises(ConfigError, match="use_pretrain_script: this is an input of several tasks"):
-        dpjax.train(data, tmp_path / "x", finetune=done[1], use_pretrain_script=True)
+    with pytest.raises(ConfigError, match="model_branch: found 'water' for an input of several tasks"):
+        dpjax.train(data, tmp_path / "x", finetune=done[1], model_branch="water")
+
+
+@pytest.mark.parametrize("start", ["finetune", "init_model"])
+def test_tasks_take_their_sections_from_a_pretrained_model(done, systems, tmp_path, start):
+    """Also what they share, which they then still do."""
+    data = inputs(systems, {"training/numb_steps": 0, "training/enable_ema": False, "model/shared_dict/d/neuron": [3]})
+    for branch in data["model"]["model_dict"].values():
+        branch["fitting_net"] = {"neuron": [2], "dim_case_embd": 2}
+    result = dpjax.train(data, tmp_path, **{start: done[1]}, use_pretrain_script=True)
+    (ours, meta), theirs = load_checkpoint(result.checkpoint), load_checkpoint(done[0].checkpoint)[0]
+    assert same(ours["params"], theirs["params"])
+    model = meta["config"]["model"]
+    assert model["shared_dict"]["d"]["neuron"] == [4, 8]
+    assert [branch["descriptor"] for branch in model["model_dict"].values()] == ["d", "d"]
 
 
 def test_tasks_start_from_parameters_of_the_same_tasks(done, systems, tmp_path):
@@ -229,7 +265,7 @@ def test_tasks_start_from_parameters_of_the_same_tasks(done, systems, tmp_path):
 
 def test_each_task_has_its_own_bias(done, systems, tmp_path):
     """Shifted after a training: its frames ask for no further shift. Changed afterwards: the other task keeps its own."""
-    edits = {"training/numb_steps": 1, "training/change_bias_after_training": True, "training/enable_ema": False}
+    edits = {"training/numb_steps": 0, "training/change_bias_after_training": True, "training/enable_ema": False}
     result = dpjax.train(inputs(systems, edits), tmp_path / "run")
     before = load_checkpoint(result.checkpoint)[0]["stats"]
     for name, system in zip(("h2o", "ice"), systems, strict=True):
@@ -261,6 +297,64 @@ def test_a_restart_ends_with_the_same_bits(done, systems, tmp_path):
     assert same(load_checkpoint(result.checkpoint)[0], load_checkpoint(done[0].checkpoint)[0])
 
 
+@pytest.mark.slow
+def test_validated_and_accumulated_with_a_kill_in_between(systems, tmp_path, caplog):
+    """A task with validation data has its log and its best checkpoints; a restart between two updates ends with the same."""
+    edits = {
+        "training/numb_steps": 6, "training/acc_freq": 2, "training/save_freq": 3,
+        "validating": {"full_validation": True, "validation_freq": 2, "full_val_start": 0, "ema_full_validation": True},
+    }  # fmt: skip
+    with caplog.at_level("INFO", "dpjax"):
+        dpjax.train(inputs(systems, edits), tmp_path / "whole")
+    assert "no full validation of water" in caplog.text
+    files = sorted(p.name for p in (tmp_path / "whole").glob("val*"))
+    assert files == ["val.ice.log", "val_ema.ice.log"]
+    rows = np.loadtxt(tmp_path / "whole" / "val.ice.log")
+    assert rows[:, 0].tolist() == [2, 4, 6] and np.all(np.isfinite(rows))
+    best = min(rows.tolist(), key=lambda row: row[1])
+    pot = dpjax.load(tmp_path / "whole" / f"best.ice.ckpt-{best[0]:.0f}.t-1", head="ice")
+    arrays = {p.stem: np.load(p) for p in (systems[0] / "set.000").glob("*.npy")}
+    frames, types = len(arrays["coord"]), np.loadtxt(systems[0] / "type.raw", dtype=int)
+    out = pot.evaluate(arrays["coord"].reshape(frames, -1, 3), types, arrays["box"].reshape(frames, 3, 3))
+    errors = 1e3 * np.abs(out["energy"].ravel() - arrays["energy"].ravel()) / len(types)
+    np.testing.assert_allclose(best[1], errors.mean(), rtol=1e-4)
+    params = [load_checkpoint(tmp_path / "whole" / f"model.ckpt-{step}")[0]["params"] for step in (3, 6)]
+    assert not same(*params)
+    dpjax.train(inputs(systems, edits), tmp_path / "again", restart=tmp_path / "whole" / "model.ckpt-3")
+    assert same(*(load_checkpoint(tmp_path / run / "model.ckpt-6")[0] for run in ("whole", "again")))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("turns", [True, False])
+def test_several_tasks_as_an_ensemble(done, systems, tmp_path, monkeypatch, turns):
+    """The first member is what the tasks become by themselves; each of a task can be loaded, and a restart goes on."""
+    monkeypatch.setattr(training_setup, "take_turns", lambda: turns)
+    data = inputs(systems, {"dpjax/ensemble": 2})
+    result = dpjax.train(data, tmp_path / "run")
+    ours, theirs = (load_checkpoint(path)[0] for path in (result.checkpoint, done[0].checkpoint))
+    for name in ("params", "ema"):
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a[0], b, rtol=0, atol=1e-12), ours[name], theirs[name])
+    first, second = (dpjax.load(tmp_path / "run", head="ice", member=i).variables["params"] for i in range(2))
+    assert same(first["descriptor"], jax.tree.map(lambda a: a[0], ours["params"]["shared:d"]))
+    assert not same(first["fitting_net"], second["fitting_net"])
+    again = dpjax.train(data, tmp_path / "again", restart=tmp_path / "run" / "model.ckpt-4")
+    assert same(ours, load_checkpoint(again.checkpoint)[0])
+    with pytest.raises(ModelError, match="holds an ensemble of 2 models and none was chosen"):
+        dpjax.load(tmp_path / "run", head="ice")
+
+
+@pytest.mark.slow
+def test_the_state_of_several_tasks_can_be_split(systems, tmp_path):
+    """Over the devices, at any stage, with the numbers of the whole one."""
+    wide = {f"model/model_dict/{name}/fitting_net/neuron": [40, 40] for name in ("water", "ice")}
+    edits = wide | {"training/enable_ema": False, "training/acc_freq": 2}
+    runs = [dpjax.train(inputs(systems, edits | {"training/zero_stage": n}), tmp_path / f"{n}") for n in (0, 1, 3)]
+    whole, *split = (load_checkpoint(result.checkpoint)[0] for result in runs)
+    for arrays in split:
+        for ours, theirs in zip(*map(jax.tree.leaves, (arrays, whole)), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-10, atol=1e-12)
+
+
 def test_epochs_of_each_task_say_how_long(systems):
     edits = {"training/numb_steps": tiny.REMOVE, "training/model_prob": tiny.REMOVE}
     data = inputs(systems, edits | {"training/num_epoch_dict": {"water": 2, "ice": 1.5}})
@@ -272,7 +366,12 @@ def test_epochs_of_each_task_say_how_long(systems):
 @pytest.mark.parametrize(
     ("edits", "message"),
     [
-        ({"training/acc_freq": 2}, "training/acc_freq: found 2 in an input of several tasks"),
+        ({"training/acc_freq": 9}, "training/acc_freq: found 9, more than training/numb_steps"),
+        (
+            {"training/data_dict/ice/validation_data": tiny.REMOVE, "validating": {"full_validation": True}},
+            "validating/full_validation: found true, but no task has both",
+        ),
+        ({"optimizer": {"type": "LKF"}}, "optimizer/type: found 'LKF', which trains one model"),
         ({"model/model_dict/ice/descriptor": "d:1"}, "descriptor: found 'd:1'; :0 shares the whole"),
         (
             {"model/model_dict/ice/fitting_net/dim_case_embd": 1},
