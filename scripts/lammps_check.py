@@ -180,11 +180,12 @@ def prepare(pot: dpjax.Potential, args: argparse.Namespace) -> Start:
     cell = system.cell(args.frame)
     if cell is None:
         raise DataError(f"{args.data}: open boundaries; give a periodic system")
-    frac = system.coord(args.frame) @ np.linalg.inv(cell)
+    types = system.frame_types(args.frame)
+    frac = system.coord(args.frame)[types >= 0] @ np.linalg.inv(cell)
     shifts = np.stack(np.meshgrid(*map(np.arange, args.repeat), indexing="ij"), axis=-1).reshape(-1, 1, 3)
     frac = ((frac + shifts) / np.asarray(args.repeat)).reshape(-1, 3)
     lower = np.linalg.cholesky(cell @ cell.T) * np.asarray(args.repeat)[:, None]
-    atype = np.tile(system.frame_types([args.frame])[0], len(shifts))
+    atype = np.tile(types[types >= 0], len(shifts))
     mass = masses(pot.type_map)
     thermal = np.sqrt(BOLTZMANN * args.temperature / (AMU * mass[atype]))[:, None]
     velocity = np.random.default_rng(0).normal(size=frac.shape) * thermal
