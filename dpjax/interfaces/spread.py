@@ -52,7 +52,7 @@ class SpreadPotential:
         self.level = 0  # among the resolutions of series; raised where one was too coarse
         self._cuts, self._warned = cuts(potential.config), False
         self._variables = None
-        self._plan: SlabPlan | None = None  # of the last evaluation
+        self._plans: dict[int, SlabPlan] = {}  # of evaluations, by number of atoms
 
     @property
     def variables(self) -> Any:
@@ -74,12 +74,17 @@ class SpreadPotential:
         for i in range(len(structures.coord)):
             names = ("coord", "atype", "cell", "fparam", "aparam")
             own = {name: getattr(structures, name)[i] for name in names}
+            if not len(own["coord"]):
+                given = {name: None if value is None else value[None] for name, value in own.items() if name != "atype"}
+                out = self.potential.evaluate(atype=own["atype"], **given, atomic=atomic)
+                rows.append({name: value[0] for name, value in out.items()})
+                continue
             try:
-                frame = SpreadStructure(self, **own, skin=0.0, like=self._plan)
+                frame = SpreadStructure(self, **own, skin=0.0, like=self._plans.get(len(own["coord"])))
                 rows.append(frame.outputs(own["coord"], own["cell"], atomic))
             except DataError as error:
                 raise DataError(f"frame {i}: {error}") from None
-            self._plan = frame.plan
+            self._plans[len(own["coord"])] = frame.plan
         if not rows:
             return self.potential.evaluate(coord, atype, cell, fparam, aparam, atomic=atomic)
         joined = {name: [row[name] for row in rows] for name in rows[0]}
@@ -107,6 +112,8 @@ class SpreadPotential:
             raise DataError(f"axis: found {axis!r}, expected 0, 1 or 2 for one of the cell vectors, or None")
         given = [None if a is None else [a] for a in (cell, fparam, aparam)]
         own = read_structures(self.potential.config, [np.asarray(coord)], [np.asarray(atype)], *given)
+        if not len(own.coord[0]):
+            raise DataError("a structure that is spread over devices needs at least one atom; found none")
         first = (own.coord[0], own.atype[0], own.cell[0], own.fparam[0], own.aparam[0])
         return SpreadStructure(self, *first, skin=skin, axis=axis)
 

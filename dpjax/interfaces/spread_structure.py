@@ -21,6 +21,7 @@ from dpjax.interfaces.potential import Output, output_shapes
 from dpjax.models import resolutions
 from dpjax.models.spread import (
     COINCIDENT,
+    NEAR_FULL,
     NOT_RESOLVED,
     SENT_FULL,
     SLABS_FAR,
@@ -180,7 +181,7 @@ class SpreadStructure:
             box = jax.device_put(np.eye(3) if cell is None else np.asarray(cell, np.float64), spread.programs.common)
             self.plan, listed = self._list(division.plan, atoms.atype, frac, box)
         self.state = SpreadState(listed, atoms, take, place, spread.variables)
-        layout = Layout(self.plan.atoms, self.plan.cells.nbrs, 1)
+        layout = Layout(self.plan.atoms, self.plan.near, 1)
         self._choices = resolutions(model, spread.potential.variables, layout)
 
     def _list(self, plan: SlabPlan, atype: jax.Array, frac: jax.Array, box: jax.Array):
@@ -228,8 +229,9 @@ class SpreadStructure:
 def _grown(plan: SlabPlan, flags: SlabFlags, sel: Sequence[int | None], skin: float) -> SlabPlan:
     """A plan whose lists and bins hold what was found missing."""
     cells = grow(plan.cells, flags.neighbors)
-    nbrs = tuple(map(max, slots(flags.neighbors.nbrs, sel, skin), plan.cells.nbrs))
-    return replace(plan, cells=replace(cells, nbrs=nbrs))
+    near = tuple(map(max, slots(flags.near if skin else flags.neighbors.nbrs, sel, skin), plan.near))
+    nbrs = tuple(map(max, slots(flags.neighbors.nbrs, None, skin), plan.cells.nbrs)) if skin else near
+    return replace(plan, cells=replace(cells, nbrs=nbrs), near=near)
 
 
 def describe(bits: int) -> str:
@@ -246,5 +248,6 @@ _MEANING = {
     SLABS_FAR: "atoms of slabs further away are needed",
     NOT_RESOLVED: "series for embedding networks are too coarse",
     COINCIDENT: "two atoms are on one point",
+    NEAR_FULL: "an atom has more neighbours within the cut-off than there are slots",
     STALE: "atoms moved out of the neighbour list",
 }

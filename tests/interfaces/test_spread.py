@@ -74,6 +74,8 @@ def test_frames_of_different_sizes_and_none():
         compare({name: value[i] for name, value in got.items()}, {name: value[i] for name, value in want.items()})
     empty = spread.evaluate(np.zeros((0, 4, 3)), np.zeros(4, int), np.zeros((0, 3, 3)))
     assert empty["force"].shape == (0, 4, 3)
+    no_atoms = np.zeros((1, 0, 3)), np.zeros(0, int)
+    compare(spread.evaluate(*no_atoms, atomic=True), pot.evaluate(*no_atoms, atomic=True))
 
 
 FOUR = """
@@ -215,5 +217,7 @@ def test_mistakes_are_named():
         spread.structure(given["coord"][0], given["atype"], skin=-1.0)
     with pytest.raises(DataError, match="axis: found 3"):
         spread.structure(given["coord"][0], given["atype"], axis=3)
+    with pytest.raises(DataError, match="at least one atom"):
+        spread.structure(np.zeros((0, 3)), np.zeros(0, int))
     with pytest.raises(ModelError, match="fparam was given"):
         spread.evaluate(**given, fparam=np.zeros((1, 1)))

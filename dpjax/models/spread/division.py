@@ -45,6 +45,7 @@ class SlabPlan:
     n_slab: int
     atoms: tuple[int, ...]  # places for own atoms of each section
     sent: tuple[tuple[int, int], ...]  # (hop, places for atoms sent so far)
+    near: tuple[int, ...]  # slots of each section for neighbours within the cut-off; those of the list without a skin
 
     @property
     def n_own(self) -> int:
@@ -166,8 +167,10 @@ def divide(
     repeats = tuple(periodic and a != axis for a in range(3))
     groups = list(_groups(cut, [hop for hop, _ in sent], reach, inside, section, box[axis]))
     bins = choose_bins(groups, n_section, rcut, box, repeats, skin=skin, margin=MARGIN)
-    nbrs = slots(_most(groups, n_section, reach, box if any(repeats) else None, repeats), sel, skin)
-    plan = SlabPlan(replace(bins, nbrs=nbrs), axis, periodic, n_slab, (0,) * n_section, sent)
+    most, most_near = _most(groups, n_section, (reach, rcut), box if any(repeats) else None, repeats)
+    near = slots(most_near, sel, skin)
+    nbrs = slots(most, None, skin) if skin else near
+    plan = SlabPlan(replace(bins, nbrs=nbrs), axis, periodic, n_slab, (0,) * n_section, sent, near)
     owner = np.repeat(np.arange(n_slab), np.diff(cut.bounds))
     plan = _merged(replace(plan, atoms=_own_places(owner, section[cut.order], n_slab, n_section)), like)
     place = np.full(len(coord), -1, np.int32)
@@ -219,24 +222,33 @@ def _groups(
         yield (coord, sections) if len(coord) else (np.zeros((1, 3)), np.full(1, -1))
 
 
-def _most(groups: Sequence[tuple], n_section: int, reach: float, box: np.ndarray | None, repeats: tuple) -> np.ndarray:
-    """(n_section,) most neighbours that one of the first :data:`COUNTED` atoms has."""
-    most, seen = np.zeros(n_section, int), 0
+def _most(
+    groups: Sequence[tuple], n_section: int, radii: tuple[float, float], box: np.ndarray | None, repeats: tuple
+) -> np.ndarray:
+    """(2, n_section) most neighbours, within the larger radius and the smaller, that one of the first :data:`COUNTED` atoms has."""
+    most, seen = np.zeros((2, n_section), int), 0
     for coord, section in groups:
         if seen > 0 and seen + len(coord) > COUNTED:
             break
+        coord, section = coord[:COUNTED], section[:COUNTED]
         try:
-            table = search(coord[:COUNTED], section[:COUNTED], n_section, reach, box, pbc=repeats)
+            table = search(coord, section, n_section, radii[0], box, pbc=repeats)
         except DataError:
             raise DataError("two atoms are on one point; remove one of them") from None
-        most, seen = np.maximum(most, table.count.max(axis=0, initial=0)), seen + len(coord)
+        near = table.count if radii[0] == radii[1] else table.count_within(radii[1], coord, box)
+        most = np.maximum(most, [count.max(axis=0, initial=0) for count in (table.count, near)])
+        seen += len(coord)
     return most
 
 
 def slots(most: Sequence[int], sel: Sequence[int | None] | None, skin: float) -> tuple[int, ...]:
     """Slots of each section for so many neighbours; ``sel`` and ``skin`` as for :func:`divide`."""
-    need = [math.ceil(int(n) * (SPARE if skin else 1.0)) for n in most]
-    return tuple(neighbor_capacity(n, keep) for n, keep in zip(need, sel or [None] * len(need), strict=True))
+    sizes = []
+    for n, keep in zip(most, sel or [None] * len(most), strict=True):
+        size = math.ceil(int(n) * (SPARE if skin else 1.0))
+        size = min(size, keep) if keep is not None and n <= keep else size
+        sizes.append(neighbor_capacity(size, keep))
+    return tuple(sizes)
 
 
 def _own_places(owner: np.ndarray, section: np.ndarray, n_slab: int, n_section: int) -> tuple[int, ...]:
@@ -275,4 +287,4 @@ def _merged(plan: SlabPlan, like: SlabPlan | None) -> SlabPlan:
     if same_bins:  # bins grow wider by themselves along the axis
         rooms_of_bins = tuple(map(max, cells.bin_atoms, like.cells.bin_atoms))
         cells = replace(like.cells, bin_atoms=rooms_of_bins, nbrs=nbrs)
-    return replace(plan, cells=cells, atoms=atoms, sent=sent)
+    return replace(plan, cells=cells, atoms=atoms, sent=sent, near=tuple(map(max, plan.near, like.near)))

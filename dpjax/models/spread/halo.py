@@ -28,7 +28,8 @@ SLABS_FAR = 64  # a slab is needed that the plan does not reach
 NOT_RESOLVED = 128  # series for embedding networks are too coarse for these distances
 COINCIDENT = 256  # two atoms are on one point
 STALE = 512  # the list no longer holds for the positions; only where a program does not make it again
-ALL_BITS = tuple(1 << i for i in range(10))
+NEAR_FULL = 1024  # an atom has more neighbours within the cut-off than there are slots
+ALL_BITS = tuple(1 << i for i in range(11))
 
 _ROUNDING = 1e-9  # across the slabs a distance is no longer than the distance itself but for rounding
 
@@ -38,6 +39,7 @@ class SlabFlags(NamedTuple):
 
     bits: jax.Array  # () int32, sum of those above and of NeighborFlags; 0: all is right
     neighbors: NeighborFlags  # what a larger plan must hold, the largest of all slabs
+    near: jax.Array  # (n_section,) int32 most neighbours within the cut-off
     crowd: tuple[jax.Array, ...]  # for each descriptor (len(sel),) int32 neighbours that an atom has at most
 
 
@@ -84,7 +86,8 @@ def make_list(
     disp = coord[found.index] + jnp.einsum("nks,sd->nkd", found.shift.astype(cell.dtype), cell) - own[:, None, :]
     square = jnp.where(_used(plan, found.count), jnp.sum(disp * disp, axis=-1), jnp.inf)
     bits = bits | jnp.where(jnp.min(square, initial=jnp.inf) < 1e-12, COINCIDENT, 0)
-    flags = _of_all(SlabFlags(found.flags.bits | bits, found.flags, tuple(_crowd(plan, cut, square) for cut in cuts)))
+    crowd, near = tuple(_crowd(plan, cut, square) for cut in cuts), jnp.zeros_like(found.flags.nbrs)
+    flags = _of_all(SlabFlags(found.flags.bits | bits, found.flags, near, crowd))
     return SlabList(sent, types, found.index, found.shift.astype(jnp.int16), found.count, frac, cell, flags)
 
 
@@ -114,6 +117,36 @@ def moved(
     shrunk = 1.0 - jnp.sqrt(jnp.sum(strain * strain))  # no distance became shorter than by this factor
     holds = shrunk * plan.cells.rlist - 2.0 * farthest >= plan.cells.rcut * (1.0 - _ROUNDING)  # NaN does not hold
     return own, frac - turns, ~holds
+
+
+def within_cutoff(plan: SlabPlan, listed: SlabList, disp: jax.Array) -> tuple[SlabList, jax.Array, jax.Array]:
+    """A list with a skin without the pairs beyond the cut-off, so that networks work on what is near now.
+
+    Args:
+        plan: sizes.
+        listed: the list.
+        disp: (n_own, n_nbr, 3) neighbour minus centre, angstrom.
+
+    Returns:
+        The list with ``plan.near`` slots, whose neighbours keep their order; displacements in these; and (n_section,) int32 most
+        neighbours that an atom of this slab has within the cut-off: where these are more than slots, some are missing.
+    """
+    if plan.near == plan.cells.nbrs:
+        return listed, disp, jnp.max(listed.count, axis=0)
+    near = _used(plan, listed.count) & (jnp.sum(disp * disp, axis=-1) < plan.cells.rcut**2)
+    picks, counts, start = [], [], 0
+    for width, room in zip(plan.cells.nbrs, plan.near, strict=True):
+        rank = jnp.cumsum(near[:, start : start + width], axis=1, dtype=jnp.int32)
+        slot = jnp.where(near[:, start : start + width], rank - 1, room)  # beyond the last one: dropped
+        column = jnp.broadcast_to(start + jnp.arange(width, dtype=jnp.int32), slot.shape)
+        rows = jnp.arange(plan.n_own)[:, None]
+        picks.append(jnp.full((plan.n_own, room), start, jnp.int32).at[rows, slot].set(column, mode="drop"))
+        counts.append(rank[:, -1])
+        start += width
+    pick, count = jnp.concatenate(picks, axis=1), jnp.stack(counts, axis=1)
+    index = jnp.take_along_axis(listed.index, pick, axis=1)
+    kept = listed._replace(index=index, count=jnp.minimum(count, np.asarray(plan.near, np.int32)[None, :]))
+    return kept, jnp.take_along_axis(disp, pick[..., None], axis=1), jnp.max(count, axis=0)
 
 
 def received(plan: SlabPlan, sent: tuple[Sent, ...], values: jax.Array) -> jax.Array:
@@ -209,7 +242,7 @@ def _of_all(flags: SlabFlags) -> SlabFlags:
     numbers = flags.neighbors
     least = -jax.lax.pmax(-numbers.heights, SLABS)
     neighbors = NeighborFlags(bits, *(jax.lax.pmax(n, SLABS) for n in (numbers.bin_atoms, numbers.nbrs)), least)
-    return SlabFlags(bits, neighbors, tuple(jax.lax.pmax(n, SLABS) for n in flags.crowd))
+    return SlabFlags(bits, neighbors, flags.near, tuple(jax.lax.pmax(n, SLABS) for n in flags.crowd))
 
 
 def joint_bits(bits: jax.Array) -> jax.Array:

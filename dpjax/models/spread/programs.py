@@ -24,6 +24,7 @@ from dpjax.models.derivatives import atomic_outputs, outputs_and_gradient
 from dpjax.models.geometry import Geometry
 from dpjax.models.spread.division import SlabPlan
 from dpjax.models.spread.halo import (
+    NEAR_FULL,
     NOT_RESOLVED,
     SLABS,
     STALE,
@@ -33,6 +34,7 @@ from dpjax.models.spread.halo import (
     moved,
     received_positions,
     returned,
+    within_cutoff,
 )
 from dpjax.models.standard import StandardModel, contributes
 from dpjax.nn.chebyshev import Grid
@@ -133,9 +135,10 @@ class SpreadPrograms:
             if relist:
                 listed = jax.lax.cond(stale, lambda: self._listed(plan, atoms.atype, frac, cell), lambda: listed)
                 stale = False
-            out, resolved = self._of_slab(plan, grid, atomic, variables, atoms, listed, own, cell)
+            out, resolved, near = self._of_slab(plan, grid, atomic, variables, atoms, listed, own, cell)
             bits = listed.flags.bits | jnp.where(resolved, 0, NOT_RESOLVED) | jnp.where(stale, STALE, 0)
-            return out, listed.flags._replace(bits=bits), listed
+            bits = bits | jnp.where(jnp.any(near > np.asarray(plan.near)), NEAR_FULL, 0)
+            return out, listed.flags._replace(bits=bits, near=near), listed
 
         specs = {name: OWN if name in self.per_atom else COMMON for name in self._names(atomic)}
         run = self._mapped(of_slab, (COMMON, _ATOMS, _LIST, OWN, COMMON), (specs, COMMON, _LIST))
@@ -166,19 +169,24 @@ class SpreadPrograms:
         return output.differentiated and (atomic or output is ENERGY)
 
     def _of_slab(self, plan, grid, atomic, variables, atoms, listed, own, cell):
-        """Outputs of one slab: own rows of what belongs to atoms, sums over all slabs of the rest; and whether series do."""
+        """Outputs of one slab: own rows of what belongs to atoms, sums over all slabs of the rest.
+
+        Also whether series are fine enough, and (n_section,) int32 most neighbours of an atom of any slab within the cut-off.
+        """
         model, output = self.model, self.model.output
         every = jnp.concatenate([own, received_positions(plan, listed.sent, own, cell)])
         image = jnp.einsum("nks,sd->nkd", listed.shift.astype(cell.dtype), cell)
-        geometry = Geometry(disp=every[listed.index] + image - own[:, None, :])
+        disp = every[listed.index] + image - own[:, None, :]
+        listed, disp, near = within_cutoff(plan, listed, disp)
+        geometry = Geometry(disp=disp)
         batch = slab_batch(plan, atoms, listed, own, cell)
         expansion = None
         if grid is not None:
-            nearest = -jax.lax.pmax(-nearest_distance(geometry.disp, listed.count, plan.cells.nbrs), SLABS)
+            nearest = -jax.lax.pmax(-nearest_distance(disp, listed.count, plan.near), SLABS)
             expansion = model.apply(variables, nearest, grid, method=StandardModel.expand)
         if self._differentiates(atomic):
             values, gradient = outputs_and_gradient(model, variables, geometry, batch, None, expansion)
-            out = self._folded(plan, listed, gradient.disp, geometry.disp, atomic)
+            out = self._folded(plan, listed, gradient.disp, disp, atomic)
         else:
             values, out = atomic_outputs(model, variables, geometry, batch, None, expansion), {}
         total = jax.lax.psum(jnp.sum(values, axis=0), SLABS).reshape(1, *output.total_shape)
@@ -186,7 +194,7 @@ class SpreadPrograms:
             counted = jnp.sum(contributes(model.config, atoms.atype).astype(total.dtype))
             total = total / jnp.maximum(jax.lax.psum(counted, SLABS), 1.0)
         resolved = True if expansion is None else expansion.resolved
-        return {output.total: total, output.atomic: values, **out}, resolved
+        return {output.total: total, output.atomic: values, **out}, resolved, jax.lax.pmax(near, SLABS)
 
     def _folded(self, plan, listed, gradient, disp, atomic):
         """:func:`dpjax.models.fold` where some neighbours are copies of other slabs' atoms."""
@@ -224,7 +232,7 @@ def slab_batch(plan: SlabPlan, atoms: SlabAtoms, listed: SlabList, own: jax.Arra
         first=atoms.first,
         fparam=atoms.fparam,
         aparam=atoms.aparam,
-        layout=Layout(plan.atoms, plan.cells.nbrs, 1),
+        layout=Layout(plan.atoms, plan.near, 1),
     )
 
 
