@@ -119,7 +119,8 @@ class SpreadStructure:
             as a call does.
         """
         bits = int(flags.bits)
-        if bits & NOT_FINITE:
+        finite = np.isfinite(np.asarray(coord)[self.atype >= 0]).all()
+        if bits & NOT_FINITE or not finite:
             raise NonFiniteError("a coordinate or cell vector is NaN or infinite; look at the step before it")
         if bits & COINCIDENT:
             raise DataError("two atoms are on one point; remove one of them")

@@ -112,11 +112,14 @@ def moved(
     turns = jnp.where(real, jax.lax.stop_gradient(turns), 0.0)
     own = coord - turns @ cell
     step = jnp.where(real, own - listed.frac @ cell, 0.0)
-    farthest = jax.lax.pmax(jnp.sqrt(jnp.max(jnp.sum(step * step, axis=-1), initial=0.0)), SLABS)
+    farthest = jnp.sqrt(jnp.max(jnp.sum(step * step, axis=-1), initial=0.0))
     strain = inverse3(listed.cell) @ cell - jnp.eye(3, dtype=cell.dtype)
     shrunk = 1.0 - jnp.sqrt(jnp.sum(strain * strain))  # no distance became shorter than by this factor
     holds = shrunk * plan.cells.rlist - 2.0 * farthest >= plan.cells.rcut * (1.0 - _ROUNDING)  # NaN does not hold
-    return own, frac - turns, ~holds
+    stale = (
+        jax.lax.pmax((~holds).astype(jnp.int32), SLABS) > 0
+    )  # of numbers the largest, over devices, may leave out NaN
+    return own, frac - turns, stale
 
 
 def within_cutoff(plan: SlabPlan, listed: SlabList, disp: jax.Array) -> tuple[SlabList, jax.Array, jax.Array]:

@@ -140,6 +140,8 @@ class SpreadPrograms:
             bits = bits | jnp.where(jnp.any(near > np.asarray(plan.near)), NEAR_FULL, 0)
             return out, listed.flags._replace(bits=bits, near=near), listed
 
+        if not plan.periodic:
+            cell = jnp.eye(3, dtype=coord.dtype)  # whatever was given: no image of an atom is anywhere
         specs = {name: OWN if name in self.per_atom else COMMON for name in self._names(atomic)}
         run = self._mapped(of_slab, (COMMON, _ATOMS, _LIST, OWN, COMMON), (specs, COMMON, _LIST))
         placed = jax.lax.with_sharding_constraint(coord[state.take], self.own)
