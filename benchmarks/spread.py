@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = new_parser(__doc__, repeat=1)
+    parser = new_parser(__doc__, repeat=1, peers=())
     add_timeout(parser)
     parser.add_argument("--data", type=system, default=WATER[0], metavar="DIR", help="system O H to repeat")
     parser.add_argument("--sizes", type=whole, nargs="+", default=SIZES, metavar="N", help="numbers of atoms, about")
