@@ -182,8 +182,9 @@ class SpreadStructure:
             box = jax.device_put(np.eye(3) if cell is None else np.asarray(cell, np.float64), spread.programs.common)
             self.plan, listed = self._list(division.plan, atoms.atype, frac, box)
         self.state = SpreadState(listed, atoms, take, place, spread.variables)
-        layout = Layout(self.plan.atoms, self.plan.near, 1)
-        self._choices = resolutions(model, spread.potential.variables, layout)
+        with jax.enable_x64(True):
+            layout = Layout(self.plan.atoms, self.plan.near, 1)
+            self._choices = resolutions(model, spread.potential.variables, layout)
 
     def _list(self, plan: SlabPlan, atype: jax.Array, frac: jax.Array, box: jax.Array):
         """The list and a plan with enough slots for it."""
