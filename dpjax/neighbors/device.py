@@ -178,14 +178,23 @@ def is_stale(plan: CellListPlan, listed: jax.Array, coord: jax.Array) -> jax.Arr
 
 @partial(jax.jit, static_argnums=0)
 def _update(plan: CellListPlan, coord: jax.Array, atype: jax.Array, cell: jax.Array) -> DeviceNeighbors:
+    return search_centres(plan, coord, atype, cell, coord.shape[0])
+
+
+def search_centres(
+    plan: CellListPlan, coord: jax.Array, atype: jax.Array, cell: jax.Array, n_centre: int
+) -> DeviceNeighbors:
+    """:func:`update` for the first ``n_centre`` atoms only; the others are neighbours and have no rows of their own.
+
+    The cell is always given; an open plan takes any with volume.
+    """
     sizes = plan.sizes
     bins = sort_into_bins(sizes, coord, atype, cell)
-    n_atom = coord.shape[0]
-    block = min(plan.block, n_atom)
-    n_block = -(-n_atom // block)
-    centres = (jnp.arange(n_block * block, dtype=jnp.int32) % n_atom).reshape(n_block, block)
+    block = min(plan.block, n_centre)
+    n_block = -(-n_centre // block)
+    centres = (jnp.arange(n_block * block, dtype=jnp.int32) % n_centre).reshape(n_block, block)
     found = jax.lax.map(partial(search_block, sizes, bins, atype, cell), centres)
-    index, shift, need = (jnp.reshape(a, (n_block * block, *a.shape[2:]))[:n_atom] for a in found)
+    index, shift, need = (jnp.reshape(a, (n_block * block, *a.shape[2:]))[:n_centre] for a in found)
     limits = jnp.asarray(plan.nbrs, jnp.int32)
     flags = flags_of(sizes, bins, jnp.max(need, axis=0))
     return DeviceNeighbors(index, shift, jnp.minimum(need, limits[None, :]), flags)

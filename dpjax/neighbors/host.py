@@ -38,7 +38,7 @@ def search(
     Raises:
         DataError: wrong shapes or types, NaN or infinite numbers, a singular cell, two atoms on one point.
     """
-    coord, atype = _checked_atoms(coord, atype, n_type)
+    coord, atype = checked_atoms(coord, atype, n_type)
     if not (np.isfinite(rcut) and rcut > 0):
         raise DataError(f"the cut-off is {rcut}; expected a positive number of angstrom")
     real = np.flatnonzero(atype >= 0)
@@ -46,7 +46,7 @@ def search(
     box = np.zeros((3, 3)) if cell is None else checked_cell(cell, periodic)
     if len(real) == 0:
         return _empty(len(coord), n_type)
-    inside, wrap = _wrapped(coord[real], box, periodic)
+    inside, wrap = wrapped(coord[real], box, periodic)
     _check_size(inside, box, periodic, rcut)
     finder = vesin.NeighborList(cutoff=float(rcut), full_list=True, n_threads=1)  # one thread: a reproducible order
     i, j, shift, dist = finder.compute(inside, box, periodic, "ijSd", copy=False)
@@ -86,7 +86,8 @@ def checked_cell(cell: np.ndarray, periodic: np.ndarray | Sequence[bool] = (True
     return box
 
 
-def _checked_atoms(coord: np.ndarray, atype: np.ndarray, n_type: int) -> tuple[np.ndarray, np.ndarray]:
+def checked_atoms(coord: np.ndarray, atype: np.ndarray, n_type: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n_atom, 3) float64 coordinates and (n_atom,) int64 types, or a DataError that says what is wrong with them."""
     coord, atype = np.asarray(coord, dtype=np.float64), np.asarray(atype)
     if coord.ndim != 2 or coord.shape[1] != 3:
         raise DataError(f"coordinates have shape {coord.shape}; expected (n_atom, 3)")
@@ -109,7 +110,7 @@ def _empty(n_atom: int, n_type: int) -> NeighborTable:
     return NeighborTable(np.zeros((n_atom, n_type), np.int32), np.zeros(0, np.int32), np.zeros((0, 3), np.int8))
 
 
-def _wrapped(coord: np.ndarray, box: np.ndarray, periodic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def wrapped(coord: np.ndarray, box: np.ndarray, periodic: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Coordinates moved into the cell and the integer cell vectors (n, 3) int32 that were subtracted."""
     if not periodic.any():
         return coord, np.zeros((len(coord), 3), np.int32)

@@ -65,14 +65,36 @@ def allocate(
     box = np.eye(3) if cell is None else checked_cell(cell)
     periodic = (False, False, False) if cell is None else tuple(bool(p) for p in pbc)
     most = search(coord, atype, n_type, rcut + skin, cell, pbc=periodic).count.max(axis=0, initial=0)
-    along = coord[atype >= 0] @ np.linalg.inv(box) * heights(box)
-    extent = np.ptp(along, axis=0) if len(along) else np.zeros(3)
+    plan = choose_bins([(coord, atype)], n_type, rcut, box, periodic, skin=skin, margin=margin)
+    return _with_block(replace(plan, nbrs=tuple(_room(int(m), margin, 4) for m in most)))
+
+
+def choose_bins(
+    groups: Sequence[tuple[np.ndarray, np.ndarray]],
+    n_type: int,
+    rcut: float,
+    box: np.ndarray,
+    periodic: tuple[bool, bool, bool],
+    *,
+    skin: float = 0.0,
+    margin: float = 1.25,
+) -> CellListPlan:
+    """Bins that hold each of several sets of atoms in one cell; there are no slots for neighbours yet.
+
+    Args:
+        groups: coordinates (n_atom, 3) and sections (n_atom,) of each set.
+        box: (3, 3) with volume, also where all directions are open.
+        n_type, rcut, periodic, skin, margin: as for :func:`allocate`.
+    """
+    height, fractions = heights(box), np.linalg.inv(box)
+    along = [coord[atype >= 0] @ fractions * height for coord, atype in groups]
+    extent = np.max([np.ptp(a, axis=0) if len(a) else np.zeros(3) for a in along], axis=0)
+    n_atom = max(len(coord) for coord, _ in groups)
+    plans = [_with_grid(_empty_plan(rcut, skin, periodic, sub), height, extent, n_atom, n_type) for sub in (1, 2)]
     plans = [
-        _with_grid(_empty_plan(rcut, skin, periodic, sub), heights(box), extent, len(coord), n_type) for sub in (1, 2)
+        _with_bins(plan, np.max([_occupancy(plan, *group, box) for group in groups], axis=0), margin) for plan in plans
     ]
-    plans = [_with_bins(plan, _occupancy(plan, coord, atype, box), margin) for plan in plans]
-    best = min(plans, key=lambda plan: plan.n_stencil * sum(plan.bin_atoms))
-    return _with_block(replace(best, nbrs=tuple(_room(int(m), margin, 4) for m in most)))
+    return _with_block(min(plans, key=lambda plan: plan.n_stencil * sum(plan.bin_atoms)))
 
 
 def grow(plan: CellListPlan, flags: NeighborFlags, margin: float = 1.25) -> CellListPlan:
