@@ -51,7 +51,10 @@ COMMANDS = (
         ("show-options training", "show-options --status pending"), "show_options",
     ),
     Command("gui", "edit an input file in a browser", ("gui -p 6042",), "gui"),
-    Command("compress", "tabulate the embedding nets of a model", ("compress -i model.dp -o compressed.dp",)),
+    Command(
+        "compress", "write a model with tables in place of its embedding nets",
+        ("compress -i run -o model.dpx", "compress -i model.dp -t input.json -o model.dpx"), "compress",
+    ),
     Command(
         "model-devi", "deviation between models on given structures",
         ("model-devi -m a.dp b.dp -s data -o model_devi.out", "model-devi -m ensemble_run -s data"), "model_devi",
