@@ -36,9 +36,9 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
     """
     if config.compress is not None:
         raise ModelError(
-            "a compressed model is not written for DeePMD-kit: its files (.dp, .yaml) hold networks, and this model has tables in "
-            "their place. Convert the model it was made from, and compress that with `dp compress`; or write this one as an "
-            "artifact: dpjax.export.save(pot, 'model.dpx')."
+            "a compressed model is not written for DeePMD-kit (.dp, .yaml), whose tables differ from these. Convert the model it was "
+            "made from, and compress that with `dp compress`; or write this one as an artifact: "
+            "dpjax.export.save(pot, 'model.dpx')."
         )
     _check_vectors(config)
     if config.conventions == "reference":

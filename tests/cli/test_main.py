@@ -206,9 +206,9 @@ def test_help_and_mistakes_load_no_jax():
 
 
 def test_python_m_dpjax_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "dpjax", "compress"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "dpjax", "eval-desc"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("dpjax: error: `dpjax compress` is not built yet")
+    assert done.stderr.startswith("dpjax: error: `dpjax eval-desc` is not built yet")
 
 
 def test_a_closed_pipe_is_no_error():
