@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from dpjax.compress.checks import check_compressible, check_options
 from dpjax.compress.ranges import input_range, nearest_covered
@@ -140,7 +141,8 @@ def _tabulate_member(
     for network in networks:
         low, high, step, outer = _range_of(module, network, stats, options)
         double = in_double(network.stack)
-        exact.append(tabulate(lambda x, f=double: f(x[:, None]), low, high, step, outer))
+        function = Partial(_of_numbers, Partial(double.func, *double.args))
+        exact.append(tabulate(function, low, high, step, outer))
     if all(network.in_sums for network in networks):
         exact = with_series(exact, dtype)
     for network, table in zip(networks, exact, strict=True):
@@ -156,6 +158,11 @@ def _tabulate_member(
     for name in [name for name in kept if name.startswith("embedding") or name == "type_pair_embedding"]:
         del kept[name]
     return ends
+
+
+def _of_numbers(network: Partial, x: jax.Array) -> jax.Array:
+    """(n,) -> (n, n_out)."""
+    return network(x[:, None])
 
 
 def _stored(table: Table, dtype: jnp.dtype) -> Tree:

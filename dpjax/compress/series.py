@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -42,13 +43,20 @@ def with_series(tables: Sequence[Table], dtype: jnp.dtype) -> list[Table]:
 
 def _series_of(table: Table, grid: Grid, tolerances: Sequence[float]) -> Series | None:
     """Series of a table, unless value or slope differ from it by more than the tolerances."""
+    arrays = jax.tree.map(jnp.asarray, table)
+    found, *gaps = _expanded(arrays, grid, PROBES * int(table.pieces[1]))
+    return found if all(gap <= most for gap, most in zip(gaps, tolerances, strict=True)) else None
+
+
+@partial(jax.jit, static_argnums=(1, 2))
+def _expanded(table: Table, grid: Grid, n_probe: int) -> tuple[Series, jax.Array, jax.Array]:
+    """Series of a table, and how far their values and slopes are from the table's."""
     interval = table.interval
-    n_probe = PROBES * int(table.pieces[1])
     place = (np.arange(n_probe) + 0.5) / n_probe
-    probes = jnp.asarray(interval.lower + place * (interval.upper - interval.lower))
+    probes = interval.lower + jnp.asarray(place) * (interval.upper - interval.lower)
     found, _ = series(lambda x: lookup(table, x), interval, grid)
-    near = zip(_evaluated(found, table, grid, probes), (0, 1), tolerances, strict=True)
-    return found if all(_gap(got, lookup(table, probes, order)) <= most for got, order, most in near) else None
+    value, slope = _evaluated(found, table, grid, probes)
+    return found, _gap(value, lookup(table, probes)), _gap(slope, lookup(table, probes, 1))
 
 
 def _evaluated(functions: Series, table: Table, grid: Grid, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -61,5 +69,5 @@ def _evaluated(functions: Series, table: Table, grid: Grid, x: jax.Array) -> tup
     return jax.jvp(at, (x,), (jnp.ones_like(x),))
 
 
-def _gap(got: jax.Array, want: jax.Array) -> float:
-    return float(jnp.max(jnp.abs(got - want)) / jnp.maximum(jnp.max(jnp.abs(want)), 1e-30))
+def _gap(got: jax.Array, want: jax.Array) -> jax.Array:
+    return jnp.max(jnp.abs(got - want)) / jnp.maximum(jnp.max(jnp.abs(want)), 1e-30)

@@ -19,6 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import Partial
 
 from dpjax.nn.chebyshev import Grid, Interval, Series, weighted_sums
 
@@ -64,7 +65,7 @@ def tabulate(
     """The table of a function.
 
     Args:
-        fn: (n,) -> (n, n_out), twice differentiable.
+        fn: (n,) -> (n, n_out), twice differentiable; a ``Partial`` where only parameters differ.
         lower, upper: where data lie: pieces of ``step``.
         step: distance of the nodes there.
         ends: the table reaches at least from the first to the second, in pieces ten times as long.
@@ -77,12 +78,18 @@ def tabulate(
     )
     nodes = jnp.asarray(lower + step * place)
 
+    fn = fn if isinstance(fn, Partial) else Partial(fn)
+    return Table(_with_derivatives(fn, nodes), np.asarray([lower, step]), np.asarray([n_before, n_fine], np.int32))
+
+
+@jax.jit
+def _with_derivatives(fn: Partial, x: jax.Array) -> jax.Array:
+    """(n, 3, n_out) value, first and second derivative; one program for all networks of one shape."""
+
     def slope(x: jax.Array) -> jax.Array:
         return jax.jvp(fn, (x,), (jnp.ones_like(x),))[1]
 
-    first, second = jax.jvp(slope, (nodes,), (jnp.ones_like(nodes),))
-    origin = np.asarray([lower, step])
-    return Table(jnp.stack([fn(nodes), first, second], 1), origin, np.asarray([n_before, n_fine], np.int32))
+    return jnp.stack([fn(x), *jax.jvp(slope, (x,), (jnp.ones_like(x),))], axis=1)
 
 
 def _pieces(length: float, step: float) -> int:
