@@ -22,7 +22,9 @@ Outputs = tuple[np.ndarray, np.ndarray, np.ndarray]  # energy, force, virial of 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--program", choices=("dpjax", "deepmd"), required=True, help="what evaluates the model")
+    parser.add_argument(
+        "--program", choices=("dpjax", "artifact", "deepmd"), required=True, help="what evaluates the model"
+    )
     parser.add_argument("--model", required=True, help="model file that the program reads")
     parser.add_argument("--frame", required=True, help=".npz with coord (atoms, 3), cell (3, 3), atype (atoms,)")
     parser.add_argument("--result", required=True, help=".npz to write")
@@ -31,7 +33,7 @@ def main() -> None:
     args = parser.parse_args()
     frame = dict(np.load(args.frame))
     program: list[float] = []  # seconds in the compiled program, where it can be told apart
-    call = (dpjax if args.program == "dpjax" else deepmd)(args.model, frame, program)
+    call = {"dpjax": dpjax, "artifact": artifact, "deepmd": deepmd}[args.program](args.model, frame, program)
     before = peak_memory()
     seconds = []
     for _ in range(args.warm_up + args.calls):
@@ -58,6 +60,19 @@ def dpjax(model: str, frame: dict, program: list[float]) -> Callable[[], Outputs
         return out
 
     potential._run = timed  # one call for a single frame
+
+    def call() -> Outputs:
+        out = potential.evaluate(frame["coord"][None], frame["atype"], frame["cell"][None])
+        return out["energy"], out["force"], out["virial"]
+
+    return call
+
+
+def artifact(model: str, frame: dict, program: list[float]) -> Callable[[], Outputs]:
+    """A call of an artifact's own runtime."""
+    from dpjax.export import Artifact
+
+    potential = Artifact(model)
 
     def call() -> Outputs:
         out = potential.evaluate(frame["coord"][None], frame["atype"], frame["cell"][None])

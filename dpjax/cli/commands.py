@@ -16,15 +16,14 @@ class Command:
         name: as typed.
         help: one line.
         examples: command lines, without ``dpjax``.
-        module: below ``dpjax.cli``; has ``add_arguments(parser)`` and ``run(args) -> int | None``. Empty: not built yet, its
-            arguments are in ``later``.
+        module: below ``dpjax.cli``; has ``add_arguments(parser)`` and ``run(args) -> int | None``.
         aliases: other spellings.
     """
 
     name: str
     help: str
     examples: tuple[str, ...]
-    module: str = ""
+    module: str
     aliases: tuple[str, ...] = ()
 
     def load(self) -> ModuleType:
@@ -51,7 +50,10 @@ COMMANDS = (
         ("show-options training", "show-options --status pending"), "show_options",
     ),
     Command("gui", "edit an input file in a browser", ("gui -p 6042",), "gui"),
-    Command("compress", "tabulate the embedding nets of a model", ("compress -i model.dp -o compressed.dp",)),
+    Command(
+        "compress", "write a model with tables in place of its embedding nets",
+        ("compress -i run -o model.dpx", "compress -i model.dp -t input.json -o model.dpx"), "compress",
+    ),
     Command(
         "model-devi", "deviation between models on given structures",
         ("model-devi -m a.dp b.dp -s data -o model_devi.out", "model-devi -m ensemble_run -s data"), "model_devi",

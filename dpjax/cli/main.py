@@ -27,7 +27,7 @@ EPILOG = """\
 exit status:
   0    success
   1    an error that dpjax explains: input, data, model, file
-  2    a mistake on the command line, or something that is not built yet
+  2    a mistake on the command line, or a verb of DeePMD-kit that is none here
   130  interrupted; a training that another signal ends: 128 + its number
 
 example:
@@ -42,8 +42,8 @@ what to do instead: {elsewhere}.
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command line (without the program's name) and returns the exit code; ``None`` takes ``sys.argv``.
 
-    0 on success, 1 for an error that dpjax raises on purpose, 2 for a mistake on the command line or a command that is not
-    built yet, 130 when interrupted.
+    0 on success, 1 for an error that dpjax raises on purpose, 2 for a mistake on the command line or a verb of DeePMD-kit that
+    is none here, 130 when interrupted.
     """
     # XLA's loader of cached CPU programs prints pages of false alarms about the machine; real errors arrive as exceptions
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -53,23 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return USAGE
     word = first_word(argv)
     command = command_of(word) if word else None
-    refusal = _refusal(word, command, argv)
-    if refusal:
-        return _fail(refusal, USAGE)
+    if word in ELSEWHERE:
+        return _fail(f"DeePMD-kit's `{word}` {ELSEWHERE[word]}", USAGE)
     try:
         args = _parser(command, word).parse_args(argv)
     except SystemExit as stop:  # argparse has printed help or the mistake
         return stop.code if isinstance(stop.code, int) else USAGE
     return _run(command, args)
-
-
-def _refusal(word: str | None, command: Command | None, argv: Sequence[str]) -> str:
-    """Why a verb of DeePMD-kit does nothing here, whatever its arguments; help of commands to come is given."""
-    if word in ELSEWHERE:
-        return f"DeePMD-kit's `{word}` {ELSEWHERE[word]}"
-    if command is None or command.module or not {"-h", "--help"}.isdisjoint(argv):
-        return ""
-    return f"`dpjax {command.name}` is not built yet in this version; `dpjax --help` lists what is"
 
 
 def _run(command: Command, args: argparse.Namespace) -> int:
@@ -106,9 +96,11 @@ def _parser(chosen: Command | None, word: str | None = None) -> argparse.Argumen
     add_backend_options(parser, shown=True)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
-        text = command.help if command.module else f"{command.help} (not built yet)"
         sub = commands.add_parser(
-            command.name, aliases=command.aliases, help=text, formatter_class=argparse.RawDescriptionHelpFormatter
+            command.name,
+            aliases=command.aliases,
+            help=command.help,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         if command is chosen:
             _fill(sub, command)
@@ -119,17 +111,10 @@ def _parser(chosen: Command | None, word: str | None = None) -> argparse.Argumen
 
 def _fill(parser: argparse.ArgumentParser, command: Command) -> None:
     """Gives the parser of the chosen command its arguments and texts."""
-    sentence = command.help[0].upper() + command.help[1:] + "."
-    if command.module:
-        command.load().add_arguments(parser)
-        add_backend_options(parser)
-    else:
-        from dpjax.cli import later
-
-        sentence += "\nNot built yet in this version; these are the arguments it will take."
-        later.add_arguments(parser, command.name)
+    command.load().add_arguments(parser)
+    add_backend_options(parser)
     add_log_options(parser)
-    parser.description = sentence
+    parser.description = command.help[0].upper() + command.help[1:] + "."
     parser.epilog = "example:\n" + textwrap.indent("\n".join(f"dpjax {line}" for line in command.examples), "  ")
 
 

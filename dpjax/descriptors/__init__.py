@@ -57,6 +57,7 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
         kept(member)
 
     def make(member, **options) -> nn.Module:
+        options["tabulated"] = config.compress is not None
         kind = DESCRIPTORS[type(member).__name__]
         if not has_type_networks(member):  # type vectors may come from the elements
             options["type_map"] = config.type_map

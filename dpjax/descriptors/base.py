@@ -19,6 +19,7 @@ class Descriptor(nn.Module):
         config: hyper-parameters; ``sel`` is resolved.
         n_type: number of types.
         pair_exclude: ordered pairs (centre, neighbour) that the model removes from the neighbour list.
+        tabulated: the embedding networks are tables (:mod:`dpjax.nn.table`): the model is compressed.
     """
 
     n_column = 4  # of the environment matrix that have statistics
@@ -26,6 +27,7 @@ class Descriptor(nn.Module):
     config: Any
     n_type: int
     pair_exclude: frozenset[tuple[int, int]] = frozenset()
+    tabulated: bool = False
 
     def setup(self):
         self.add_networks()

@@ -13,6 +13,7 @@ from dpjax.geometry.environment import switch_weight
 from dpjax.nn.activations import is_analytic
 from dpjax.nn.chebyshev import Grid, Interval, Series, series
 from dpjax.nn.dense import DenseStack, in_double
+from dpjax.nn.table import Table
 
 SERIES_COST = 0.5  # time of an operation of series, where one of networks takes 1 (benchmarks/NOTES.md)
 ACTIVATION_COST = 20  # operations of one activation function
@@ -88,6 +89,28 @@ def embedding_expansion(
         errors.append(error)
     unresolved = jnp.max(jnp.stack(errors)) > PRECISIONS[jnp.dtype(dtype)].tolerance
     return Expansion(tuple(intervals), functions, ~unresolved, grid)
+
+
+def stored_grids(tables: Sequence[Table]) -> tuple[Grid, ...]:
+    """The resolution of the series that stand beside tables; none where some table has none."""
+    grids = {None if table.value is None else table.series[1] for table in tables}
+    return tuple(grids) if len(grids) == 1 and None not in grids else ()
+
+
+def stored_expansion(tables: Mapping[tuple[int, int], Table], intervals: Sequence[Interval], grid: Grid) -> Expansion:
+    """The series beside tables, which hold where all inputs lie in the tables' fine parts.
+
+    Args:
+        tables: by position in ``intervals`` and neighbour type.
+        intervals: of the inputs of this batch.
+        grid: of :func:`stored_grids`.
+    """
+    fine, inside = [None] * len(intervals), []
+    for (side, _), table in tables.items():
+        fine[side] = table.interval
+        inside.append((intervals[side].lower >= fine[side].lower) & (intervals[side].upper <= fine[side].upper))
+    functions = {pair: table.series[0] for pair, table in tables.items()}
+    return Expansion(tuple(fine), functions, jnp.stack(inside).all(), grid)
 
 
 def paying_grids(

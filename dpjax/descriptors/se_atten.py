@@ -74,6 +74,7 @@ class SeAtten(TypeVectors):
             cfg.resnet_dt,
             is_stripped(cfg),
             cfg.type_one_side,
+            self.tabulated,
             self.dtype,
         )
         eps = 1e-5 if cfg.ln_eps is None else cfg.ln_eps
@@ -118,9 +119,11 @@ class SeAtten(TypeVectors):
 
     def _sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:
         """(n_atom, n_row, neuron[-1]) what the neighbours add."""
-        slots = Slots(around.mask, around.switch, unit(around.rows[:, 1:4], axis=1), kept(self.config)[0])
         switch = around.switch if is_smooth(self.config) else None
+        if self.tabulated:  # then there is no attention
+            return self.embedding.sums(around.rows, around.rows[:, 0], vectors, view.centre_types, around.types, switch)
         embedded = self.embedding(around.rows[:, 0], vectors, view.centre_types, around.types, switch)
+        slots = Slots(around.mask, around.switch, unit(around.rows[:, 1:4], axis=1), kept(self.config)[0])
         return jnp.einsum("nck,nkm->ncm", around.rows, self.attention(embedded, slots))
 
     def _empty_sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:

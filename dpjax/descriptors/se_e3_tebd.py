@@ -27,7 +27,10 @@ from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.dense import DenseStack
 from dpjax.nn.pair_embedding import embedded_with_types
+from dpjax.nn.table import COLLECTION, Tabulated
 from dpjax.nn.type_embedding import rows_of
+
+FACTORS = "type_pair_factors"  # what the network of type vectors makes of all pairs, where it is stored
 
 
 class Slots(NamedTuple):
@@ -52,6 +55,9 @@ class SeE3Tebd(TypeVectors):
     def add_networks(self) -> None:
         super().add_networks()
         cfg = self.config
+        if self.tabulated:
+            self.embedding = Tabulated(self.dtype)
+            return
         stack = DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, dtype=self.dtype, parent=None)
         self.embedding = stack
         if self.strip:
@@ -109,18 +115,23 @@ class SeE3Tebd(TypeVectors):
 
     def _strip_sums(self, slots: Slots, vectors: jax.Array) -> jax.Array:
         """(n_atom, neuron[-1]) sums over pairs; one network takes the product of rows, another both type vectors."""
-        n_vector, dim = vectors.shape
-        pair_of = jnp.broadcast_to(vectors[:, None], (n_vector, n_vector, dim))
-        of_types = self.type_pair_embedding(jnp.concatenate([pair_of, jnp.swapaxes(pair_of, 0, 1)], axis=-1))
-        of_types = (of_types + jnp.swapaxes(of_types, 0, 1)) / 2.0
+        n_vector = vectors.shape[0]
+        of_types = jnp.asarray(self.get_variable(COLLECTION, FACTORS)) if self.tabulated else self.pair_factors(vectors)
         n_slot = slots.types.shape[1]
         number = jnp.asarray(band_number(n_slot), self.dtype)
         weight = band(products(slots.rows * slots.number[:, None])) * number
         factor = rows_of(
-            of_types.reshape(n_vector * n_vector, -1),
+            of_types,
             band(n_vector * slots.types[:, :, None] + slots.types[:, None]),
         )
         if self.config.smooth:
             factor = factor * band(slots.switch[:, :, None] * slots.switch[:, None])[..., None]
         embedded = self.embedding(band(products(slots.rows))[..., None])
         return jnp.einsum("njd,njdm->nm", weight, embedded * (1.0 + factor))
+
+    def pair_factors(self, vectors: jax.Array) -> jax.Array:
+        """T of all pairs of types, the mean of both orders, (n_vector^2, neuron[-1])."""
+        n_vector, dim = vectors.shape
+        pair_of = jnp.broadcast_to(vectors[:, None], (n_vector, n_vector, dim))
+        of_types = self.type_pair_embedding(jnp.concatenate([pair_of, jnp.swapaxes(pair_of, 0, 1)], axis=-1))
+        return ((of_types + jnp.swapaxes(of_types, 0, 1)) / 2.0).reshape(n_vector * n_vector, -1)

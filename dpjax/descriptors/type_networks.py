@@ -16,11 +16,19 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.descriptors.base import Descriptor
-from dpjax.descriptors.expansion import Expansion, embedding_expansion, paying_grids, radial_intervals
+from dpjax.descriptors.expansion import (
+    Expansion,
+    embedding_expansion,
+    paying_grids,
+    radial_intervals,
+    stored_expansion,
+    stored_grids,
+)
 from dpjax.descriptors.neighborhood import Neighborhood, Section, ordered_pairs
 from dpjax.geometry.environment import env_components
 from dpjax.nn.chebyshev import BASIS_SUMS, Grid, Interval, Series, weighted_sums
 from dpjax.nn.dense import DenseStack
+from dpjax.nn.table import Tabulated
 
 
 class TypeNetworks(Descriptor):
@@ -28,11 +36,14 @@ class TypeNetworks(Descriptor):
 
     def add_networks(self) -> None:
         cfg = self.config
-        self.embedding = {
-            self.network_key(s, t): DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, dtype=self.dtype)
-            for s in range(self.n_side)
-            for t in range(self.n_type)
-        }
+
+        def network() -> DenseStack | Tabulated:
+            if self.tabulated:
+                return Tabulated(self.dtype)
+            return DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, dtype=self.dtype)
+
+        sides, neighbors = range(self.n_side), range(self.n_type)
+        self.embedding = {self.network_key(s, t): network() for s in sides for t in neighbors}
 
     @property
     def n_side(self) -> int:
@@ -79,7 +90,12 @@ class TwoBodyNetworks(TypeNetworks):
         return f"{neighbor}" if self.config.type_one_side else f"{side}_{neighbor}"
 
     def grids(self, n_atom: int, nbrs: Sequence[int]) -> tuple[Grid, ...]:
-        """Resolutions, coarse to fine, at which series in place of the networks save time for ``n_atom`` centres."""
+        """Resolutions, coarse to fine, at which series in place of the networks save time for ``n_atom`` centres.
+
+        Tables may bring series of their own.
+        """
+        if self.tabulated:
+            return stored_grids([network.table for network in self.embedding.values()])
         return paying_grids(self.config, self.dtype, n_atom, nbrs, len(self.embedding), self.n_column)
 
     def expand(self, nearest: jax.Array, grid: Grid) -> Expansion:
@@ -94,6 +110,8 @@ class TwoBodyNetworks(TypeNetworks):
         networks = {
             (s, t): self.embedding[self.network_key(s, t)] for s in range(self.n_side) for t in range(self.n_type)
         }
+        if self.tabulated:
+            return stored_expansion({pair: network.table for pair, network in networks.items()}, intervals, grid)
         return embedding_expansion(networks, intervals, self.dtype, grid)
 
     def neighbor_sums(self, view: Neighborhood, expansion: Expansion | None) -> tuple[jax.Array, jax.Array]:
@@ -110,7 +128,7 @@ class TwoBodyNetworks(TypeNetworks):
         return self._network_sums(view) if expansion is None or not heard else self._series_sums(view, expansion, heard)
 
     def _network_sums(self, view: Neighborhood) -> tuple[jax.Array, jax.Array]:
-        """:meth:`neighbor_sums` from the networks."""
+        """:meth:`neighbor_sums` from the networks, or the tables in their place."""
         cfg, centre = self.config, view.centre
         sums, kept = jnp.zeros((view.n_atom, self.n_column, cfg.neuron[-1]), self.dtype), []
         for t, section in enumerate(view.sections(cfg.sel, cfg.rcut)):
@@ -118,8 +136,7 @@ class TwoBodyNetworks(TypeNetworks):
             if self._excluded(centre, t) or not section.mask.shape[1]:
                 continue
             radial, rows = self._rows(centre, section)
-            embedded = self.embedding[self.network_key(centre, t)](radial[..., None])
-            sums = sums + jnp.einsum("ndk,nkm->ndm", rows, embedded)
+            sums = sums + summed(self.embedding[self.network_key(centre, t)], rows, radial)
         return sums, jnp.stack(kept, axis=1)
 
     def _series_sums(
@@ -155,3 +172,10 @@ class TwoBodyNetworks(TypeNetworks):
         if (centre, neighbor) in self.pair_exclude:  # not a neighbour at all: its place is empty
             return jnp.full_like(here, keep)
         return keep - here
+
+
+def summed(network: DenseStack | Tabulated, rows: jax.Array, radial: jax.Array) -> jax.Array:
+    """Sums over neighbours of rows (n_atom, n_row, k) times embeddings of (n_atom, k) numbers: (n_atom, n_row, neuron[-1])."""
+    if isinstance(network, Tabulated):
+        return network.sums(rows, radial)
+    return jnp.einsum("ndk,nkm->ndm", rows, network(radial[..., None]))

@@ -79,7 +79,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
             "arrays": {name: [array.dtype.name, list(array.shape)] for name, array in weights.items()},
         },
         "model": config.raw,
-    }
+    } | ({} if config.compress is None else {"compress": config.compress.to_section()})
 
 
 def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:

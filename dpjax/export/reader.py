@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from typing import Any
 
 from dpjax.config import ModelConfig, parse_model
+from dpjax.config.models.compress import Compression
 from dpjax.errors import ModelError
 from dpjax.export.runtime import ArtifactError, Container
 
@@ -28,4 +30,13 @@ def read_artifact(path: str | os.PathLike) -> tuple[ModelConfig, dict, str]:
         for key in parents:
             branch = branch.setdefault(key, {})
         branch[leaf] = array
-    return parse_model(manifest["model"]), variables, manifest["conventions"]
+    return _configuration(manifest["model"]), variables, manifest["conventions"]
+
+
+def _configuration(section: dict[str, Any]) -> ModelConfig:
+    """Of a model section; how a compressed model was made is no option of the input language."""
+    if "compress" not in section:
+        return parse_model(section)
+    config = parse_model({key: value for key, value in section.items() if key != "compress"})
+    made = Compression.from_section(section["compress"])
+    return dataclasses.replace(config, compress=made, raw={**config.raw, "compress": made.to_section()})

@@ -178,6 +178,7 @@ class Artifact:
         self._listed = Capacity()
         self._signatures: set[tuple] = set()
         self._warned = False
+        self._watched = 0  # frames of a compressed model
         with jax.enable_x64(True):
             self._weights = jax.device_put(self._container.weights(), self._device)
 
@@ -261,9 +262,25 @@ class Artifact:
         except ArtifactError as error:
             raise ArtifactError(f"frame {i}: {error}") from None
         sel = np.asarray([np.inf if keep is None else keep for keep in self.manifest["sel"]])
+        self._watch_tables(edges, frame)
         edges, most = edges.ordered(frame.section, len(sel))
         self._warn_truncation(edges, frame)
         frame.edges = edges.truncated(frame.section, sel) if np.any(most > sel) else edges
+
+    def _watch_tables(self, edges: Edges, frame: Frame) -> None:
+        """Of a compressed model, count the neighbours beyond its tables with every so many frames, where it was made to do so."""
+        made = self.manifest.get("compress")
+        if made is None or made["table_config"][-1] < 1:
+            return
+        self._watched += 1
+        if (self._watched - 1) % made["table_config"][-1]:
+            return
+        short = edges.square < np.asarray(made["nearest"])[frame.atype[edges.centre]] ** 2
+        if short.any():
+            log.warning(
+                "frame %d: %d of %d neighbours are beyond the tables of the compressed model, the nearest at %.3f angstrom",
+                self._watched - 1, short.sum(), len(short), np.sqrt(edges.square.min()),
+            )  # fmt: skip
 
     def _warn_truncation(self, edges: Edges, frame: Frame) -> None:
         """Say once where descriptors leave neighbours out."""

@@ -23,6 +23,7 @@ from dpjax.interfaces.potential import Potential
 from dpjax.interop import check_conventions, read_weights, write_model
 from dpjax.models import build_model, init_variables
 from dpjax.nn.precision import dtype_of
+from dpjax.nn.table import COLLECTION, PLACES
 from dpjax.training.tasks import arranged
 
 
@@ -271,7 +272,16 @@ def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[
     params = jax.tree.map(lambda x: np.asarray(x).astype(dtype), variables["params"])
     stats = variables["stats"]
     descriptor = jax.tree.map(lambda x: np.asarray(x).astype(dtype), stats["descriptor"])
-    return changed, {"params": params, "stats": {**stats, "descriptor": descriptor}}
+    tables = {name: _tables_in(dtype, tree) for name, tree in variables.items() if name == COLLECTION}
+    return changed, {"params": params, "stats": {**stats, "descriptor": descriptor}, **tables}
+
+
+def _tables_in(dtype: Any, tree: dict) -> dict:
+    """Tables in another precision; where their nodes are does not change."""
+    return {
+        name: _tables_in(dtype, part) if isinstance(part, dict) else part if name in PLACES else part.astype(dtype)
+        for name, part in tree.items()
+    }
 
 
 def _parts_in_precision(config: Any, precision: str) -> Any:

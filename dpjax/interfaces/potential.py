@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from dpjax.batching import Batch, Frame, Layout, choose_layout, pack, round_up, unpack_atoms, unpack_pairs
+from dpjax.compress import OverflowWatch
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
 from dpjax.config.fittings.outputs import ENERGY
@@ -58,6 +59,7 @@ class Potential(FeatureMethods):
         self._device_variables = None
         self._warned = False
         self._cuts = cuts(self.config)
+        self._overflow = OverflowWatch(self.config.compress)
 
     @property
     def type_map(self) -> list[str]:
@@ -153,6 +155,7 @@ class Potential(FeatureMethods):
         except DataError as error:
             raise DataError(f"frame {i}: {error}") from None
         self._warn_truncation(table, coord, cell)
+        self._overflow.note(table, coord, atype, cell)
         return Frame(coord, atype, table, cell, structures.fparam[i], structures.aparam[i])
 
     def _warn_truncation(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> None:

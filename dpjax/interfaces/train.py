@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from dpjax.compress import refuse_compressed
 from dpjax.config import ModelConfig
 from dpjax.config.files import read
 from dpjax.config.multi_task import is_multi_task
@@ -101,6 +102,7 @@ def _refuse_branch(branch: str | None) -> None:
 
 def _initial(source: str | os.PathLike, head: str | None = None) -> tuple[ModelConfig, dict[str, Any]]:
     potential = load(source, head=head)
+    refuse_compressed(potential.config, str(source))
     return potential.config, potential.variables
 
 

@@ -34,6 +34,12 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
     Raises:
         ModelError: with what to do about it.
     """
+    if config.compress is not None:
+        raise ModelError(
+            "a compressed model is not written for DeePMD-kit (.dp, .yaml), whose tables differ from these. Convert the model "
+            "it was made from, and compress that with `dp compress`; or write this one as an artifact: "
+            "dpjax.export.save(pot, 'model.dpx')."
+        )
     _check_vectors(config)
     if config.conventions == "reference":
         return

@@ -121,7 +121,7 @@ def _over_sections(
     of all neighbours from memory again.  With series little is kept for each atom, so only very large batches do it.
     """
     layout = batch.layout
-    with_series = expansion is not None and expansion.complete
+    with_series = model.tabulated or (expansion is not None and expansion.complete)
     recompute = not with_series or layout.n_atom > KEPT_ATOMS
     pairs = embedded_pairs(model.config.descriptor, sum(layout.nbrs))
     results = []

@@ -73,6 +73,11 @@ class StandardModel(nn.Module):
         return is_by_type(self.config.descriptor)
 
     @property
+    def tabulated(self) -> bool:
+        """Whether tables stand for the embedding networks: the model is compressed."""
+        return self.config.compress is not None
+
+    @property
     def n_section(self) -> int:
         """Sections of the atom and neighbour axes: one for each type where networks are per type, else one."""
         return self.n_type if self.by_type else 1

@@ -17,7 +17,11 @@ import jax.numpy as jnp
 
 from dpjax.nn.activations import activation
 from dpjax.nn.dense import Dense, DenseStack, add_residual, has_timestep
+from dpjax.nn.table import COLLECTION, Tabulated
 from dpjax.nn.type_embedding import rows_of
+
+FACTORS = "factors"  # what the second network of ``strip`` makes of types, where it is stored
+FEW_TYPES = 4  # up to which sums over neighbours are taken by type
 
 
 def embedded_with_types(
@@ -73,6 +77,7 @@ class PairEmbedding(nn.Module):
         dim_type: length of a type vector.
         strip: form of the networks.
         one_side: leave out the centre's type.
+        tabulated: a table stands for the first network of ``strip``, and what the second makes of each pair of types is stored.
     """
 
     neuron: Sequence[int]
@@ -81,9 +86,13 @@ class PairEmbedding(nn.Module):
     resnet_dt: bool = False
     strip: bool = False
     one_side: bool = False
+    tabulated: bool = False
     dtype: jnp.dtype = jnp.float64
 
     def setup(self):
+        if self.tabulated:
+            self.network = Tabulated(self.dtype)
+            return
         self.network = DenseStack(self.neuron, self.activation_function, self.resnet_dt, dtype=self.dtype, parent=None)
         if self.strip:
             self.type_network = self.network.clone(parent=None)
@@ -120,17 +129,51 @@ class PairEmbedding(nn.Module):
             of_centre = () if self.one_side else (centres[:, None],)
             return embedded_with_types(self.network, radial, vectors, (neighbors,), of_centre)
         x = self.network(radial[..., None])
-        factor = self._factors(vectors, centres, neighbors)
+        factor = self._factors_at(vectors, centres[:, None], neighbors)
         return x + x * (factor if switch is None else factor * switch[..., None])
 
-    def _factors(self, vectors: jax.Array, centres: jax.Array, neighbors: jax.Array) -> jax.Array:
-        """T for each neighbour, (n_atom, k, neuron[-1])."""
+    def sums(
+        self,
+        rows: jax.Array,
+        radial: jax.Array,
+        vectors: jax.Array,
+        centres: jax.Array,
+        neighbors: jax.Array,
+        switch: jax.Array | None = None,
+    ) -> jax.Array:
+        """Sums over neighbours of rows (n_atom, n_row, k) times embeddings, (n_atom, n_row, neuron[-1]).
+
+        Other arguments as for a call.  With a table and few types the sums are taken for each type of the neighbours, as those of
+        N alone are then what :func:`~dpjax.nn.table.table_sums` is fast at; T comes in once per atom.
+        """
+        n_type = vectors.shape[0] - 1
+        if not self.tabulated or n_type > FEW_TYPES:
+            return jnp.einsum("nck,nkm->ncm", rows, self(radial, vectors, centres, neighbors, switch))
+        n_atom, n_row, width = rows.shape
+        kinds = jnp.arange(n_type)
+        share = (neighbors[:, None, :] == kinds[None, :, None]).astype(rows.dtype)
+        share = share if switch is None else share * switch[:, None, :]
+        by_type = (share[:, :, None] * rows[:, None]).reshape(n_atom, n_type * n_row, width)
+        total = self.network.sums(jnp.concatenate([rows, by_type], axis=1), radial)
+        by_type = total[:, n_row:].reshape(n_atom, n_type, n_row, -1)
+        return total[:, :n_row] + jnp.einsum(
+            "ntcm,ntm->ncm", by_type, self._factors_at(vectors, centres[:, None], kinds[None])
+        )
+
+    def _factors_at(self, vectors: jax.Array, centres: jax.Array, neighbors: jax.Array) -> jax.Array:
+        """T for types of centres and neighbours, shapes that broadcast, as (..., neuron[-1])."""
+        n_vector = vectors.shape[0]
+        index = jnp.where(neighbors < 0, n_vector - 1, neighbors)
+        first = jnp.where(centres < 0, n_vector - 1, centres)
+        index = index + (0 * first if self.one_side else n_vector * first)
+        table = jnp.asarray(self.get_variable(COLLECTION, FACTORS)) if self.tabulated else self.factors(vectors)
+        return rows_of(table, index)
+
+    def factors(self, vectors: jax.Array) -> jax.Array:
+        """T of all types, (n_vector, neuron[-1]), or of all pairs of types, (n_vector^2, neuron[-1]), the centre's first."""
         if self.one_side:
-            return rows_of(self.type_network(vectors), neighbors)
+            return self.type_network(vectors)
         n_vector = vectors.shape[0]
         wide = (n_vector, n_vector, self.dim_type)
         pair = jnp.broadcast_to(vectors[None], wide), jnp.broadcast_to(vectors[:, None], wide)
-        of_pairs = self.type_network(jnp.concatenate(pair, axis=-1))
-        index = jnp.where(centres < 0, n_vector - 1, centres)[:, None] * n_vector
-        index = index + jnp.where(neighbors < 0, n_vector - 1, neighbors)
-        return rows_of(of_pairs.reshape(n_vector * n_vector, -1), index)
+        return self.type_network(jnp.concatenate(pair, axis=-1)).reshape(n_vector * n_vector, -1)

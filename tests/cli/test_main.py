@@ -33,7 +33,7 @@ def test_help_lists_every_command(capsys):
     text = " ".join(capsys.readouterr().out.split())
     for command in cli.COMMANDS:
         assert f" {command.name} " in text
-        assert (f"{command.help} (not built yet)" in text) == (not command.module)
+        assert command.help in text
 
 
 def test_help_documents_the_exit_status(capsys):
@@ -63,23 +63,13 @@ def test_every_command_explains_itself_with_an_example(command, capsys):
         out = capsys.readouterr().out
         assert f"usage: dpjax {command.name} " in out
         assert f"example:\n  dpjax {command.examples[0]}\n" in out
-        assert ("Not built yet" in out) == (not command.module)
 
 
-@pytest.mark.parametrize("command", [c for c in cli.COMMANDS if c.module], ids=lambda c: c.name)
+@pytest.mark.parametrize("command", cli.COMMANDS, ids=lambda c: c.name)
 def test_the_examples_are_right(command):
     for example in command.examples:
         args = cli._parser(command, command.name).parse_args(example.split())
         assert args.log_level == "INFO"
-
-
-@pytest.mark.parametrize("command", [c for c in cli.COMMANDS if not c.module], ids=lambda c: c.name)
-def test_unbuilt_commands_are_refused_with_any_arguments(command, capsys):
-    assert cli.main([command.name, "-m", "model.dp", "--anything"]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.count("\n") == 1
-    assert f"`dpjax {command.name}` is not built yet" in captured.err
 
 
 @pytest.mark.parametrize("verb", cli.ELSEWHERE)
@@ -206,9 +196,9 @@ def test_help_and_mistakes_load_no_jax():
 
 
 def test_python_m_dpjax_is_the_command():
-    done = subprocess.run([sys.executable, "-m", "dpjax", "compress"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-m", "dpjax", "transfer"], capture_output=True, text=True)
     assert done.returncode == 2
-    assert done.stderr.startswith("dpjax: error: `dpjax compress` is not built yet")
+    assert done.stderr.startswith("dpjax: error: DeePMD-kit's `transfer` copies")
 
 
 def test_a_closed_pipe_is_no_error():

@@ -1,0 +1,85 @@
+"""What can be compressed, and what a compressed model cannot do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from dpjax.config import ModelConfig
+from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.models.compress import Compression
+from dpjax.descriptors import members
+from dpjax.descriptors.se_atten import is_stripped
+from dpjax.errors import ModelError
+
+TABULATED = ("SeE2AConfig", "SeE2RConfig", "SeE3Config", "SeE3TebdConfig", "SeAttenConfig", "SeAttenV2Config")
+
+
+def check_compressible(config: ModelConfig) -> None:
+    """Raise unless every embedding network of a model is a function of one number.
+
+    Raises:
+        ModelError: it is compressed already, or a descriptor cannot be; with the option and the reason.
+    """
+    if config.compress is not None:
+        raise ModelError("the model is compressed already; compress the one it was made from, to have other tables")
+    own = members(config.descriptor)
+    for i, member in enumerate(own):
+        path = "model/descriptor" if config.descriptor is own[0] else f"model/descriptor/list/{i}"
+        reason = _obstacle(member)
+        if reason:
+            raise ModelError(f"{path}: {DESCRIPTORS.name_of(member)!r} cannot be compressed: {reason}")
+
+
+def _obstacle(config: Any) -> str:
+    """Why a descriptor has no table; empty where it has."""
+    if type(config).__name__ not in TABULATED:
+        return "its embedding depends on more than one number; `dpjax freeze` writes the model as it is"
+    layers = getattr(config, "attn_layer", 0)
+    if layers:
+        return (
+            f"it has attn_layer {layers}, and what attention makes of a neighbour depends on all others. DeePMD-kit would store "
+            "only what the network of the types gives. Only models with attn_layer 0 have tables"
+        )
+    mixes = getattr(config, "tebd_input_mode", "strip") != "strip" and type(config).__name__ == "SeE3TebdConfig"
+    if mixes or (type(config).__name__ in ("SeAttenConfig", "SeAttenV2Config") and not is_stripped(config)):
+        return (
+            'its network takes type vectors beside the number (tebd_input_mode "concat"). Only models trained with '
+            'tebd_input_mode "strip", which gives types a network of their own, have tables'
+        )
+    return ""
+
+
+def check_options(options: Compression, rcut: float) -> None:
+    """Raise ModelError where an option of the tables is out of range; ``rcut`` in angstrom."""
+    rules = (
+        (
+            "min_nbor_dist",
+            0 < options.min_nbor_dist < rcut,
+            f"a distance in angstrom above 0 and below the cut-off, {rcut:g}",
+        ),
+        ("step", 0 < options.step < math.inf, "a number above 0"),
+        ("extrapolate", 1 <= options.extrapolate < math.inf, "a number of at least 1"),
+        (
+            "frequency",
+            options.frequency == -1 or options.frequency > 0,
+            "a number of frames above 0, or -1 for no checks",
+        ),
+    )
+    for name, good, expected in rules:
+        if not good:
+            raise ModelError(f"{name}: found {getattr(options, name):g}, expected {expected}")
+
+
+def refuse_compressed(config: ModelConfig, use: str) -> None:
+    """Raise ModelError where a model that is to be trained further has tables in the place of networks.
+
+    Args:
+        config: of the model.
+        use: what it was meant for, as the beginning of the message.
+    """
+    if config.compress is not None:
+        raise ModelError(
+            f"{use}: the model is compressed: it holds tables in the place of embedding networks, which cannot be trained. Give "
+            "the model that it was made from."
+        )
