@@ -53,7 +53,10 @@ COMMANDS = (
     Command("gui", "edit an input file in a browser", ("gui -p 6042",), "gui"),
     Command(
         "md", "molecular dynamics of a structure",
-        ("md model.dp water.xyz -o md --ensemble nvt --temperature 300 --steps 20000", "md model.dp water.xyz -o md --steps 40000 --restart"),
+        (
+            "md model.dp water.xyz -o md --ensemble nvt --temperature 300 --steps 20000",
+            "md model.dp water.xyz -o md --ensemble nvt --temperature 300 --steps 40000 --restart",
+        ),
         "md",
     ),
     Command("compress", "tabulate the embedding nets of a model", ("compress -i model.dp -o compressed.dp",)),

@@ -16,22 +16,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("model", metavar="MODEL", help="model file or checkpoint")
     parser.add_argument("structure", metavar="STRUCTURE", help="file that ASE reads, or a system of DeePMD-kit")
-    parser.add_argument("--frame", type=int, default=0, metavar="N", help="frame of it; negative: from the end (default: 0)")
+    parser.add_argument(
+        "--frame", type=int, default=0, metavar="N", help="frame of it; negative: from the end (default: 0)"
+    )
     parser.add_argument("-o", "--output", required=True, metavar="DIR", help="folder for all results")
-    parser.add_argument("--steps", type=int, required=True, metavar="N", help="steps of the whole run, restarts included")
+    parser.add_argument(
+        "--steps", type=int, required=True, metavar="N", help="steps of the whole run, restarts included"
+    )
     _add_dynamics(parser.add_argument_group("how atoms move"))
     files = parser.add_argument_group("what is written (numbers of steps; 0: never)")
-    files.add_argument("--thermo", type=int, default=100, metavar="N", help="a line of thermo.out every N steps (default: 100)")
-    files.add_argument("--dump", type=int, default=100, metavar="N", help="a frame of trajectory.xyz every N steps (default: 100)")
-    files.add_argument("--save", type=int, default=1000, metavar="N", help="restart.npz every N steps and at the end (default: 1000)")
-    parser.add_argument("--restart", action="store_true", help="continue the run in the output folder exactly where it was saved")
+    files.add_argument(
+        "--thermo", type=int, default=100, metavar="N", help="a line of thermo.out every N steps (default: 100)"
+    )
+    files.add_argument(
+        "--dump", type=int, default=100, metavar="N", help="a frame of trajectory.xyz every N steps (default: 100)"
+    )
+    files.add_argument(
+        "--save", type=int, default=1000, metavar="N", help="restart.npz every N steps and at the end (default: 1000)"
+    )
+    parser.add_argument(
+        "--restart", action="store_true", help="continue the run in the output folder exactly where it was saved"
+    )
     parser.add_argument(
         "--minimize", nargs="?", type=int, const=500, default=0, metavar="N",
         help="relax the atoms first, by at most N steps of FIRE (without a number: 500)",
     )  # fmt: skip
-    parser.add_argument("--dtype", choices=("float32", "float64"), help="precision of all networks (default: the model's)")
-    parser.add_argument("--skin", type=float, default=1.0, metavar="A", help="angstrom of the neighbour list beyond the cut-off (default: 1)")
-    parser.add_argument("--mass", nargs="+", default=[], metavar="NAME=AMU", help="masses instead of those of the elements")
+    parser.add_argument(
+        "--dtype", choices=("float32", "float64"), help="precision of all networks (default: the model's)"
+    )
+    parser.add_argument(
+        "--skin",
+        type=float,
+        default=1.0,
+        metavar="A",
+        help="angstrom of the neighbour list beyond the cut-off (default: 1)",
+    )
+    parser.add_argument(
+        "--mass", nargs="+", default=[], metavar="NAME=AMU", help="masses instead of those of the elements"
+    )
     parser.add_argument("--fparam", nargs="+", type=float, metavar="X", help="frame parameters of the model")
     parser.add_argument("--seed", type=int, default=0, help="of velocities and of the Langevin thermostat (default: 0)")
     add_head_option(parser)
@@ -39,15 +61,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_dynamics(group: Any) -> None:
     group.add_argument("--ensemble", choices=("nve", "nvt", "npt"), default="nve", help="(default: nve)")
-    group.add_argument("--temperature", type=float, metavar="K", help="of the thermostat, and of velocities, if the structure has none")
+    group.add_argument(
+        "--temperature", type=float, metavar="K", help="of the thermostat, and of velocities, if the structure has none"
+    )
     group.add_argument("--pressure", type=float, metavar="BAR", help="of npt")
     group.add_argument("--timestep", type=float, default=0.5, metavar="FS", help="(default: 0.5)")
     group.add_argument(
         "--thermostat", choices=("nose-hoover", "langevin"), default="nose-hoover", help="of nvt (default: nose-hoover)"
     )
-    group.add_argument("--thermostat-time", type=float, metavar="FS", help="period of the thermostat (default: 100 time steps)")
-    group.add_argument("--barostat-time", type=float, metavar="FS", help="period of the barostat (default: 1000 time steps)")
-    group.add_argument("--friction", type=float, default=1.0, metavar="1/PS", help="of the Langevin thermostat (default: 1)")
+    group.add_argument(
+        "--thermostat-time", type=float, metavar="FS", help="period of the thermostat (default: 100 time steps)"
+    )
+    group.add_argument(
+        "--barostat-time", type=float, metavar="FS", help="period of the barostat (default: 1000 time steps)"
+    )
+    group.add_argument(
+        "--friction", type=float, default=1.0, metavar="1/PS", help="of the Langevin thermostat (default: 1)"
+    )
 
 
 def run(args: argparse.Namespace) -> None:

@@ -57,8 +57,8 @@ def run_chunk(
         flags = neighbor_fn.diagnose(where[0], used, box=where[1])
         if not int(flags.bits):
             raise NonFiniteError(
-                f"step {failed}: forces or velocities are NaN or infinite, though all neighbours are there: atoms overlap, the time "
-                "step is too long, or the structure is far from what the model was trained on"
+                f"step {failed}: forces or velocities are NaN or infinite, though all neighbours are there: atoms overlap, the "
+                "time step is too long, or the structure is far from what the model was trained on"
             )
         try:
             neighbors = neighbor_fn.enlarged(state.position, neighbors, flags, box=box_of(state))
@@ -67,7 +67,9 @@ def run_chunk(
         log.info(
             "step %d: %s; the last %d steps are run again with more room: %s", failed, flags.reasons, int(done), neighbors.capacity
         )  # fmt: skip
-    raise CapacityError(f"step {failed}: the neighbour list is still too small after {ATTEMPTS} enlargements: {flags.reasons}")
+    raise CapacityError(
+        f"step {failed}: the neighbour list is still too small after {ATTEMPTS} enlargements: {flags.reasons}"
+    )
 
 
 def box_of(state: Any) -> Any:

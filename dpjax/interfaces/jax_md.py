@@ -55,7 +55,7 @@ def neighbor_fn_and_energy(
 
     Args:
         potential: of energies.
-        box: (), (3,) or (3, 3) with cell vectors as columns, angstrom; None for open boundaries.  Of many structures a list of such.
+        box: (), (3,) or (3, 3) with cell vectors as columns, angstrom; None for open boundaries.  Of many structures a list.
         atype: (n_atom,) types.  A list of arrays stands for many structures, which are simulated side by side: their atoms follow
             each other in ``R``, in real coordinates, and move by ``jax_md.space.free()``.
         fractional_coordinates: whether ``R`` holds fractions of the cell, as ``jax_md.space.periodic_general`` has them by default.
@@ -86,8 +86,8 @@ def neighbor_fn_and_energy(
     fractional = fractional_coordinates and not many and boxes[0] is not None
     if fractional and not periodic.all():
         raise DataError(
-            f"pbc: found {tuple(pbc)} with fractional coordinates, which jax_md.space wraps in all directions; give real coordinates "
-            "(fractional_coordinates=False) and move them by jax_md.space.free()"
+            f"pbc: found {tuple(pbc)} with fractional coordinates, which jax_md.space wraps in all directions; give real "
+            "coordinates (fractional_coordinates=False) and move them by jax_md.space.free()"
         )
     system = MovingSystem(potential, given.atype, periodic, skin, given.fparam, given.aparam)
     places = Places(system, None if boxes[0] is None or many else box_matrix(boxes[0]), fractional, _rows(boxes))
@@ -132,7 +132,9 @@ class Places:
         cells = jnp.asarray(self.cells, R.dtype)
         if self.box is None:
             if box is not None or (perturbation is not None and self.system.n_frame > 1):
-                raise DataError("box and perturbation change the cell of one periodic structure; there is none here: leave them out")
+                raise DataError(
+                    "box and perturbation change the cell of one periodic structure; there is none here: leave them out"
+                )
         else:
             box = jnp.asarray(self.box if box is None else box_matrix(box), R.dtype)
             R = space.transform(box, R) if self.fractional else R
@@ -175,10 +177,9 @@ class NeighborFn:
 
     def enlarged(self, R: jax.Array, neighbors: Neighbors, flags: MovingFlags, *, box: Any = None) -> Neighbors:
         """A list for ``R`` with room for what ``flags`` found missing; on the host."""
-        system, (coord, cell) = self.places.system, self.places(R, box)
+        system = self.places.system
         capacity = system.grow(neighbors.capacity, flags, self.margin)
-        nearest = min(float(flags.nearest), float(self.diagnose(R, neighbors, box=box).nearest))
-        return system.made(coord, cell, capacity, nearest)
+        return system.allocate(*self.places(R, box), self.margin, capacity, float(flags.nearest))
 
     def run(
         self, apply_fn: Callable[..., Any], state: Any, neighbors: Neighbors, n_steps: int, **options: Any
@@ -196,7 +197,9 @@ class EnergyFn:
 
     places: Places
 
-    def __call__(self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, perturbation: Any = None, **unused: Any) -> jax.Array:
+    def __call__(
+        self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, perturbation: Any = None, **unused: Any
+    ) -> jax.Array:
         """() eV, of many structures their sum."""
         return jnp.sum(self.each(R, neighbor, box=box, perturbation=perturbation))
 
@@ -204,7 +207,9 @@ class EnergyFn:
         """(n_structure,) eV."""
         return self.places.system.energies(*self.places(R, box, perturbation), neighbor)
 
-    def value_and_force(self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, **unused: Any) -> tuple[jax.Array, jax.Array]:
+    def value_and_force(
+        self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, **unused: Any
+    ) -> tuple[jax.Array, jax.Array]:
         """() eV and (n_atom, 3) eV/angstrom."""
         value, gradient = jax.value_and_grad(partial(self, neighbor=neighbor, box=box))(R)
         return value, -gradient

@@ -57,11 +57,13 @@ class Dynamics:
         if self.ensemble != "nve" and self.temperature is None:
             raise ConfigError(f"temperature: missing; {self.ensemble} needs one, in K")
         if (self.ensemble == "npt") != (self.pressure is not None):
-            raise ConfigError(
-                f"pressure: {'missing; npt needs one, in bar' if self.pressure is None else 'has no effect unless the ensemble is npt'}"
-            )
+            missing = self.pressure is None
+            what = "missing; npt needs one, in bar" if missing else "has no effect unless the ensemble is npt"
+            raise ConfigError(f"pressure: {what}")
         if self.ensemble == "npt" and self.thermostat != "nose-hoover":
-            raise ConfigError("thermostat: npt has Nose-Hoover chains for temperature and pressure, no Langevin thermostat")
+            raise ConfigError(
+                "thermostat: npt has Nose-Hoover chains for temperature and pressure, no Langevin thermostat"
+            )
 
     @property
     def dt(self) -> float:
@@ -127,7 +129,9 @@ class Simulation:
     def _started(self, start: jax.Array, seed: int, box: dict[str, jax.Array]) -> Any:
         momenta = self.structure.momentum
         if momenta is None and self.dynamics.temperature is None:
-            raise ConfigError("temperature: missing; the structure has no velocities, so they are drawn at a temperature, in K")
+            raise ConfigError(
+                "temperature: missing; the structure has no velocities, so they are drawn at a temperature, in K"
+            )
         options = {"mass": jnp.asarray(self.structure.mass), "neighbor": self.neighbors, **box}
         options["momenta"] = None if momenta is None else jnp.asarray(momenta)
         if self.dynamics.ensemble == "nve":
@@ -207,9 +211,13 @@ class Simulation:
             DataError: of another structure or dynamics.
         """
         if not np.array_equal(arrays["atype"], self.structure.atype):
-            raise DataError(f"it is of a structure with {len(arrays['atype'])} other atoms; give the structure that it was started from")
+            raise DataError(
+                f"it is of a structure with {len(arrays['atype'])} other atoms; give the structure that it was started from"
+            )
         now = asdict(self.dynamics)
-        changed = [f"{key} was {value} and is {now[key]}" for key, value in facts["dynamics"].items() if now[key] != value]
+        changed = [
+            f"{key} was {value} and is {now[key]}" for key, value in facts["dynamics"].items() if now[key] != value
+        ]
         if changed:
             raise DataError(f"{'; '.join(changed)}: a run continues with the options it began with")
         with jax.enable_x64(True):
@@ -231,7 +239,13 @@ def capacity_from(sizes: dict[str, Any]) -> Capacity:
 
 
 def minimized(
-    potential: Potential, structure: Structure, most: int, tolerance: float = 0.01, *, skin: float = 1.0, fparam: Any = None
+    potential: Potential,
+    structure: Structure,
+    most: int,
+    tolerance: float = 0.01,
+    *,
+    skin: float = 1.0,
+    fparam: Any = None,
 ) -> tuple[Structure, float, int]:
     """The structure after at most ``most`` steps of JAX-MD's FIRE, in its cell, without velocities.
 
@@ -277,7 +291,9 @@ def _simulator(dynamics: Dynamics, energy_fn: EnergyFn, shift: Callable) -> Simu
     if dynamics.ensemble == "npt":
         pressure = dynamics.pressure * BAR
         barostat = {"tau": dynamics.barostat_time / TIME_FS} if dynamics.barostat_time else {}
-        pair = simulate.npt_nose_hoover(energy_fn, shift, dt, pressure, kT, barostat_kwargs=barostat, thermostat_kwargs=times)
+        pair = simulate.npt_nose_hoover(
+            energy_fn, shift, dt, pressure, kT, barostat_kwargs=barostat, thermostat_kwargs=times
+        )
         return Simulator(*pair, _invariant(simulate.npt_nose_hoover_invariant, pressure, kT))
     if dynamics.thermostat == "langevin":
         pair = simulate.nvt_langevin(energy_fn, shift, dt, kT, gamma=dynamics.friction * TIME_FS / 1000.0)

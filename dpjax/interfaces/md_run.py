@@ -77,7 +77,9 @@ class Run:
             return
         for file in (*files, self.folder / RESTART):
             if file.exists():
-                raise OutputError(f"{file} is there already: continue that run with --restart, or choose another --output")
+                raise OutputError(
+                    f"{file} is there already: continue that run with --restart, or choose another --output"
+                )
 
     def run(self, progress: Callable[[int], Any] = lambda steps: None) -> float:
         """All steps that are left; returns the seconds they took.  What was written before an error stays.
@@ -110,7 +112,9 @@ class Run:
     def _thermo(self) -> None:
         row, file = self.simulation.observe(), self.folder / THERMO
         head = "#" + " ".join(f"{f'{name}({unit})' if unit else name:>20}" for name, unit in zip(COLUMNS, UNITS)) + "\n"
-        text = " " + " ".join(f"{row[name]:20d}" if name == "step" else f"{row[name]:20.12g}" for name in COLUMNS) + "\n"
+        text = (
+            " " + " ".join(f"{row[name]:20d}" if name == "step" else f"{row[name]:20.12g}" for name in COLUMNS) + "\n"
+        )
         with _writing(file, "a") as out:
             out.write(head + text if out.tell() == 0 else text)
 
@@ -121,7 +125,11 @@ class Run:
         simulation, now = self.simulation, self.simulation.snapshot()
         structure = simulation.structure
         atoms = Atoms(
-            numbers=_numbers(structure.symbols), positions=now["coord"], cell=now["cell"], pbc=structure.pbc, masses=structure.mass
+            numbers=_numbers(structure.symbols),
+            positions=now["coord"],
+            cell=now["cell"],
+            pbc=structure.pbc,
+            masses=structure.mass,
         )
         atoms.set_momenta(now["momentum"])
         atoms.calc = SinglePointCalculator(atoms, energy=float(now["energy"]), forces=now["force"])
@@ -184,5 +192,7 @@ def _ase_write():
     try:
         from ase.io import write
     except ImportError as error:
-        raise DPError("trajectories are written by ASE, which is not installed: pip install 'dpjax[ase]', or --dump 0") from error
+        raise DPError(
+            "trajectories are written by ASE, which is not installed: pip install 'dpjax[ase]', or --dump 0"
+        ) from error
     return write

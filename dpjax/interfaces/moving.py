@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dpjax.batching import Batch, Frame, Layout, make_layout, pack
+from dpjax.batching import Batch, Frame, make_layout, pack
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.neighborhood import nearest_distance
 from dpjax.errors import CapacityError, DataError, ModelError, NonFiniteError
@@ -48,7 +48,11 @@ class Capacity:
     reserve: float = RESERVE
 
 
-@partial(jax.tree_util.register_dataclass, data_fields=["bits", "bin_atoms", "nbrs", "heights", "within", "nearest"], meta_fields=[])
+@partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["bits", "bin_atoms", "nbrs", "heights", "within", "nearest"],
+    meta_fields=[],
+)
 @dataclass(frozen=True)
 class MovingFlags:
     """Why energies on a list are NaN, and what a larger capacity must hold."""
@@ -138,7 +142,7 @@ class MovingSystem:
         self.places = np.where(np.concatenate(split) < 0, batch.layout.n_atom, np.concatenate(split))
         self.section = batch.atype if model.n_section > 1 else np.minimum(batch.atype, 0)
         self.members = _padded([places[places >= 0] for places in split])
-        self.split = split
+        self._diagnose = jax.jit(lambda *args: self._checked(self._unwrapped(*args), *args[1:])[1])
 
     @property
     def model(self) -> StandardModel:
@@ -157,21 +161,24 @@ class MovingSystem:
         """(n_place, 3) of the batch from the atoms of all structures (n_atom, 3)."""
         return jnp.zeros((self._batch.layout.n_atom, 3), coord.dtype).at[self.places].set(coord, mode="drop")
 
-    def allocate(self, coord: jax.Array, cell: jax.Array, margin: float, least: Capacity | None = None) -> Neighbors:
+    def allocate(
+        self, coord: jax.Array, cell: jax.Array, margin: float, least: Capacity | None = None, nearest: float = np.inf
+    ) -> Neighbors:
         """A list with room for structures like these; on the host.
 
         Args:
             coord: (n_place, 3) angstrom.
             cell: (n_frame, 3, 3) angstrom.
             margin: capacities over what these need.
-            least: sizes that are not to be undercut.
+            least: sizes that are not to be undercut, with the bins to be used.
+            nearest: angstrom, how near to each other atoms are known to come.
         """
         rows, cells = np.asarray(coord, np.float64), np.asarray(cell, np.float64)
-        most, within, nearest = self._counted(rows, cells)
+        most, within, now = self._counted(rows, cells)
         width = tuple(max(4, 4 * math.ceil(m * margin / 4)) for m in most.tolist())
         plan = self._plan(rows, cells, width, margin)
         capacity = Capacity(plan, slots(within, self.model.sel, max(margin, 1.0)))
-        return self.made(coord, cell, capacity if least is None else _larger(capacity, least), nearest)
+        return self.made(coord, cell, capacity if least is None else _larger(capacity, least), min(now, nearest))
 
     def made(self, coord: jax.Array, cell: jax.Array, capacity: Capacity, nearest: float) -> Neighbors:
         """A list of given capacity, and series for atoms a little nearer than ``nearest`` angstrom; on the host."""
@@ -191,7 +198,9 @@ class MovingSystem:
             found = update_frames(plan, coord, self.section, cell, self.pbc, self.members)
         else:
             found = update(plan, coord, self.section, cell[0] if any(plan.pbc) else None)
-        return Neighbors(found.index, found.shift, found.count, coord, cell, found.flags, expansion, bound, capacity, self)
+        return Neighbors(
+            found.index, found.shift, found.count, coord, cell, found.flags, expansion, bound, capacity, self
+        )
 
     def update(self, coord: jax.Array, cell: jax.Array, neighbors: Neighbors) -> Neighbors:
         """The list, made anew where it would not serve for another step; pure.  Flags stay set until a list is allocated."""
@@ -204,7 +213,9 @@ class MovingSystem:
             bits = new.flags.bits | neighbors.flags.bits
             return new.index, new.shift, new.count, new.reference, new.cell, replace(new.flags, bits=bits)
 
-        serves = self._serves(self._unwrapped(coord, cell, neighbors), cell, neighbors, self.skin * (1.0 - capacity.reserve))
+        serves = self._serves(
+            self._unwrapped(coord, cell, neighbors), cell, neighbors, self.skin * (1.0 - capacity.reserve)
+        )
         index, shift, count, reference, cell, flags = jax.lax.cond(serves, lambda kept: kept, anew, old)
         return replace(
             neighbors, index=index, shift=shift, count=count, reference=reference, cell=cell, flags=flags
@@ -221,7 +232,7 @@ class MovingSystem:
 
     def diagnose(self, coord: jax.Array, cell: jax.Array, neighbors: Neighbors) -> MovingFlags:
         """Why :meth:`energies` are NaN; ``bits`` is 0 where the model itself says so."""
-        return self._checked(self._unwrapped(coord, cell, neighbors), cell, neighbors)[1]
+        return self._diagnose(coord, cell, neighbors)
 
     def grow(self, capacity: Capacity, flags: MovingFlags, margin: float) -> Capacity:
         """A capacity that holds what was found missing.
@@ -236,7 +247,9 @@ class MovingSystem:
         plan = capacity.search
         if isinstance(plan, FramesPlan):
             wanted = [4 * math.ceil(n * margin / 4) for n in np.asarray(flags.nbrs).tolist()]
-            plan = grow_frames(plan, flags, wanted, np.diag(np.asarray(flags.heights))[None], self.pbc.any(axis=0)[None])
+            plan = grow_frames(
+                plan, flags, wanted, np.diag(np.asarray(flags.heights))[None], self.pbc.any(axis=0)[None]
+            )
         else:
             plan = grow(plan, flags, margin)
         capacity = replace(capacity, search=plan)
@@ -270,11 +283,20 @@ class MovingSystem:
         if self.n_frame == 1:
             pbc = self.pbc[0]
             plan = allocate(
-                coord, self.section, self.model.n_section, rcut, cells[0] if pbc.any() else None, pbc=pbc, skin=self.skin, margin=margin
+                coord,
+                self.section,
+                self.model.n_section,
+                rcut,
+                cells[0] if pbc.any() else None,
+                pbc=pbc,
+                skin=self.skin,
+                margin=margin,
             )
             return replace(plan, nbrs=width)
         sections = self.section[self.members]
-        counts = [((sections == s) & (self.members >= 0)).sum(axis=1).max(initial=0) for s in range(self.model.n_section)]
+        counts = [
+            ((sections == s) & (self.members >= 0)).sum(axis=1).max(initial=0) for s in range(self.model.n_section)
+        ]
         return FramesPlan(rcut, self.skin, reach_of(cells, self.pbc, rcut + self.skin), tuple(map(int, counts)), width)
 
     def _series(self, capacity: Capacity, nearest: float, factors=NEARER) -> tuple[Any, float]:
@@ -302,7 +324,9 @@ class MovingSystem:
 
     def _serves(self, coord, cell, neighbors: Neighbors, skin: float) -> jax.Array:
         """() bool: the list holds every pair within the cut-off, with ``skin`` instead of its own."""
-        cells = (cell[0], neighbors.cell[0]) if self.n_frame == 1 and self.pbc.any() else ()  # of many frames they are fixed
+        cells = (
+            (cell[0], neighbors.cell[0]) if self.n_frame == 1 and self.pbc.any() else ()
+        )  # of many frames they are fixed
         return still_serves(self.model.rcut, skin, coord, neighbors.reference, *cells)
 
     def _checked(self, coord, cell, neighbors: Neighbors) -> tuple[Batch, MovingFlags]:
@@ -345,7 +369,9 @@ def _smallest(table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) 
 
 
 def _larger(capacity: Capacity, least: Capacity) -> Capacity:
-    """The larger of each size; bins are those of ``capacity``."""
-    nbrs = tuple(map(max, capacity.search.nbrs, least.search.nbrs))
-    plan = replace(capacity.search, nbrs=nbrs)
+    """The larger of each size, with the bins of ``least``."""
+    new, plan = capacity.search, least.search
+    plan = replace(plan, nbrs=tuple(map(max, new.nbrs, plan.nbrs)))
+    if getattr(new, "grid", None) == getattr(plan, "grid", None):
+        plan = replace(plan, bin_atoms=tuple(map(max, new.bin_atoms, plan.bin_atoms)))
     return Capacity(plan, tuple(map(max, capacity.within, least.within)), max(capacity.reserve, least.reserve))

@@ -42,14 +42,18 @@ def read_structure(
     """
     path = Path(path)
     if not path.exists():
-        raise DataError(f"{path}: no such file or folder; expected a structure that ASE reads, or a system of DeePMD-kit")
+        raise DataError(
+            f"{path}: no such file or folder; expected a structure that ASE reads, or a system of DeePMD-kit"
+        )
     if path.is_dir():
         symbols, coord, cell, pbc, mass, momentum = _of_system(path, type_map, frame)
     else:
         symbols, coord, cell, pbc, mass, momentum = _of_file(path, frame)
     for place, symbol in enumerate(symbols):
         if symbol not in type_map:
-            raise DataError(f"{path}: atom {place} is {symbol}, which the model does not know; it has {', '.join(type_map)}")
+            raise DataError(
+                f"{path}: atom {place} is {symbol}, which the model does not know; it has {', '.join(type_map)}"
+            )
     types = np.array([list(type_map).index(symbol) for symbol in symbols], np.int32)
     mass = _masses(path, symbols, mass, masses or {})
     return Structure(tuple(symbols), types, coord, cell, pbc, mass, momentum)
@@ -87,13 +91,17 @@ def _of_file(path: Path, frame: int):
 def _masses(path: Path, symbols: Sequence[str], given: np.ndarray | None, own: Mapping[str, float]) -> np.ndarray:
     for name in own:
         if name not in symbols:
-            raise DataError(f"a mass is given for {name}, which is not in {path}; it has {', '.join(sorted(set(symbols)))}")
+            raise DataError(
+                f"a mass is given for {name}, which is not in {path}; it has {', '.join(sorted(set(symbols)))}"
+            )
     known = _element_masses() if given is None else {}
     values = []
     for place, symbol in enumerate(symbols):
         value = own.get(symbol, given[place] if given is not None else known.get(symbol))
         if value is None or not np.isfinite(value) or value <= 0:
-            raise DataError(f"{path}: {symbol} is no element with a known mass; give it as {symbol}=MASS in atomic mass units")
+            raise DataError(
+                f"{path}: {symbol} is no element with a known mass; give it as {symbol}=MASS in atomic mass units"
+            )
         values.append(float(value))
     return np.array(values)
 
@@ -102,5 +110,7 @@ def _element_masses() -> dict[str, float]:
     try:
         from ase.data import atomic_masses, chemical_symbols
     except ImportError as error:
-        raise DPError("masses of the elements come from ASE, which is not installed: pip install 'dpjax[ase]'") from error
+        raise DPError(
+            "masses of the elements come from ASE, which is not installed: pip install 'dpjax[ase]'"
+        ) from error
     return dict(zip(chemical_symbols[1:], map(float, atomic_masses[1:]), strict=False))

@@ -73,7 +73,7 @@ def update_frames(
         members: (n_frame, most) atoms of each frame, then -1.
 
     Returns:
-        The list on the axis of all atoms, as :func:`dpjax.neighbors.update` gives it; ``flags.heights`` are the least of all frames.
+        The list on the axis of all atoms, as :func:`dpjax.neighbors.update` gives it; ``flags.heights`` are the least of all.
     """
     n_atom = coord.shape[0]
     none = members < 0
@@ -120,5 +120,8 @@ def _joined(flags: NeighborFlags) -> NeighborFlags:
     """Flags of all frames as one."""
     bits = sum(bit * jnp.any(flags.bits & bit != 0) for bit in (1, LIST_FULL, CELL_SMALL, NOT_FINITE))
     return NeighborFlags(
-        bits.astype(jnp.int32), jnp.max(flags.bin_atoms, axis=0), jnp.max(flags.nbrs, axis=0), jnp.min(flags.heights, axis=0)
+        bits.astype(jnp.int32),
+        jnp.max(flags.bin_atoms, axis=0),
+        jnp.max(flags.nbrs, axis=0),
+        jnp.min(flags.heights, axis=0),
     )
