@@ -16,3 +16,7 @@ ENERGY = "eV"
 LENGTH = "angstrom"
 FORCE = "eV/angstrom"
 VIRIAL = "eV"
+
+BOLTZMANN = 8.617333262e-5  # eV/K (CODATA 2018, as in ASE)
+TIME_FS = 10.1805057108  # fs: unit of time of eV, angstrom and atomic mass units, angstrom * sqrt(amu/eV)
+BAR = 6.241509074e-7  # eV/angstrom^3: one bar

@@ -51,6 +51,14 @@ COMMANDS = (
     ),
     Command("gui", "edit an input file in a browser", ("gui -p 6042",), "gui"),
     Command(
+        "md", "molecular dynamics of a structure",
+        (
+            "md model.dp water.xyz -o md --ensemble nvt --temperature 300 --steps 20000",
+            "md model.dp water.xyz -o md --ensemble nvt --temperature 300 --steps 40000 --restart",
+        ),
+        "md",
+    ),
+    Command(
         "compress", "write a model with tables in place of its embedding nets",
         ("compress -i run -o model.dpx", "compress -i model.dp -t input.json -o model.dpx"), "compress",
     ),
