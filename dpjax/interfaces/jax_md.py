@@ -23,8 +23,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpjax.errors import DataError, DPError, ModelError
-from dpjax.interfaces.md_chunks import run_chunk
 from dpjax.interfaces.inputs import read_structures
+from dpjax.interfaces.md_chunks import run_chunk
 from dpjax.interfaces.moving import Capacity, MovingFlags, MovingSystem, Neighbors
 from dpjax.interfaces.potential import Potential
 
