@@ -66,27 +66,29 @@ class TooLarge(Exception):
 
 
 class Runner:
-    """Runs jobs with one set of variables.
+    """Runs jobs, and keeps the variables on the devices.
 
     Args:
         programs: of the model; may be shared.
-        variables: of the model.
         resolver: chooses the series that stand for embedding networks.
         device: the only one; None: those of this process.
     """
 
-    def __init__(self, programs: Programs, variables: Any, resolver: Resolver, device: jax.Device | None):
-        self.programs, self._variables, self._resolver, self._device = programs, variables, resolver, device
+    def __init__(self, programs: Programs, resolver: Resolver, device: jax.Device | None):
+        self.programs, self._resolver, self._device = programs, resolver, device
+        self._variables: Any = None
         self._placed: dict[Any, Any] = {}
 
-    def run(self, source: Source, job: Job, results: Results) -> None:
-        """Evaluates all frames; what they give is put into ``results``.
+    def run(self, variables: Any, source: Source, job: Job, results: Results) -> None:
+        """Evaluates all frames with these variables of the model; what they give is put into ``results``.
 
         Raises:
             DataError: what making a frame raises.
         """
         if not len(source.atoms):
             return
+        if variables is not self._variables:
+            self._variables, self._placed = variables, {}
         devices = Devices.of(self._device)
         plan = self._plan(source, job, devices)
         stream, total, done = batches(source, plan), len(source.atoms), 0

@@ -55,7 +55,7 @@ class Potential:
         self.model: nn.Module = build_model(self.config)
         self.variables = variables
         self._programs = Programs.of(self.model)
-        self._runner = Runner(self._programs, variables, Resolver(self.model, variables), device)
+        self._runner = Runner(self._programs, Resolver(self.model, variables), device)
         self._warned, self._warning = False, threading.Lock()
         self._cuts = cuts(self.config)
 
@@ -146,7 +146,7 @@ class Potential:
         """The same model with other numbers; both share their compiled programs."""
         other = Potential(self.config, variables, conventions=self.conventions, device=self.device)
         other.model, other._programs = self.model, self._programs
-        other._runner = Runner(self._programs, variables, Resolver(self.model, variables), self.device)
+        other._runner = Runner(self._programs, Resolver(self.model, variables), self.device)
         return other
 
     def frames(self, coord, atype, cell=None, fparam=None, aparam=None) -> list[Frame]:
@@ -173,7 +173,7 @@ class Potential:
             silent_types=self.config.silent_types,
         )
         results = Results(reading, types, stacked)
-        self._runner.run(source, Job(predict, {"atomic": atomic, "hessian": hessian or None}, **job), results)
+        self._runner.run(self.variables, source, Job(predict, {"atomic": atomic, "hessian": hessian or None}, **job), results)
         return results.values
 
     def _warn_truncation(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> None:
