@@ -173,7 +173,9 @@ class Potential:
             silent_types=self.config.silent_types,
         )
         results = Results(reading, types, stacked)
-        self._runner.run(self.variables, source, Job(predict, {"atomic": atomic, "hessian": hessian or None}, **job), results)
+        self._runner.run(
+            self.variables, source, Job(predict, {"atomic": atomic, "hessian": hessian or None}, **job), results
+        )
         return results.values
 
     def _warn_truncation(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> None:

@@ -97,7 +97,10 @@ def test_frames_of_all_sizes(pot, alone, small, made, device):
     told = []
     run = own._runner.run
     own._runner.run = lambda variables, source, job, results: run(
-        variables, source, batches.Job(job.function, job.options, job.atoms_per_batch, lambda *n: told.append(n)), results
+        variables,
+        source,
+        batches.Job(job.function, job.options, job.atoms_per_batch, lambda *n: told.append(n)),
+        results,
     )
     got = own.evaluate(**together(GIVEN, **OPTIONS))
     assert_equal(got, alone)
