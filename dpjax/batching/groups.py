@@ -20,6 +20,7 @@ FITTING = 16  # slots that an atom's own share of the work, as in the fitting ne
 WASTE = 1.25  # work in a layout that is there over that in the best one, up to which no new one is thought of
 ROUNDED = 1.2  # what the ladder may add to the size of a batch
 SLACK = 1.2  # the same for layouts that are new, of which one is to hold many batches
+FEW = 4  # layouts after which the next must save twice as much
 BATCHES = 100  # so many batches are worth a program
 FRAMES = 4  # atoms to each place for a frame where a layout has several: a place costs next to nothing
 
@@ -135,12 +136,17 @@ class Layouts:
         if choices:
             ratio, rows, layout = min(choices, key=lambda choice: choice[0])
             waste = (ratio - best) * needs.work[rows].sum() if ratio > WASTE * best else 0.0
-            if self.wasted + waste <= self.cost:
+            if self.wasted + waste <= self.cost * self._reluctance:
                 self.wasted += waste
                 return rows, layout
         self.known.append(own)
         self.wasted = 0.0
         return chosen, own
+
+    @property
+    def _reluctance(self) -> float:
+        """How much more a new layout must save, and how much more it must be good for, the more there are."""
+        return 2 ** (len(self.known) / FEW)
 
     def _ratio(self, layout: Layout, needs: Needs, rows: np.ndarray) -> float:
         """Work of a batch, with what each batch costs whatever its size, over that of its frames."""
@@ -156,7 +162,7 @@ class Layouts:
         numbers = [2**i for i in range(len(needs).bit_length())] + [len(needs)]
         choices = [self._within(needs, most[number - 1], room, most_atoms) for number in numbers]
         ratios = [self._ratio(layout, needs, rows) for rows, layout in choices]
-        return choices[max(i for i, ratio in enumerate(ratios) if ratio <= SLACK * min(ratios))]
+        return choices[max(i for i, ratio in enumerate(ratios) if ratio <= SLACK**self._reluctance * min(ratios))]
 
     def _within(self, needs: Needs, nbrs: np.ndarray, room: float, most_atoms: float) -> tuple[np.ndarray, Layout]:
         """The first frame and the next ones with at most so many neighbours, as many as there is room for."""

@@ -92,7 +92,7 @@ def _deviation(
     relative: float | None,
     relative_v: float | None,
 ) -> Deviation:
-    """:func:`model_deviation` of predictions with an axis for the models first; ``real`` (n_frame, n_atom): which atoms are no padding."""
+    """:func:`model_deviation` of predictions, models first; ``real`` (n_frame, n_atom): which atoms are no padding."""
     energy, force, virial = (predicted[name] for name in LABELS)
     natoms = np.maximum(real.sum(axis=1), 1)
     energy, virial = energy[..., 0] / natoms, virial / natoms[:, None]

@@ -125,7 +125,7 @@ def test_chunks_and_number_of_frames(tmp_path, monkeypatch):
 
 
 def test_small_systems_share_calls(tmp_path, monkeypatch):
-    """Systems of two and three atoms, with and without cells, in one call; those with Hessians in another; reports in their order."""
+    """Systems of two and three atoms, with and without cells, in one call, those with Hessians in another; reports in order."""
     for i, name in enumerate("abcde"):
         write_system(tmp_path / name, n_frame=i + 1, types=(1, 0, 1)[: 2 + i % 2], periodic=i % 3 != 1, seed=i)
     np.save(tmp_path / "c" / "set.000" / "hessian.npy", np.zeros((3, 36)))
