@@ -93,17 +93,12 @@ class Runner:
         plan = self._plan(source, job, devices)
         stream, total, done = batches(source, plan), len(source.atoms), 0
         with jax.enable_x64(True), ExitStack() as stack:
-            unpacking = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="dpjax-unpack"))
-            pending: Future | None = None
+            keep = _in_the_background(results.put, stack) if plan.several else results.put
             for packed in _ahead(stream, stack) if plan.several else stream:
                 for part, out in self._evaluated(packed, plan, devices, job):
-                    if pending is not None:
-                        pending.result()
-                    pending = unpacking.submit(results.put, part.numbers, part.places, part.rows, out)
+                    keep(part.numbers, part.places, part.rows, out)
                     done += len(part.numbers)
                     job.tell(done, total)
-            if pending is not None:
-                pending.result()
 
     def _plan(self, source: Source, job: Job, devices: Devices) -> Plan:
         kind, bound = kind_of(job.function, job.options), job.atoms_per_batch
@@ -167,3 +162,20 @@ def _ahead(stream: Iterator[Packed], stack: ExitStack) -> Iterator[Packed]:
     if first is not None:
         yield first
         yield from stack.enter_context(Prefetcher(lambda: next(stream), depth=1))
+
+
+def _in_the_background(put: Callable[..., None], stack: ExitStack) -> Callable[..., None]:
+    """The function in a thread of its own, one call at a time; what it raises is raised by the next call, or at the end."""
+    pool = stack.enter_context(ThreadPoolExecutor(1, thread_name_prefix="dpjax-unpack"))
+    pending: list[Future] = []
+
+    def wait(kind: Any = None, *_: Any) -> None:
+        if pending and kind is None:
+            pending.pop().result()
+
+    def keep(*given: Any) -> None:
+        wait()
+        pending.append(pool.submit(put, *given))
+
+    stack.push(wait)
+    return keep

@@ -25,6 +25,7 @@ COST = {
 COST_ELSEWHERE = 50_000_000
 SHARES = {"cpu": 0.5}  # of the memory that is free which batches may take
 SHARE_ELSEWHERE = 0.8
+LEAST = 2.0**28  # bytes of memory that are taken to be free, whatever the system says
 HELD = 3  # batches on a device at a time: one runs, others wait
 
 Function = Callable[..., dict[str, Any]]
@@ -139,31 +140,35 @@ def free_bytes(device: jax.Device, sharing: int) -> float:
 
 def free_memory() -> float:
     """Bytes of the machine's memory that are free, or of the part that this process may use; infinite where nothing says it."""
-    found = [_free_of_machine(), *(_free_of_group(*files) for files in _GROUPS)]
-    return min((value for value in found if value is not None), default=float("inf"))
+    return max(LEAST, min(_free_of_machine(), *(_free_of_group(*files) for files in _GROUPS)))
 
 
-_GROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-    ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-)  # of a container: what it may use, and what it uses
+_GROUPS = tuple(
+    tuple(Path("/sys/fs/cgroup", name) for name in names)
+    for names in (
+        ("memory.max", "memory.current", "memory.stat"),
+        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+    )
+)  # of a container: what it may use, what it uses, and how much of that is files, which give way
 
 
-def _free_of_machine() -> float | None:
+def _free_of_machine() -> float:
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
-        names = getattr(os, "sysconf_names", {})
         both = "SC_PHYS_PAGES", "SC_PAGE_SIZE"
-        return float(os.sysconf(both[0]) * os.sysconf(both[1])) if names.keys() >= set(both) else None
+        known = getattr(os, "sysconf_names", {}).keys() >= set(both)
+        return float(os.sysconf(both[0]) * os.sysconf(both[1])) if known else float("inf")
 
 
-def _free_of_group(limit: str, used: str) -> float | None:
+def _free_of_group(limit: Path, used: Path, parts: Path) -> float:
     try:
-        return float(Path(limit).read_text(encoding="ascii")) - float(Path(used).read_text(encoding="ascii"))
+        lines = [line.split() for line in parts.read_text(encoding="ascii").splitlines()]
+        files = max(float(value) for name, value in lines if name in ("file", "total_cache"))
+        return float(limit.read_text(encoding="ascii")) - float(used.read_text(encoding="ascii")) + files
     except (OSError, ValueError):
-        return None
+        return float("inf")
 
 
 def kind_of(function: Function, options: dict[str, Any]) -> Kind:
