@@ -145,7 +145,7 @@ def apart(molecules: list, rcut: float) -> dict[str, Any]:
 def even(rng: np.random.Generator, atype: np.ndarray, n_edge: int, rcut: float) -> dict[str, Any]:
     """One periodic frame with these types and about so many neighbours."""
     n_atom = len(atype)
-    edge = np.cbrt(n_atom * 4 / 3 * np.pi * rcut**3 / (n_edge / n_atom))
+    edge = np.cbrt(n_atom * 4 / 3 * np.pi * rcut**3 / (n_edge / n_atom + 1))
     side = int(np.ceil(np.cbrt(n_atom)))
     sites = rng.permutation(side**3)[:n_atom]
     coord = (
