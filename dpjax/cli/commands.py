@@ -60,7 +60,14 @@ COMMANDS = (
         "change-bias", "change the bias per type of a model, to new data or to given numbers",
         ("change-bias run -s data -o shifted", "change-bias model.dp -b -94.1 -187.5 -o shifted.dp"), "change_bias",
     ),
-    Command("eval-desc", "write descriptors of given structures", ("eval-desc -m model.dp -s data -o desc",)),
+    Command(
+        "eval-desc", "write descriptors of given structures",
+        ("eval-desc -m model.dp -s data -o desc", "eval-desc -m run -s data --last-layer"), "eval_desc",
+    ),
+    Command(
+        "embed", "write descriptors and features of given structures as one file",
+        ("embed -m run -s data -o embedding.hdf5",), "embed",
+    ),
 )  # fmt: skip
 
 ELSEWHERE = {
@@ -69,7 +76,6 @@ ELSEWHERE = {
     "transfer": "copies parameters between frozen TensorFlow files, which dpjax does not read. To start a training from "
     "the parameters of another model, use `dpjax train INPUT --init-model MODEL`",
     "train-nvnmd": "trains for the NVNMD hardware, which dpjax does not support; `dpjax train` trains all other models",
-    "embed": "is not built yet in this version, nor is `dpjax eval-desc`; `dpjax --help` lists what is",
     "pretrained": "downloads models, which dpjax does not do. Fetch one with `dp pretrained download`, and bring it over with "
     "`dp convert-backend MODEL model.dp`",
 }

@@ -13,20 +13,6 @@ def _option(*names: str, metavar: str, help: str, **rest: Any) -> Flag:
     return names, {"metavar": metavar, "help": help, **rest}
 
 
-def _switch(*names: str, help: str) -> Flag:
-    """An option without a value."""
-    return names, {"action": "store_true", "help": help}
-
-
-def _systems(what: str) -> tuple[Flag, Flag]:
-    """The two ways to name data."""
-    return (
-        _option("-s", "--system", metavar="DIR", nargs="+", help=f"{what}: systems, or folders that hold systems (default: .)"),
-        _option("-f", "--datafile", metavar="FILE", help="file that names a system on each line"),
-    )  # fmt: skip
-
-
-_MODEL = _option("-m", "--model", metavar="MODEL", help="model file or checkpoint folder")
 _HEAD = _option("--head", "--model-branch", metavar="NAME", help="branch of a model with several")
 
 COMPRESS = (
@@ -41,17 +27,8 @@ COMPRESS = (
     _option("-m", "--mpi-log", metavar="HOW", help="which process writes messages: master, collect or workers (default: master)"),
 )  # fmt: skip
 
-EVAL_DESC = (
-    _MODEL,
-    *_systems("structures"),
-    _option("-o", "--output", metavar="DIR", help="folder to write, a .npy file per system (default: desc)"),
-    _option("--dtype", metavar="TYPE", help="fp32, fp64 or native, the model's own (default: native)"),
-    _HEAD,
-)
-
 ARGUMENTS: dict[str, tuple[Flag, ...]] = {
     "compress": COMPRESS,
-    "eval-desc": EVAL_DESC,
 }
 
 

@@ -7,9 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dpjax.cli.models import add_head_option, load_model
-
-OBSERVED_BIAS = 1e-6  # eV; types without atoms in the training data keep a bias of zero, and this is DeePMD-kit's limit
+from dpjax.cli.models import add_head_option, branch_names, checkpoint, load_model
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -27,10 +25,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Prints the attributes."""
-    pot = load_model(args.model, args.head)
-    for name in args.attributes or USUAL:
-        ATTRIBUTES[name](pot)
+    """Prints the attributes, of a model with several branches and no chosen one those of each."""
+    names = list(args.attributes or USUAL)
+    heads = branch_names(args.model) if args.head is None else ()
+    if heads and "model-branch" in names:
+        names.remove("model-branch")
+        _branches(args.model)
+    for head in heads or (args.head,):
+        if names:
+            pot = load_model(args.model, head)
+            if heads:
+                print(f"branch {head}")
+            for name in names:
+                ATTRIBUTES[name](pot)
+
+
+def _branches(model: str) -> None:
+    """Names of the branches, and what else they may be called."""
+    from dpjax.interfaces.files import branches
+
+    path = checkpoint(model)
+    names = branches(path, aliases=False)
+    others = branches(path)[len(names) :]
+    also = f" (also {' '.join(others)})" if others else ""
+    print(f"model-branch: {' '.join(names)}{also}")
 
 
 def _type_map(pot: Any) -> None:
@@ -47,14 +65,17 @@ def _fitting_net(pot: Any) -> None:
 
 def _size(pot: Any) -> None:
     """Numbers that training changes, per part of the model."""
-    parts = {name: _count(tree) for name, tree in pot.variables["params"].items()}
+    from dpjax.interfaces.facts import parameter_counts
+
+    parts = parameter_counts(pot)
     print(f"size: {sum(parts.values())} parameters ({', '.join(f'{name} {n}' for name, n in parts.items())})")
 
 
 def _observed_type(pot: Any) -> None:
     """Types that the energy bias was fitted for."""
-    bias = pot.variables["stats"]["out_bias"]
-    seen = [name for name, row in zip(pot.type_map, bias) if abs(row).max() > OBSERVED_BIAS]
+    from dpjax.interfaces.facts import observed_types
+
+    seen = observed_types(pot)
     print(f"observed-type: {' '.join(seen) or 'none'} ({len(seen)} of {len(pot.type_map)} types, by their energy bias)")
 
 
@@ -90,10 +111,6 @@ def _count_stored(node: Any) -> int:
     if isinstance(node, dict):
         return sum(_count_stored(item) for item in node.values())
     return int(node.size) if hasattr(node, "dtype") else 0
-
-
-def _count(tree: Any) -> int:
-    return sum(_count(branch) for branch in tree.values()) if hasattr(tree, "values") else int(tree.size)
 
 
 def _attribute(text: str) -> str:

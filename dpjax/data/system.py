@@ -7,7 +7,7 @@ systems keep the order of the file. Lengths angstrom, energies eV; everything is
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,6 +74,16 @@ class System:
     def copies(self) -> np.ndarray | None:
         """(n_frame,) how often each frame counts in a pass through the data; None: once. Raises DataError: malformed."""
         return getattr(self.reader, "copies", None)
+
+    @property
+    def places(self) -> np.ndarray:
+        """(n_atom,) where the atoms of the files are among those of ``types``, which are sorted."""
+        return np.arange(self.n_atom) if self.mixed else np.argsort(self.order)
+
+    def portions(self, atoms: int) -> Iterator[np.ndarray]:
+        """Numbers of all frames in their order, in portions of at most so many atoms, or of one frame."""
+        size = max(1, atoms // max(1, self.n_atom))
+        return (np.arange(i, min(i + size, self.n_frame)) for i in range(0, self.n_frame, size))
 
     def frame_types(self, frame: int) -> np.ndarray:
         """Model types of one frame: (n_atom,) int32, -1 for padding atoms. Raises DataError as ``frames_types``."""

@@ -119,8 +119,20 @@ class FittingNet(nn.Module):
         self, view: Neighborhood, features: Features, fparam: jax.Array | None, aparam: jax.Array | None
     ) -> jax.Array:
         """(n_atom, dim_net) what the networks give, in their precision; ``bias_atom_e`` is not in it."""
-        inputs = [features.values.astype(self.dtype), self.extra_inputs(view.n_atom, fparam, aparam)]
-        return self.network_of(view)(jnp.concatenate(inputs, axis=1))
+        return self.network_of(view)(self._network_inputs(view, features, fparam, aparam))
+
+    def last_layer_inputs(
+        self, view: Neighborhood, features: Features, fparam: jax.Array | None, aparam: jax.Array | None
+    ) -> jax.Array:
+        """(n_atom, neuron[-1]) what the last layers of the networks are given, in their precision."""
+        return self.network_of(view).hidden(self._network_inputs(view, features, fparam, aparam))
+
+    def _network_inputs(
+        self, view: Neighborhood, features: Features, fparam: jax.Array | None, aparam: jax.Array | None
+    ) -> jax.Array:
+        """(n_atom, dim_descriptor + dim_extra)."""
+        extra = self.extra_inputs(view.n_atom, fparam, aparam)
+        return jnp.concatenate([features.values.astype(self.dtype), extra], axis=1)
 
     def __call__(
         self, view: Neighborhood, features: Features, fparam: jax.Array | None = None, aparam: jax.Array | None = None

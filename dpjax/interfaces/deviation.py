@@ -231,8 +231,7 @@ def _of_piece(
         labels["virial"] = np.full((len(piece.frames), 9), np.nan)
     predicted = {name: np.stack([np.stack([row[name] for row in own]) for own in rows]) for name in LABELS}
     found = _deviation(predicted, arrays["types"] >= 0, labels or None, relative, relative_v)
-    place = np.arange(system.n_atom) if system.mixed else np.argsort(system.order)
-    return Deviation(found.virial, found.force, found.energy, found.atoms[:, place])
+    return Deviation(found.virial, found.force, found.energy, found.atoms[:, system.places])
 
 
 def table_text(name: str, deviation: Deviation, frequency: int = 1, atomic: bool = False) -> str:

@@ -22,8 +22,11 @@ class Structures:
     ragged: bool
 
 
-def read_structures(config: ModelConfig, coord, atype, cell, fparam, aparam) -> Structures:
+def read_structures(config: ModelConfig, coord, atype, cell, fparam, aparam, *, parameters: bool = True) -> Structures:
     """Check and split the arguments of ``evaluate``; see there for shapes.
+
+    Args:
+        parameters: read frame and atomic parameters; without them those of every frame are None.
 
     Raises:
         DataError: a shape or type that does not fit.
@@ -34,6 +37,8 @@ def read_structures(config: ModelConfig, coord, atype, cell, fparam, aparam) -> 
     n = len(coords)
     types = _split_types(atype, coords, len(config.type_map))
     cells = _split_cells(cell, n)
+    if not parameters:
+        return Structures(coords, types, cells, [None] * n, [None] * n, ragged)
     fitting = config.fitting_net
     return Structures(
         coords, types, cells,

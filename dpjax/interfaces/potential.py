@@ -20,6 +20,7 @@ from dpjax.data.waiting import counter
 from dpjax.descriptors.crowding import cuts
 from dpjax.errors import ConfigError, ModelError
 from dpjax.interfaces.batches import Job, Runner
+from dpjax.interfaces.features import FeatureMethods
 from dpjax.interfaces.inputs import Structures, read_structures
 from dpjax.interfaces.programs import Programs
 from dpjax.interfaces.results import Reading, Results
@@ -35,7 +36,7 @@ log = logging.getLogger(__name__)
 Output = dict[str, Any]
 
 
-class Potential:
+class Potential(FeatureMethods):
     """A model, its variables and what is needed to evaluate them.
 
     Attributes:
@@ -132,7 +133,7 @@ class Potential:
             )
         tell = counter("evaluating", sys.stderr.isatty() if progress is None else progress)
         found = self._run(
-            _Searched(self, structures), structures.atype, not structures.ragged, atomic=atomic, hessian=hessian,
+            self.searched(structures), structures.atype, not structures.ragged, atomic=atomic, hessian=hessian,
             atoms_per_batch=atoms_per_batch, tell=tell,
         )  # fmt: skip
         if not found:
@@ -155,7 +156,7 @@ class Potential:
         Arguments and errors as for :meth:`evaluate`.
         """
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam)
-        return _Searched(self, structures).frames(range(len(structures.coord)))
+        return self.searched(structures).frames(range(len(structures.coord)))
 
     def evaluate_frames(self, frames: Sequence[Frame], atomic: bool = False, hessian: bool = False) -> list[Output]:
         """What :meth:`evaluate` gives, for each of the frames."""
@@ -172,11 +173,31 @@ class Potential:
             per_atom=(self.model.output.atomic, "force", "atom_virial"),
             silent_types=self.config.silent_types,
         )
+        options = {"atomic": atomic, "hessian": hessian or None}
+        return self.computed(source, types, stacked, Job(predict, options, **job), reading)
+
+    def computed(
+        self, source: Source, types: Sequence[np.ndarray], stacked: bool, job: Job, reading: Reading
+    ) -> Output:
+        """What a job gives for each frame of a source.
+
+        Args:
+            source: the frames; :meth:`searched` makes one of structures.
+            types: (n_atom,) of each.
+            stacked: one array for all frames, which have one size; else a list of arrays.
+            job: what is computed.
+            reading: what is taken from its outputs.
+
+        Returns:
+            Name -> results in the order of the frames; nothing of no frames.
+        """
         results = Results(reading, types, stacked)
-        self._runner.run(
-            self.variables, source, Job(predict, {"atomic": atomic, "hessian": hessian or None}, **job), results
-        )
+        self._runner.run(self.variables, source, job, results)
         return results.values
+
+    def searched(self, structures: Structures) -> Source:
+        """Structures as frames with their neighbours, which are searched when they are needed."""
+        return _Searched(self, structures)
 
     def _warn_truncation(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> None:
         """Say once that ``sel`` leaves neighbours out, with type and numbers."""

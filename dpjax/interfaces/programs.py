@@ -39,11 +39,13 @@ class Programs:
     Attributes:
         model: first argument of the functions.
         layouts: of the batches of long evaluations.
+        compiler_options: of XLA.
         per_size: by kind, bytes that a program needs for each unit of a batch's size, the most that the compiler said.
     """
 
     model: nn.Module
     layouts: Layouts
+    compiler_options: dict[str, Any] | None = None
     per_size: dict[Kind, float] = field(default_factory=dict)
     _compiled: dict[Any, jax.stages.Compiled] = field(default_factory=dict)
 
@@ -70,7 +72,7 @@ class Programs:
         if key not in self._compiled:
             own = partial(function, self.model, grid=grid, **options)
             program = jax.jit(own if mesh is None else over_devices(own, mesh))
-            self._compiled[key] = program.lower(variables, batch).compile()
+            self._compiled[key] = program.lower(variables, batch).compile(self.compiler_options)
         return self._compiled[key]
 
     def note(self, kind: Kind, program: jax.stages.Compiled, size: int) -> float:

@@ -144,7 +144,7 @@ def _compare(
     """Compares some frames of one system, quantity by quantity."""
     system, types = piece.system, arrays["types"]
     _check_finite(system, piece.frames, out)
-    place = np.arange(system.n_atom) if system.mixed else np.argsort(system.order)  # of the atoms of the files
+    place = system.places
     real = (types >= 0)[:, place]
     structures = Structures(
         real=real,

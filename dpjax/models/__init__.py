@@ -10,21 +10,25 @@ from dpjax.descriptors import members
 from dpjax.errors import ConfigError
 from dpjax.models.derivatives import (
     RESOLVED,
+    atomic_features,
     atomic_outputs,
     expand,
     fold,
     outputs_and_gradient,
     predict,
+    predict_features,
     resolutions,
 )
 from dpjax.models.geometry import Geometry
-from dpjax.models.standard import StandardModel, batch_geometry
+from dpjax.models.standard import FEATURES, StandardModel, batch_geometry
 
 __all__ = [
+    "FEATURES",
     "MODELS",
     "RESOLVED",
     "Geometry",
     "StandardModel",
+    "atomic_features",
     "atomic_outputs",
     "batch_geometry",
     "build_model",
@@ -33,6 +37,7 @@ __all__ = [
     "init_variables",
     "outputs_and_gradient",
     "predict",
+    "predict_features",
     "resolutions",
 ]
 

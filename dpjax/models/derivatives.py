@@ -9,6 +9,7 @@ Of a dipole each component has such a derivative.  It is computed only where all
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -91,7 +92,29 @@ def expand(model: StandardModel, variables: Variables, geometry: Geometry, batch
     return model.apply(variables, nearest, grid, method=StandardModel.expand)
 
 
-def _over_sections(model, variables, geometry, batch, block, expansion, *, with_gradient):
+def atomic_features(
+    model: StandardModel,
+    variables: Variables,
+    geometry: Geometry,
+    batch: Batch,
+    names: tuple[str, ...],
+    block: int | None = None,
+    expansion: Expansion | None = None,
+) -> dict[str, jax.Array]:
+    """What the model knows of the atoms on the way to their values, (n_atom, dim) each; zero on padding.
+
+    Args:
+        names: any of :data:`dpjax.models.standard.FEATURES`.
+
+    Other arguments as for :func:`outputs_and_gradient`.
+    """
+    method = partial(StandardModel.atomic_features, names=names)
+    return _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=False, method=method)
+
+
+def _over_sections(
+    model, variables, geometry, batch, block, expansion, *, with_gradient, method=StandardModel.atomic_output
+):
     """Run every type section of the batch in blocks; gradients are zero on padding because no energy there counts.
 
     Without series, blocks are computed again in the backward pass of a training step: that is cheaper than fetching the activations
@@ -109,7 +132,7 @@ def _over_sections(model, variables, geometry, batch, block, expansion, *, with_
         fparam, aparam = extra_rows(batch, take)
         rows = atom_rows(model, batch, take)
         rows |= {"real": batch.atype[take] >= 0, "fparam": fparam, "aparam": aparam}
-        run = _block_runner(model, variables, t, layout, with_gradient, expansion)
+        run = _block_runner(model, variables, t, layout, with_gradient, expansion, method)
         largest = CPU_SERIES_BLOCK if with_series else CPU_BLOCK
         size_of_block = block_size(size, block, largest, pairs)
         run = jax.checkpoint(run) if recompute else run
@@ -117,21 +140,23 @@ def _over_sections(model, variables, geometry, batch, block, expansion, *, with_
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
 
 
-def _block_runner(model, variables, section, layout, with_gradient, expansion):
+def _block_runner(model, variables, section, layout, with_gradient, expansion, method):
     """A function of one block's displacements and rows: values of its atoms, or these and the gradient of their sum."""
 
-    def values(disp, rows):
-        view = neighborhood(model, section, disp, rows, layout.nbrs)
-        inputs = rows["fparam"], rows["aparam"], expansion
-        own = where_rows(rows["real"], model.apply(variables, view, *inputs, method=StandardModel.atomic_output))
-        return jnp.sum(own, axis=0), own
-
     def value(args):
-        return values(*args)[1]
+        disp, rows = args
+        view = neighborhood(model, section, disp, rows, layout.nbrs)
+        own = model.apply(variables, view, rows["fparam"], rows["aparam"], expansion, method=method)
+        return jax.tree.map(partial(where_rows, rows["real"]), own)
 
     def value_and_gradient(args):
         disp, rows = args
-        return summed_gradient(lambda disp: values(disp, rows), disp)
+
+        def summed(disp):
+            own = value((disp, rows))
+            return jnp.sum(own, axis=0), own
+
+        return summed_gradient(summed, disp)
 
     return value_and_gradient if with_gradient else value
 
@@ -238,6 +263,26 @@ def predict(
     if output.intensive:
         total = total / jnp.maximum(out["counted"], 1.0)[:, None]
     return {output.total: total, output.atomic: values, **out}
+
+
+def predict_features(
+    model: StandardModel,
+    variables: Variables,
+    batch: Batch,
+    *,
+    names: tuple[str, ...],
+    block: int | None = None,
+    grid: Grid | None = None,
+) -> dict[str, jax.Array]:
+    """:func:`atomic_features` of a batch, on its padded axis.
+
+    Returns:
+        The arrays of ``names``; with ``grid`` also ``resolved`` (1,) bool, as :func:`predict` has it.
+    """
+    geometry = batch_geometry(batch)
+    expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
+    out = atomic_features(model, variables, geometry, batch, names, block, expansion)
+    return out if expansion is None else out | {RESOLVED: expansion.resolved[None]}
 
 
 def _counted(model: StandardModel, batch: Batch) -> tuple[jax.Array, jax.Array]:

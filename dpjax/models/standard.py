@@ -18,6 +18,7 @@ from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
 from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type, is_mixed
 from dpjax.descriptors.expansion import Expansion
+from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.fittings import build_fitting
 from dpjax.geometry.displacements import displacements
 from dpjax.models.geometry import Geometry
@@ -25,6 +26,7 @@ from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import require_x64
 
 Rows = dict[str, jax.Array]  # per atom
+FEATURES = ("descriptor", "fitting_last_layer")
 
 
 class StandardModel(nn.Module):
@@ -106,6 +108,38 @@ class StandardModel(nn.Module):
         if view.centre is None and silent:
             values = where_rows(contributes(self.config, view.types), values)
         return values
+
+    def atomic_features(
+        self,
+        view: Neighborhood,
+        fparam: jax.Array | None = None,
+        aparam: jax.Array | None = None,
+        expansion: Expansion | None = None,
+        *,
+        names: Sequence[str] = FEATURES,
+    ) -> dict[str, jax.Array]:
+        """What the model knows of a block of atoms before it predicts; also of types that are excluded from the prediction.
+
+        Args:
+            view, fparam, aparam, expansion: as for :meth:`atomic_output`; without ``fitting_last_layer`` no parameters are needed.
+            names: any of :data:`FEATURES`.
+
+        Returns:
+            ``descriptor`` (n_atom, descriptor.dim_out), in the dtype of ``view.disp``; ``fitting_last_layer`` (n_atom, neuron[-1]),
+            what the last layer of the fitting network is given, in the precision of that network.
+        """
+        features = self.descriptor(view, expansion)
+        out = {}
+        if "descriptor" in names:
+            out["descriptor"] = features.values.astype(view.disp.dtype)
+        if "fitting_last_layer" in names:
+            out["fitting_last_layer"] = self.fitting_net.last_layer_inputs(view, features, fparam, aparam)
+        return out
+
+    def type_vectors(self) -> tuple[jax.Array, ...]:
+        """(n_type + 1, tebd_dim) of each descriptor that tells types apart by vectors; the last row is that of padding."""
+        parts = getattr(self.descriptor, "members", (self.descriptor,))
+        return tuple(part.type_embedding() for part in parts if isinstance(part, TypeVectors))
 
     def grids(self, layout: Layout) -> tuple[Grid, ...]:
         """Resolutions, coarse to fine, at which series for the embedding networks are faster for batches of this layout."""

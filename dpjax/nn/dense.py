@@ -138,12 +138,20 @@ class DenseStack(nn.Module):
         for i, layer in self.layers.items():
             layer.parameters(widths[int(i)])
 
-    def __call__(self, x: jax.Array) -> jax.Array:
+    @property
+    def _own(self) -> Sequence[int]:
+        return self.owners or range(len(self.neuron) + (self.n_out is not None))
+
+    def hidden(self, x: jax.Array) -> jax.Array:
+        """What the residual layers make of ``x`` (..., n_in): (..., neuron[-1]), the inputs of the output layer."""
         x = x.astype(self.dtype)
-        own = self.owners or range(len(self.neuron) + (self.n_out is not None))
-        for i in own:
+        for i in self._own[: len(self.neuron)]:
             x = self.layers[str(i)](x)
         return x
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = self.hidden(x)
+        return x if self.n_out is None else self.layers[str(self._own[-1])](x)
 
 
 def in_double(stack: DenseStack) -> Callable[[jax.Array], jax.Array]:

@@ -15,6 +15,7 @@ FLAGS = {
     "test": "-m --model -s --system -f --datafile --train-data --valid-data -S --set-prefix -n --numb-test -r --rand-seed "
     "--shuffle-test -d --detail-file -a --atomic --head --model-branch",
     "eval-desc": "-m --model -s --system -f --datafile -o --output --dtype --head --model-branch",
+    "embed": "-m --model -s --system -f --datafile -o --output --dtype --head --model-branch",
     "compress": "-m --mpi-log -i --input -o --output -s --step -e --extrapolate -f --frequency -c --checkpoint-folder "
     "-t --training-script --head --model-branch",
     "doc-train-input": "--out-type --multi-task",

@@ -51,6 +51,22 @@ def test_show_branches_of_a_single_model(pot, capsys):
     assert "single model without branches" in capsys.readouterr().err
 
 
+def test_show_a_model_with_branches(pot, monkeypatch, capsys):
+    """Without a head all of them."""
+    from dpjax.cli import show
+    from dpjax.interfaces import files
+
+    names, loaded = ("water", "ice"), []
+    monkeypatch.setattr(show, "branch_names", lambda path: names)
+    monkeypatch.setattr(files, "branches", lambda path, aliases=True: (*names, "cold") if aliases else names)
+    monkeypatch.setattr(dpjax, "load", lambda path, head=None: loaded.append(head) or pot)
+    assert main(["show", "run", "model-branch", "type-map"]) == 0
+    lines = ["model-branch: water ice (also cold)", "branch water", "type-map: O H", "branch ice", "type-map: O H"]
+    assert capsys.readouterr().out.splitlines() == lines and loaded == ["water", "ice"]
+    assert main(["show", "run", "model-branch"]) == 0 and main(["show", "run", "type-map", "--head", "ice"]) == 0
+    assert capsys.readouterr().out.splitlines() == [lines[0], "type-map: O H"]
+
+
 def test_show_the_stored_tree(pot, monkeypatch, capsys):
     from dpjax import interop
 

@@ -13,6 +13,7 @@ from dpjax.batching import make_layout
 from dpjax.batching.groups import size_of
 from dpjax.errors import ConfigError, DataError
 from dpjax.interfaces import batches, programs, stream
+from tests.contracts.bench import QUICK
 from tests.contracts.cases import model, potential, se_e2_a, se_e2_r
 from tests.contracts.structures import Structure, make
 
@@ -62,7 +63,9 @@ GIVEN = structures(30)
 
 @pytest.fixture(scope="module")
 def pot() -> dpjax.Potential:
-    return potential(SECTION)
+    own = potential(SECTION)
+    own._programs.compiler_options = QUICK
+    return own
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def fresh(pot, device=None) -> dpjax.Potential:
     """The same model, which knows no layouts and for which a program is worth little; what was compiled is shared."""
     own = dpjax.Potential(pot.config, pot.variables, conventions=pot.conventions, device=device)
     own._programs.layouts.cost = WORTH
-    own._programs._compiled = pot._programs._compiled
+    own._programs._compiled, own._programs.compiler_options = pot._programs._compiled, QUICK
     return own
 
 
@@ -122,6 +125,7 @@ def test_a_few_frames_are_one_batch_on_one_device(pot, alone, made):
     assert len(made[0].batch.coord.sharding.device_set) == 1
 
 
+@pytest.mark.slow
 def test_memory_bounds_batches(pot, alone, small, made, monkeypatch, caplog):
     """The first batch tells what a program needs; where a later one needs more than there is, it is cut in two before it runs."""
     own = fresh(pot, jax.devices()[0])
@@ -144,12 +148,15 @@ def test_memory_bounds_batches(pot, alone, small, made, monkeypatch, caplog):
 
 def test_atoms_per_batch(pot, alone, made):
     """One frame may have more atoms than asked for; then it is alone."""
-    given, most = GIVEN[:9], max(np.count_nonzero(one.atype >= 0) for one in GIVEN[:9]) - 1
-    got = fresh(pot, jax.devices()[0]).evaluate(**together(given, atomic=True, atoms_per_batch=int(most)))
-    assert_equal(got, {name: values[:9] for name, values in alone.items()})
-    held = [[np.count_nonzero(frame.atype >= 0) for frame in packed.groups[0].frames] for packed in made]
-    assert all(len(own) == 1 or sum(own) <= most for own in held)
-    assert any(sum(own) > most for own in held) and any(len(own) > 1 for own in held)
+    largest = max(np.count_nonzero(one.atype >= 0) for one in GIVEN[:9])
+    for most, together_or_alone in ((int(largest) - 1, 1), (2 * int(largest), 2)):
+        made.clear()
+        got = fresh(pot, jax.devices()[0]).evaluate(**together(GIVEN[:9], atomic=True, atoms_per_batch=most))
+        assert_equal(got, {name: values[:9] for name, values in alone.items()})
+        held = [[np.count_nonzero(frame.atype >= 0) for frame in packed.groups[0].frames] for packed in made]
+        assert all(len(own) == 1 or sum(own) <= most for own in held)
+        assert any(sum(own) > most for own in held) == (together_or_alone == 1)
+        assert max(map(len, held)) >= together_or_alone
     for wrong in (0, -3, 2.5):
         with pytest.raises(ConfigError, match="atoms_per_batch: found"):
             pot.evaluate(**together(GIVEN[:1], atoms_per_batch=wrong))

@@ -1,0 +1,113 @@
+"""What a model knows of atoms on the way to its prediction: descriptors, the last hidden layer of the fitting, type vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import jax
+import numpy as np
+
+from dpjax.descriptors import build_descriptor
+from dpjax.errors import ModelError
+from dpjax.interfaces.batches import Job
+from dpjax.interfaces.inputs import read_structures
+from dpjax.interfaces.results import Reading
+from dpjax.models import FEATURES, StandardModel, predict_features
+
+if TYPE_CHECKING:
+    from dpjax.interfaces.potential import Potential
+
+DESCRIPTOR, LAST_LAYER = FEATURES
+
+
+class FeatureMethods:
+    """The methods of a :class:`~dpjax.interfaces.potential.Potential` that give features in place of predictions."""
+
+    def descriptor(self: Potential, coord, atype, cell=None) -> Any:
+        """Descriptors of atoms, as the fitting net is given them.
+
+        Atoms of types that are excluded from the prediction have one, too; frame and atomic parameters do not enter.
+
+        Args:
+            coord, atype, cell: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+
+        Returns:
+            (n_frame, n_atom, dim) float64, atoms in the given order, zero for placeholders; a list of (n_atom, dim) if frames were
+            given as a list.  For a ``hybrid`` those of its parts stand one after another.
+
+        Raises:
+            DataError: as for ``evaluate``.
+        """
+        return self.features(coord, atype, cell, names=(DESCRIPTOR,))[DESCRIPTOR]
+
+    def fitting_last_layer(self: Potential, coord, atype, cell=None, fparam=None, aparam=None) -> Any:
+        """What the last layer of the fitting net is given: the activations of its last hidden layer, ``neuron[-1]`` per atom.
+
+        Args:
+            coord, atype, cell, fparam, aparam: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+
+        Returns:
+            (n_frame, n_atom, dim) in the precision of the fitting net, laid out as those of :meth:`descriptor`.
+
+        Raises:
+            DataError, ModelError: as for ``evaluate``.
+        """
+        return self.features(coord, atype, cell, fparam, aparam, names=(LAST_LAYER,))[LAST_LAYER]
+
+    def features(
+        self: Potential, coord, atype, cell=None, fparam=None, aparam=None, *, names: Sequence[str] = FEATURES
+    ) -> dict[str, Any]:
+        """Descriptors and last hidden layer, or one of the two, in one pass.
+
+        Args:
+            coord, atype, cell, fparam, aparam: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+            names: ``descriptor``, ``fitting_last_layer``.  For the descriptor alone parameters may be left out.
+
+        Returns:
+            name -> array as :meth:`descriptor` and :meth:`fitting_last_layer` give it.
+
+        Raises:
+            ModelError: another name; else as for ``evaluate``.
+        """
+        strangers = [name for name in names if name not in FEATURES]
+        if strangers:
+            raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
+        needed = LAST_LAYER in names or fparam is not None or aparam is not None
+        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, parameters=needed)
+        reading = Reading(lambda n_atom: {name: (n_atom, self.feature_width(name)) for name in names}, per_atom=names)
+        job = Job(predict_features, {"names": tuple(names)})
+        found = self.computed(self.searched(structures), structures.atype, not structures.ragged, job, reading)
+        if not found:
+            empty = () if structures.ragged else (0, np.shape(coord)[1])
+            return {name: np.zeros((*empty, self.feature_width(name))) if empty else [] for name in names}
+        return found
+
+    def feature_width(self: Potential, name: str) -> int:
+        """Numbers that a feature has for an atom."""
+        descriptor = build_descriptor(self.config).dim_out
+        neuron = self.config.fitting_net.neuron
+        return descriptor if name == DESCRIPTOR or not neuron else neuron[-1]
+
+    def type_vectors(self: Potential) -> np.ndarray:
+        """The vectors by which the descriptor tells types apart.
+
+        Returns:
+            (n_type + 1, tebd_dim), the last row, zeros, is that of placeholders and empty places; of a ``hybrid`` the vectors of
+            its parts side by side.
+
+        Raises:
+            ModelError: the descriptor has networks per type instead.
+        """
+        with jax.enable_x64(True):
+            parts = self.model.apply(self.variables, method=StandardModel.type_vectors)
+            if parts:
+                return np.concatenate([np.asarray(part) for part in parts], axis=1)
+        kind = self.config.raw["descriptor"]["type"]
+        raise ModelError(f"type vectors: a descriptor of type {kind!r} has none; it has networks for each type")
+
+
+def structural(potential: Potential, last_layer: np.ndarray, atype: np.ndarray) -> np.ndarray:
+    """(n_frame, dim) the sum of last hidden layers (n_frame, n_atom, dim) over the atoms that contribute to the prediction."""
+    counted = (atype >= 0) & ~np.isin(atype, potential.config.silent_types)
+    return np.sum(np.where(counted[..., None], last_layer, 0), axis=1, dtype=last_layer.dtype)
