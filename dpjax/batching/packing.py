@@ -100,25 +100,29 @@ def _places(section: np.ndarray, layout: Layout) -> np.ndarray:
     return places
 
 
-def _fill_neighbors(batch: Batch, frame: Frame, places: np.ndarray) -> None:
-    """Write the table of one frame into ``index``, ``shift`` and ``count`` of the batch."""
+def _fill_neighbors(batch: Batch, frames: Sequence[Frame], places: np.ndarray) -> None:
+    """Write the tables of the frames into ``index``, ``shift`` and ``count`` of the batch; ``places`` of all atoms joined."""
     layout = batch.layout
     n_section = len(layout.nbrs)
-    count = _counts(frame, n_section)
-    if np.any(count > np.asarray(layout.nbrs)[None]):
+    count = np.concatenate([_counts(frame, n_section) for frame in frames])
+    most = count.max(axis=0, initial=0)
+    if np.any(most > np.asarray(layout.nbrs)):
         raise CapacityError(
-            f"neighbours {count.max(axis=0).tolist()} do not fit into slots {list(layout.nbrs)}; use a larger layout"
+            f"neighbours {most.tolist()} do not fit into slots {list(layout.nbrs)}; use a larger layout"
         )
-    flat = count.reshape(-1)
-    n_edge = int(flat.sum())
-    group = np.repeat(np.arange(flat.size), flat)
-    rank = np.arange(n_edge) - np.repeat(np.cumsum(flat) - flat, flat)
-    slot = np.asarray(layout.nbr_start)[group % n_section] + rank
-    centre = places[group // n_section]
-    batch.index[centre, slot] = places[frame.table.index]
-    batch.shift[centre, slot] = frame.table.shift
     real = places >= 0
     batch.count[places[real]] = count[real]
+    flat = count.reshape(-1)
+    before = np.cumsum(flat) - flat
+    centre = np.where(real, places, 0)  # placeholders have no neighbours
+    first = (centre[:, None] * layout.n_nbr + np.asarray(layout.nbr_start[:-1])).reshape(-1)
+    slot = np.arange(int(flat.sum())) + np.repeat(first - before, flat)
+    starts = np.concatenate([[0], np.cumsum([len(frame.atype) for frame in frames])])[:-1]
+    edges = [frame.table.n_edge for frame in frames]
+    atoms = np.concatenate([frame.table.index for frame in frames]).astype(np.int64) + np.repeat(starts, edges)
+    batch.index.reshape(-1)[slot] = places[atoms]
+    if any(frame.cell is not None for frame in frames):
+        batch.shift.reshape(-1, 3)[slot] = np.concatenate([frame.table.shift for frame in frames])
 
 
 def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarray]]:
@@ -154,14 +158,14 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
     batch.coord[places[real]] = np.concatenate([f.coord for f in frames])[real]
     batch.atype[places[real]] = np.concatenate([f.atype for f in frames])[real]
     batch.frame[places[real]] = owner[real]
-    split = np.split(places, np.cumsum([len(f.atype) for f in frames])[:-1])
-    for i, (frame, own) in enumerate(zip(frames, split, strict=True)):
-        _fill_neighbors(batch, frame, own)
-        batch.natoms[i] = np.sum(own >= 0)
-        batch.first[i] = frame.atype[0] if len(frame.atype) else 0
+    _fill_neighbors(batch, frames, places)
+    sizes = [len(f.atype) for f in frames]
+    batch.natoms[: len(frames)] = np.bincount(owner[real], minlength=len(frames))
+    for i, frame in enumerate(frames):
+        batch.first[i] = frame.atype[0] if sizes[i] else 0
         if frame.cell is not None:
             batch.cell[i] = frame.cell
-    return batch, split
+    return batch, np.split(places, np.cumsum(sizes)[:-1])
 
 
 def _stack_fparam(frames: Sequence[Frame], layout: Layout) -> np.ndarray | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 
 import numpy as np
 
@@ -13,7 +14,7 @@ log = logging.getLogger(__name__)
 
 
 class OverflowWatch:
-    """Checks every so many frames.
+    """Checks every so many frames, in whatever order and from whatever thread they come.
 
     The input of an embedding grows as a neighbour comes nearer, so it is beyond the table where the neighbour is nearer than some
     distance, which depends on the type of the centre.
@@ -27,21 +28,26 @@ class OverflowWatch:
         self._frequency = -1 if options is None else options.frequency
         self._nearest = None if options is None else np.asarray(options.nearest)
         self.frames = self.overflows = 0
+        self._lock = threading.Lock()
 
-    def note(self, table: NeighborTable, coord: np.ndarray, atype: np.ndarray, cell: np.ndarray | None) -> None:
+    def note(
+        self, name: str, table: NeighborTable, coord: np.ndarray, atype: np.ndarray, cell: np.ndarray | None
+    ) -> None:
         """Take notice of a frame, and warn where it has neighbours beyond a table."""
         if self._frequency < 1:
             return
-        self.frames += 1
-        if (self.frames - 1) % self._frequency:
-            return
+        with self._lock:
+            self.frames += 1
+            if (self.frames - 1) % self._frequency:
+                return
         distance = np.linalg.norm(table.displacements(coord, cell), axis=1)
         short = distance < self._nearest[atype[table.centre()]]
         number = int(short.sum())
         if number:
-            self.overflows += number
+            with self._lock:
+                self.overflows += number
             log.warning(
-                "frame %d: %d of %d neighbours are beyond the tables of the compressed model, the nearest at %.3f angstrom: there "
+                "%s: %d of %d neighbours are beyond the tables of the compressed model, the nearest at %.3f angstrom: there "
                 "the embedding goes on as a straight line. Compress again with a larger extrapolate or a smaller min_nbor_dist.",
-                self.frames - 1, number, len(short), distance.min(),
+                name, number, len(short), distance.min(),
             )  # fmt: skip

@@ -15,9 +15,12 @@ import numpy as np
 
 from dpjax.data import LabelSpec, System, find_systems, label_requirements, open_systems
 from dpjax.errors import ConfigError, DataError
+from dpjax.interfaces.chunks import Piece, chunks, pieces, structures
 from dpjax.interfaces.potential import Potential
 
-ATOMS_PER_CHUNK = 20_000  # frames are read and evaluated in chunks of about this many atoms
+ATOMS_PER_CHUNK = (
+    50_000  # frames are read and evaluated in chunks of about this many atoms, of as many systems as it takes
+)
 LABELS = ("energy", "force", "virial")
 COLUMNS = (*(f"{which}_devi_{letter}" for letter in "vf" for which in ("max", "min", "avg")), "devi_e")
 
@@ -76,8 +79,21 @@ def model_deviation(
         DataError: as for ``Potential.evaluate``.
     """
     check_models(models, with_labels=labels is not None)
-    energy, force, virial = _predictions(models, coord, atype, cell, fparam, aparam)
-    real = np.broadcast_to(np.asarray(atype) >= 0, force.shape[1:3])
+    rows = _predictions(models, coord, atype, cell, fparam, aparam)
+    predicted = {name: np.stack([np.stack([row[name] for row in own]) for own in rows]) for name in LABELS}
+    real = np.broadcast_to(np.asarray(atype) >= 0, predicted["force"].shape[1:3])
+    return _deviation(predicted, real, labels, relative, relative_v)
+
+
+def _deviation(
+    predicted: Mapping[str, np.ndarray],
+    real: np.ndarray,
+    labels: Mapping[str, np.ndarray] | None,
+    relative: float | None,
+    relative_v: float | None,
+) -> Deviation:
+    """:func:`model_deviation` of predictions, models first; ``real`` (n_frame, n_atom): which atoms are no padding."""
+    energy, force, virial = (predicted[name] for name in LABELS)
     natoms = np.maximum(real.sum(axis=1), 1)
     energy, virial = energy[..., 0] / natoms, virial / natoms[:, None]
     if labels is None:
@@ -108,15 +124,15 @@ def model_deviation(
     )
 
 
-def _predictions(models: Sequence[Potential], *structures: Any) -> list[np.ndarray]:
-    """Energies, forces and virials with an axis for the models first; neighbours are searched once for each cut-off."""
+def _predictions(models: Sequence[Potential], *given: Any, **more: Any) -> list[list[dict[str, Any]]]:
+    """Outputs of the frames, model by model; neighbours are searched once for each cut-off."""
     frames: dict[float, Any] = {}
     rows = []
     for model in models:
         if model.rcut not in frames:
-            frames[model.rcut] = model.frames(*structures)
+            frames[model.rcut] = model.frames(*given, **more)
         rows.append(model.evaluate_frames(frames[model.rcut]))
-    return [np.stack([[row[name] for row in own] for own in rows]) for name in LABELS]
+    return rows
 
 
 def check_models(models: Sequence[Potential], with_labels: bool) -> None:
@@ -158,14 +174,26 @@ def system_deviations(
     """
     check_models(models, with_labels=real_error)
     specs = _requirements(models[0], real_error)
-    for entry in [systems] if isinstance(systems, (str, Path)) else systems:
-        for path in find_systems(str(entry)):
-            for system in open_systems(path, models[0].type_map, specs, str(path)):
-                parts = (
-                    _of_frames(models, system, frames, real_error, relative=relative, relative_v=relative_v)
-                    for frames in system.portions(ATOMS_PER_CHUNK)
-                )
-                yield system.name, Deviation.joined(list(parts))
+
+    def opened() -> Iterator[Piece]:
+        for entry in [systems] if isinstance(systems, (str, Path)) else systems:
+            for path in find_systems(str(entry)):
+                for system in open_systems(path, models[0].type_map, specs, str(path)):
+                    labels = _labels(system, real_error)
+                    yield from pieces(system, np.arange(system.n_frame), ATOMS_PER_CHUNK, {}, labels)
+
+    parts: list[Deviation] = []
+    for chunk in chunks(opened(), ATOMS_PER_CHUNK):
+        arrays = [piece.read() for piece in chunk]
+        rows = _predictions(models, **structures(chunk, arrays))
+        start = 0
+        for piece, own in zip(chunk, arrays, strict=True):
+            end = start + len(piece.frames)
+            parts.append(_of_piece(piece, own, [of[start:end] for of in rows], relative, relative_v))
+            start = end
+            if piece.last:
+                yield piece.system.name, Deviation.joined(parts)
+                parts = []
 
 
 def _requirements(model: Potential, real_error: bool) -> tuple[LabelSpec, ...]:
@@ -179,25 +207,30 @@ def _requirements(model: Potential, real_error: bool) -> tuple[LabelSpec, ...]:
     )
 
 
-def _of_frames(
-    models: Sequence[Potential], system: System, frames: np.ndarray, real_error: bool, **levels: float | None
-) -> Deviation:
-    """Some frames of a system."""
-    inputs = [name for name in ("fparam", "aparam") if name in system.labels]
-    compared = [name for name in LABELS if real_error]
-    for name in compared:
+def _labels(system: System, real_error: bool) -> tuple[str, ...]:
+    """Arrays to read that the models are compared with."""
+    for name in LABELS if real_error else ():
         if name != "virial" and not system.found[name]:
             raise DataError(
                 f"{system.name}: found no {name}.npy, with which the models are to be compared. Add it, or leave --real_error out."
             )
-    arrays = system.arrays(frames, ["coord", "box", *compared, *inputs])
-    if real_error and not system.found["virial"]:
-        arrays["virial"] = np.full((len(frames), 9), np.nan)
-    cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
-    found = model_deviation(
-        models, arrays["coord"], system.frames_types(frames), cell, **{name: arrays[name] for name in inputs},
-        labels={name: arrays[name] for name in compared} or None, **levels,
-    )  # fmt: skip
+    return LABELS if real_error else ()
+
+
+def _of_piece(
+    piece: Piece,
+    arrays: dict[str, np.ndarray],
+    rows: Sequence[Sequence[dict[str, Any]]],
+    relative: float | None,
+    relative_v: float | None,
+) -> Deviation:
+    """Some frames of a system, from the predictions of each model for each of them."""
+    system = piece.system
+    labels = {name: arrays[name] for name in piece.labels}
+    if labels and not system.found["virial"]:
+        labels["virial"] = np.full((len(piece.frames), 9), np.nan)
+    predicted = {name: np.stack([np.stack([row[name] for row in own]) for own in rows]) for name in LABELS}
+    found = _deviation(predicted, arrays["types"] >= 0, labels or None, relative, relative_v)
     return Deviation(found.virial, found.force, found.energy, found.atoms[:, system.places])
 
 

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
-from dpjax.batching import Frame, unpack_atoms
 from dpjax.descriptors import build_descriptor
 from dpjax.errors import ModelError
+from dpjax.interfaces.batches import Job
 from dpjax.interfaces.inputs import read_structures
-from dpjax.models import FEATURES, StandardModel
+from dpjax.interfaces.results import Reading
+from dpjax.models import FEATURES, StandardModel, predict_features
 
 if TYPE_CHECKING:
     from dpjax.interfaces.potential import Potential
@@ -74,13 +75,13 @@ class FeatureMethods:
             raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
         needed = LAST_LAYER in names or fparam is not None or aparam is not None
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam, parameters=needed)
-        frames = [self._frame(structures, i) for i in range(len(structures.coord))]
-        rows = self._feature_rows(frames, tuple(names))
-        if structures.ragged:
-            return {name: [row[name] for row in rows] for name in names}
-        if not rows:
-            return {name: np.zeros((0, np.shape(coord)[1], self.feature_width(name))) for name in names}
-        return {name: np.stack([row[name] for row in rows]) for name in names}
+        reading = Reading(lambda n_atom: {name: (n_atom, self.feature_width(name)) for name in names}, per_atom=names)
+        job = Job(predict_features, {"names": tuple(names)})
+        found = self.computed(self.searched(structures), structures.atype, not structures.ragged, job, reading)
+        if not found:
+            empty = () if structures.ragged else (0, np.shape(coord)[1])
+            return {name: np.zeros((*empty, self.feature_width(name))) if empty else [] for name in names}
+        return found
 
     def feature_width(self: Potential, name: str) -> int:
         """Numbers that a feature has for an atom."""
@@ -104,15 +105,6 @@ class FeatureMethods:
                 return np.concatenate([np.asarray(part) for part in parts], axis=1)
         kind = self.config.raw["descriptor"]["type"]
         raise ModelError(f"type vectors: a descriptor of type {kind!r} has none; it has networks for each type")
-
-    def _feature_rows(self: Potential, frames: Sequence[Frame], names: tuple[str, ...]) -> list[dict[str, np.ndarray]]:
-        """Arrays (n_atom, dim) of each frame."""
-        rows: list[dict[str, np.ndarray]] = []
-        with jax.enable_x64(True):
-            for batch, places, _ in self._batches(frames):
-                out = self._run(batch, self._feature_program, names=names)
-                rows += [{name: unpack_atoms(out[name], own) for name in names} for own in places]
-        return rows
 
 
 def structural(potential: Potential, last_layer: np.ndarray, atype: np.ndarray) -> np.ndarray:

@@ -3,34 +3,37 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import sys
+import threading
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
-import jax
 import numpy as np
 
-from dpjax.batching import Batch, Frame, Layout, choose_layout, pack, round_up, unpack_atoms, unpack_pairs
+from dpjax.batching import Frame
 from dpjax.compress import OverflowWatch
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
 from dpjax.config.fittings.outputs import ENERGY
+from dpjax.data.waiting import counter
 from dpjax.descriptors.crowding import cuts
-from dpjax.errors import CapacityError, DataError, ModelError
+from dpjax.errors import ConfigError, ModelError
+from dpjax.interfaces.batches import Job, Runner
 from dpjax.interfaces.features import FeatureMethods
 from dpjax.interfaces.inputs import Structures, read_structures
+from dpjax.interfaces.programs import Programs
+from dpjax.interfaces.results import Reading, Results
+from dpjax.interfaces.stream import Given, Source
 from dpjax.memory import keep_freed_memory
-from dpjax.models import RESOLVED, build_model, predict, predict_features
+from dpjax.models import build_model, predict
 from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
-from dpjax.neighbors import NeighborTable, search
-from dpjax.nn.chebyshev import Grid
+from dpjax.neighbors import NeighborTable, expected_neighbors, search_many
 
 log = logging.getLogger(__name__)
 
-SLOTS_PER_BATCH = 1_000_000  # neighbour slots evaluated at once when many small frames are given
 Output = dict[str, Any]
 
 
@@ -53,11 +56,9 @@ class Potential(FeatureMethods):
         self.device = device
         self.model: nn.Module = build_model(self.config)
         self.variables = variables
-        self._program = jax.jit(partial(predict, self.model), static_argnames=("atomic", "hessian", "grid"))
-        self._feature_program = jax.jit(partial(predict_features, self.model), static_argnames=("names", "grid"))
-        self._resolver = Resolver(self.model, variables)
-        self._device_variables = None
-        self._warned = False
+        self._programs = Programs.of(self.model)
+        self._runner = Runner(self._programs, Resolver(self.model, variables), device)
+        self._warned, self._warning = False, threading.Lock()
         self._cuts = cuts(self.config)
         self._overflow = OverflowWatch(self.config.compress)
 
@@ -85,8 +86,12 @@ class Potential(FeatureMethods):
         spin=None,
         atomic: bool = False,
         hessian: bool = False,
+        atoms_per_batch: int | None = None,
+        progress: bool | None = None,
     ) -> Output:
         """Energies, forces and virials of one or many frames, or what else the model predicts.
+
+        Frames of all sizes share batches, which all devices of the process work on unless the model was given one.
 
         Args:
             coord: (n_frame, n_atom, 3) angstrom, or a list of (n_atom, 3) for frames of different sizes.
@@ -98,6 +103,9 @@ class Potential(FeatureMethods):
             atomic: add ``atom_energy`` (n_frame, n_atom, 1), ``atom_virial`` (n_frame, n_atom, 9), ``mask`` (n_frame, n_atom).
             hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, second derivatives of the energy, x, y and z of
                 the first atom before those of the next; takes about as long as the forces do for each number of coordinates.
+            atoms_per_batch: atoms that a device works on at a time, at least one frame; None: as many as are worth it and find
+                their place in its memory, as the compiler says.
+            progress: show how many frames are done, once that takes some seconds; None: on a terminal only.
 
         Returns:
             ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV as NumPy arrays;
@@ -113,6 +121,7 @@ class Potential(FeatureMethods):
         Raises:
             DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types.
             ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy.
+            ConfigError: ``atoms_per_batch`` is no positive number.
         """
         for name, value in (("charge_spin", charge_spin), ("spin", spin)):
             if value is not None:
@@ -120,20 +129,27 @@ class Potential(FeatureMethods):
         if hessian:
             require_energy(self.model.output)
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam)
-        frames = [self._frame(structures, i) for i in range(len(structures.coord))]
-        rows = self._evaluate_frames(frames, atomic, hessian)
-        if not rows:
+        if atoms_per_batch is not None and not (isinstance(atoms_per_batch, int) and atoms_per_batch > 0):
+            raise ConfigError(
+                f"atoms_per_batch: found {atoms_per_batch!r}, expected a number of atoms above 0, or None"
+            )
+        tell = counter("evaluating", sys.stderr.isatty() if progress is None else progress)
+        found = self._run(
+            self.searched(structures), structures.atype, not structures.ragged, atomic=atomic, hessian=hessian,
+            atoms_per_batch=atoms_per_batch, tell=tell,
+        )  # fmt: skip
+        if not found:
             shapes = output_shapes(self.model.output, 0 if structures.ragged else np.shape(coord)[1], atomic, hessian)
             return {
                 key: np.zeros((0, *shape), np.int32 if key == "mask" else np.float64) for key, shape in shapes.items()
             }
-        joined = {key: [row[key] for row in rows] for key in rows[0]}
-        return joined if structures.ragged else {key: np.stack(value) for key, value in joined.items()}
+        return found
 
     def with_variables(self, variables: dict) -> Potential:
         """The same model with other numbers; both share their compiled programs."""
         other = Potential(self.config, variables, conventions=self.conventions, device=self.device)
-        other.model, other._program, other._feature_program = self.model, self._program, self._feature_program
+        other.model, other._programs = self.model, self._programs
+        other._runner = Runner(self._programs, Resolver(self.model, variables), self.device)
         return other
 
     def frames(self, coord, atype, cell=None, fparam=None, aparam=None) -> list[Frame]:
@@ -142,92 +158,77 @@ class Potential(FeatureMethods):
         Arguments and errors as for :meth:`evaluate`.
         """
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam)
-        return [self._frame(structures, i) for i in range(len(structures.coord))]
+        return self.searched(structures).frames(range(len(structures.coord)))
 
     def evaluate_frames(self, frames: Sequence[Frame], atomic: bool = False, hessian: bool = False) -> list[Output]:
         """What :meth:`evaluate` gives, for each of the frames."""
-        return self._evaluate_frames(frames, atomic, hessian)
+        types = [frame.atype for frame in frames]
+        found = self._run(Given(frames), types, False, atomic=atomic, hessian=hessian)
+        return [{name: values[i] for name, values in found.items()} for i in range(len(frames))]
 
-    def _frame(self, structures: Structures, i: int) -> Frame:
-        coord, atype, cell = structures.coord[i], structures.atype[i], structures.cell[i]
-        try:
-            table = search(coord, atype, len(self.type_map), self.rcut, cell)
-        except DataError as error:
-            raise DataError(f"frame {i}: {error}") from None
-        self._warn_truncation(table, coord, cell)
-        self._overflow.note(table, coord, atype, cell)
-        return Frame(coord, atype, table, cell, structures.fparam[i], structures.aparam[i])
+    def _run(
+        self, source: Source, types: Sequence[np.ndarray], stacked: bool, *, atomic: bool, hessian: bool, **job: Any
+    ) -> Output:
+        """Outputs of all frames in their order, as one array or a list for each; nothing of no frames."""
+        reading = Reading(
+            lambda n_atom: output_shapes(self.model.output, n_atom, atomic, hessian),
+            per_atom=(self.model.output.atomic, "force", "atom_virial"),
+            silent_types=self.config.silent_types,
+        )
+        options = {"atomic": atomic, "hessian": hessian or None}
+        return self.computed(source, types, stacked, Job(predict, options, **job), reading)
+
+    def computed(
+        self, source: Source, types: Sequence[np.ndarray], stacked: bool, job: Job, reading: Reading
+    ) -> Output:
+        """What a job gives for each frame of a source.
+
+        Args:
+            source: the frames; :meth:`searched` makes one of structures.
+            types: (n_atom,) of each.
+            stacked: one array for all frames, which have one size; else a list of arrays.
+            job: what is computed.
+            reading: what is taken from its outputs.
+
+        Returns:
+            Name -> results in the order of the frames; nothing of no frames.
+        """
+        results = Results(reading, types, stacked)
+        self._runner.run(self.variables, source, job, results)
+        return results.values
+
+    def searched(self, structures: Structures) -> Source:
+        """Structures as frames with their neighbours, which are searched when they are needed."""
+        return _Searched(self, structures)
 
     def _warn_truncation(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> None:
         """Say once that ``sel`` leaves neighbours out, with type and numbers."""
-        for cut in () if self._warned else self._cuts:
-            for _, sentence in cut.shortage(cut.most(table, coord, cell)):
-                self._warned = True
-                log.warning("an atom %s", sentence)
+        with self._warning:
+            for cut in () if self._warned else self._cuts:
+                for _, sentence in cut.shortage(cut.most(table, coord, cell)):
+                    self._warned = True
+                    log.warning("an atom %s", sentence)
 
-    def _evaluate_frames(self, frames: Sequence[Frame], atomic: bool, hessian: bool) -> list[Output]:
-        rows: list[Output] = []
-        with jax.enable_x64(True):
-            for batch, places, group in self._batches(frames):
-                columns = round_up(max(1, *batch.natoms.tolist())) if hessian else None
-                out = self._run(batch, self._program, atomic=atomic, hessian=columns)
-                rows += [
-                    self._unpack(out, i, own, frame, output_shapes(self.model.output, len(own), atomic, hessian))
-                    for i, (own, frame) in enumerate(zip(places, group, strict=True))
-                ]
-        return rows
 
-    def _batches(self, frames: Sequence[Frame]) -> Iterator[tuple[Batch, list[np.ndarray], Sequence[Frame]]]:
-        """Batches on the device, the places of each frame's atoms in them, and the frames, in the given order."""
-        layout: Layout | None = None
-        for group in _groups(frames):
-            batch, places, layout = self._pack(group, layout)
-            yield jax.device_put(batch, self.device), places, group
+class _Searched:
+    """Structures as frames, searched for neighbours when they are needed."""
 
-    def _run(self, batch: Batch, program: Callable[..., Output], **options: Any) -> Output:
-        """Outputs of a batch on its padded axes; ``options`` are those of the program."""
-        variables = self._placed_variables()
+    def __init__(self, pot: Potential, structures: Structures):
+        self._pot, self._given = pot, structures
+        self.atoms = np.array([len(coord) for coord in structures.coord], int)
+        self.width = expected_neighbors(self.atoms, pot.rcut, structures.cell)
 
-        def at(grid: Grid | None) -> tuple[Output, Any]:
-            out = jax.device_get(program(variables, batch, grid=grid, **options))
-            return out, out.pop(RESOLVED, None)
-
-        return self._resolver.run(batch.layout, at)
-
-    def _pack(self, group: Sequence[Frame], layout: Layout | None):
-        """Pack into the previous layout where it fits, so that a last short group compiles nothing new."""
-        if layout is not None and len(group) <= layout.frames:
-            try:
-                return *pack(group, layout), layout
-            except CapacityError:
-                pass
-        layout = choose_layout(group, self.model.n_section, self.model.sel)
-        return *pack(group, layout), layout
-
-    def _placed_variables(self):
-        if self._device_variables is None:
-            self._device_variables = jax.device_put(self.variables, self.device)
-        return self._device_variables
-
-    def _unpack(
-        self, out: Output, i: int, places: np.ndarray, frame: Frame, shapes: dict[str, tuple[int, ...]]
-    ) -> Output:
-        row = {}
-        for name, shape in shapes.items():
-            if name == "mask":
-                counted = (frame.atype >= 0) & ~np.isin(frame.atype, self.config.silent_types)
-                row[name] = counted.astype(np.int32)
-            elif name == "hessian":
-                row[name] = unpack_pairs(out[name], places)
-            else:
-                of_atoms = name in self._per_atom
-                row[name] = (unpack_atoms(out[name], places) if of_atoms else out[name][i]).reshape(shape)
-        return row
-
-    @property
-    def _per_atom(self) -> tuple[str, ...]:
-        """Outputs that every atom has."""
-        return (self.model.output.atomic, "force", "atom_virial")
+    def frames(self, numbers: Sequence[int]) -> list[Frame]:
+        """Some of them."""
+        given, pot = self._given, self._pot
+        coord, atype, cell = ([of[i] for i in numbers] for of in (given.coord, given.atype, given.cell))
+        names = [f"frame {i}" for i in numbers]
+        tables = search_many(coord, atype, len(pot.type_map), pot.rcut, cell, names)
+        for name, table, x, t, c in zip(names, tables, coord, atype, cell, strict=True):
+            pot._warn_truncation(table, x, c)
+            pot._overflow.note(name, table, x, t, c)
+        parameters = [(given.fparam[i], given.aparam[i]) for i in numbers]
+        return [Frame(x, t, n, c, *p) for x, t, n, c, p in zip(coord, atype, tables, cell, parameters, strict=True)]
 
 
 def output_shapes(output: AtomicOutput, n_atom: int, atomic: bool, hessian: bool = False) -> dict[str, tuple[int, ...]]:
@@ -246,17 +247,3 @@ def output_shapes(output: AtomicOutput, n_atom: int, atomic: bool, hessian: bool
         return total | derivatives | (own | derivatives_of_atoms | mask if atomic else {}) | second
     added = derivatives | derivatives_of_atoms if output.differentiated else {}
     return total | own | (added | mask if atomic else {})
-
-
-def _groups(frames: Sequence[Frame]) -> list[Sequence[Frame]]:
-    """Consecutive frames cut so that each group stays within :data:`SLOTS_PER_BATCH` neighbour slots."""
-    groups: list[list[Frame]] = []
-    room = 0.0
-    for frame in frames:
-        need = frame.coord.shape[0] * max(int(frame.table.count.sum(axis=1).max(initial=0)), 1)
-        if not groups or need > room:
-            groups.append([])
-            room = SLOTS_PER_BATCH
-        groups[-1].append(frame)
-        room -= need
-    return groups

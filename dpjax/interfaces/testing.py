@@ -7,7 +7,7 @@ states and properties in the unit of their labels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ import numpy as np
 
 from dpjax.data import LabelSpec, System, find_systems, label_requirements, open_systems
 from dpjax.errors import DataError, NonFiniteError
+from dpjax.interfaces.chunks import Piece, chunks, per_piece, pieces, structures
 from dpjax.interfaces.quantities import Quantity, Structures, quantities_of
 from dpjax.interfaces.reports import Comparison, SystemReport, TestReport
 
-ATOMS_PER_CHUNK = 20_000  # frames are read and evaluated in chunks of about this many atoms
-_INPUTS = ("fparam", "aparam")
+ATOMS_PER_CHUNK = (
+    200_000  # frames are read and evaluated in chunks of about this many atoms, of as many systems as it takes
+)
 
 
 def test_model(
@@ -50,16 +52,31 @@ def test_model(
     output = pot.config.fitting_net.output
     quantities = quantities_of(output, atomic)
     specs = _requirements(pot.config.fitting_net, quantities, output.atom_label)
-    reports = []
     order = np.random.default_rng(shuffle_seed).permutation if shuffle_seed is not None else np.arange
-    for system in _opened(pot.type_map, systems, specs):
-        found = [quantity for quantity in quantities if system.found.get(quantity.label)]
-        if not found:
-            raise _nothing_to_compare(system, quantities, specs)
-        frames = order(system.n_frame)[: n_frames or system.n_frame]
-        reports.append(_test_system(pot, system, frames, found))
-        if progress is not None:
-            progress(reports[-1])
+
+    def tested() -> Iterator[Piece]:
+        for system in _opened(pot.type_map, systems, specs):
+            found = _compared(system, quantities, specs)
+            frames = order(system.n_frame)[: n_frames or system.n_frame]
+            labels = tuple(dict.fromkeys(quantity.label for quantity in found))
+            yield from pieces(system, frames, ATOMS_PER_CHUNK, _options(found), labels)
+
+    reports: list[SystemReport] = []
+    parts: list[list[Comparison]] = []
+    number = 0
+    for chunk in chunks(tested(), ATOMS_PER_CHUNK):
+        arrays = [piece.read() for piece in chunk]
+        out = pot.evaluate(**structures(chunk, arrays), **chunk[0].options)
+        for piece, own, predicted in zip(chunk, arrays, per_piece(out, chunk), strict=True):
+            if len(piece.frames):
+                found = _compared(piece.system, quantities, specs)
+                parts.append(_compare(pot, piece, own, predicted, found))
+                number += len(piece.frames)
+            if piece.last:
+                reports.append(_report(piece.system, number, parts))
+                parts, number = [], 0
+                if progress is not None:
+                    progress(reports[-1])
     return TestReport(tuple(reports), {quantity.name: quantity for quantity in quantities})
 
 
@@ -100,33 +117,39 @@ def _nothing_to_compare(system: System, quantities: Sequence[Quantity], specs: S
     )
 
 
-def _test_system(pot: Any, system: System, frames: np.ndarray, quantities: Sequence[Quantity]) -> SystemReport:
-    chunk = max(1, ATOMS_PER_CHUNK // max(system.n_atom, 1))
-    if not system.periodic:
-        quantities = [quantity for quantity in quantities if not quantity.needs_cell]
-    parts = [_compare(pot, system, frames[i : i + chunk], quantities) for i in range(0, len(frames), chunk)]
+def _compared(system: System, quantities: Sequence[Quantity], specs: Sequence[LabelSpec]) -> list[Quantity]:
+    """What can be compared of a system."""
+    found = [quantity for quantity in quantities if system.found.get(quantity.label)]
+    if not found:
+        raise _nothing_to_compare(system, quantities, specs)
+    return [quantity for quantity in found if system.periodic or not quantity.needs_cell]
+
+
+def _options(quantities: Sequence[Quantity]) -> dict[str, bool]:
+    """Options of ``evaluate`` that the quantities need."""
+    options = {"atomic": True} if any(quantity.on_demand for quantity in quantities) else {}
+    return options | ({"hessian": True} if any(quantity.atoms == "pairs" for quantity in quantities) else {})
+
+
+def _report(system: System, number: int, parts: Sequence[Sequence[Comparison]]) -> SystemReport:
+    """Of a system, from the comparisons of its pieces."""
     joined = (Comparison.joined(same) for same in zip(*parts, strict=True))
     comparisons = {comparison.quantity.name: comparison for comparison in joined if comparison.reference.size}
-    return SystemReport(system.name, len(frames), system.n_atom, comparisons)
+    return SystemReport(system.name, number, system.n_atom, comparisons)
 
 
-def _compare(pot: Any, system: System, frames: np.ndarray, quantities: Sequence[Quantity]) -> list[Comparison]:
+def _compare(
+    pot: Any, piece: Piece, arrays: dict[str, np.ndarray], out: dict[str, np.ndarray], quantities: Sequence[Quantity]
+) -> list[Comparison]:
     """Compares some frames of one system, quantity by quantity."""
-    inputs = [name for name in _INPUTS if name in system.labels]
-    labels = dict.fromkeys(quantity.label for quantity in quantities)
-    arrays = system.arrays(frames, ["coord", "box", *labels, *inputs])
-    types = np.stack([system.frame_types(i) for i in frames])
-    cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
-    options = {"atomic": True} if any(quantity.on_demand for quantity in quantities) else {}
-    options |= {"hessian": True} if any(quantity.atoms == "pairs" for quantity in quantities) else {}
-    out = pot.evaluate(arrays["coord"], types, cell, **{name: arrays[name] for name in inputs}, **options)
-    _check_finite(system, frames, out)
+    system, types = piece.system, arrays["types"]
+    _check_finite(system, piece.frames, out)
     place = system.places
     real = (types >= 0)[:, place]
     structures = Structures(
         real=real,
         counted=real & ~np.isin(types, pot.config.silent_types)[:, place],
-        volume=None if cell is None else np.abs(np.linalg.det(cell)),
+        volume=np.abs(np.linalg.det(arrays["box"].reshape(-1, 3, 3))) if system.periodic else None,
     )
 
     def rows(quantity: Quantity, values: np.ndarray) -> np.ndarray:

@@ -51,7 +51,7 @@ def search(
     finder = vesin.NeighborList(cutoff=float(rcut), full_list=True, n_threads=1)  # one thread: a reproducible order
     i, j, shift, dist = finder.compute(inside, box, periodic, "ijSd", copy=False)
     _check_apart(real, i, j, dist)
-    key, near = _sort_key(i, atype[real][j], dist, n_type, rcut)
+    key, near = sort_key(i, atype[real][j], dist, n_type, rcut)
     order = np.argsort(key)[: np.count_nonzero(near)]
     i, j, shift = i[order].astype(np.int32), j[order].astype(np.int32), shift[order]
     if wrap.any():
@@ -149,7 +149,7 @@ def _check_apart(real: np.ndarray, i: np.ndarray, j: np.ndarray, dist: np.ndarra
         )
 
 
-def _sort_key(
+def sort_key(
     centre: np.ndarray, nbr_type: np.ndarray, dist: np.ndarray, n_type: int, rcut: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """One integer per edge that sorts by (centre, type, distance), far edges last; and the mask of near edges.

@@ -39,7 +39,7 @@ def placed(bench) -> list[dpjax.Potential]:
 def test_every_device_gives_the_same_bits(bench, placed):
     frames = bench.structure(), bench.structure("cluster")
     first, second = (pot.evaluate(**arguments(*frames), atomic=True) for pot in placed)
-    assert len({d for pot in placed for x in jax.tree.leaves(pot._placed_variables()) for d in x.devices()}) == 2
+    assert len({d for pot in placed for x in jax.tree.leaves(pot._runner._placed) for d in x.devices()}) == 2
     for key in first:
         for a, b in zip(first[key], second[key], strict=True):
             np.testing.assert_array_equal(a, b)
@@ -48,11 +48,11 @@ def test_every_device_gives_the_same_bits(bench, placed):
 def test_batches_of_one_layout_share_one_program(bench, placed):
     pot, s = placed[0], bench.structure()
     pot.evaluate(**arguments(s, bench.structure("cluster")), atomic=True)
-    before = pot._program._cache_size()
+    before = len(pot._programs)
     for seed in range(3):
         jitter = 1e-3 * np.random.default_rng(seed).normal(size=s.coord.shape)
         pot.evaluate(**arguments(s.replace(coord=s.coord + jitter), bench.structure("cluster")), atomic=True)
-    assert pot._program._cache_size() == before
+    assert len(pot._programs) == before
 
 
 def test_evaluate_agrees_with_the_padded_program(bench, placed):

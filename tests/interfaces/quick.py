@@ -8,15 +8,14 @@ import jax
 
 import dpjax
 from dpjax.interfaces import listed
-from dpjax.models import predict
 from dpjax.models.listed import predict_listed
 from tests.contracts.bench import QUICK
 
 
 def quick(pot: dpjax.Potential) -> dpjax.Potential:
     """The potential itself; calculators that are made from it from now on share a new program."""
-    options = {"compiler_options": QUICK}
-    pot._program = jax.jit(partial(predict, pot.model), static_argnames=("atomic", "hessian", "grid"), **options)
-    run = jax.jit(partial(predict_listed, pot.model), static_argnames=("nbrs", "atomic", "grid"), **options)
+    pot._programs.compiler_options = QUICK
+    static = ("nbrs", "atomic", "grid")
+    run = jax.jit(partial(predict_listed, pot.model), static_argnames=static, compiler_options=QUICK)
     listed._PROGRAMS[pot] = run, set()
     return pot

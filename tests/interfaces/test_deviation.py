@@ -110,7 +110,7 @@ def test_an_ensemble_is_one_model_file(system, tmp_path):
     config = tiny.config([system], tiny.ENERGY_ONLY | {"dpjax/ensemble": 2, "training/numb_steps": 0})
     dpjax.train(config, tmp_path / "run")
     pots = load_all(tmp_path / "run")
-    assert len(pots) == 2 and pots[0]._program is pots[1]._program
+    assert len(pots) == 2 and pots[0]._programs is pots[1]._programs
     [(_, together)] = system_deviations(pots, system)
     apart = model_deviation([dpjax.load(tmp_path / "run", member=i) for i in range(2)], *structures(system))
     np.testing.assert_allclose(together.table, apart.table, rtol=1e-9)

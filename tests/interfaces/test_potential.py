@@ -66,18 +66,14 @@ def test_frames_of_several_sizes_give_lists(ragged, pair):
         np.testing.assert_allclose(ragged[key][0], value[0], atol=1e-13, err_msg=key)
 
 
-def test_many_frames_are_cut_into_batches_of_one_layout(pot, pair, monkeypatch):
-    """Groups of two, two and one frame; the last one fits into the program of the others."""
-    monkeypatch.setattr("dpjax.interfaces.potential.SLOTS_PER_BATCH", 250)
-    before, order = pot._program._cache_size(), [0, 1, 0, 1, 0]
-    packed = []
-    pack = pot._pack
-    monkeypatch.setattr(pot, "_pack", lambda group, layout: packed.append(len(group)) or pack(group, layout))
-    got = pot.evaluate(PAIR[0][order], A.atype, [A.cell] * 5, atomic=True)
-    assert packed == [2, 2, 1]
-    assert pot._program._cache_size() == before
-    for key in pair:
-        np.testing.assert_allclose(got[key], pair[key][order], atol=1e-13)
+def test_many_frames_are_cut_into_batches_of_one_layout(pot, pair):
+    """Frames two by two; the last one fits into the program of the others, which a second evaluation uses again."""
+    order = [0, 1, 0, 1, 0]
+    for _ in range(2):
+        got = pot.evaluate(PAIR[0][order], A.atype, [A.cell] * 5, atomic=True, atoms_per_batch=22)
+        assert [layout.frames >= 2 for layout in pot._programs.layouts.known] == [True]
+        for key in pair:
+            np.testing.assert_allclose(got[key], pair[key][order], atol=1e-13)
 
 
 def test_masks_name_what_counts():

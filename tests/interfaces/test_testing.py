@@ -12,6 +12,7 @@ from dpjax.config.fittings import EnerFittingConfig
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.errors import DataError, NonFiniteError, OutputError
 from dpjax.interfaces import testing
+from tests.interfaces.stacking import on_arrays
 
 NO_PARAMETERS = EnerFittingConfig()
 
@@ -26,7 +27,11 @@ class Zero:
         self.energy = energy
         self.calls = []
 
+    @on_arrays
     def evaluate(self, coord, atype, cell=None, **inputs):
+        return self.predicted(coord, atype, cell, **inputs)
+
+    def predicted(self, coord, atype, cell, **inputs):
         self.calls.append((coord.shape, cell is not None, {name: value.shape for name, value in inputs.items()}))
         n_frame, n_atom = atype.shape
         return {
@@ -119,6 +124,34 @@ def test_chunks_and_number_of_frames(tmp_path, monkeypatch):
     assert testing.test_model(Zero(), tmp_path, n_frames=0).systems[0].n_frame == 7
 
 
+def test_small_systems_share_calls(tmp_path, monkeypatch):
+    """Systems of two and three atoms, with and without cells, in one call, those with Hessians in another; reports in order."""
+    for i, name in enumerate("abcde"):
+        write_system(tmp_path / name, n_frame=i + 1, types=(1, 0, 1)[: 2 + i % 2], periodic=i % 3 != 1, seed=i)
+    np.save(tmp_path / "c" / "set.000" / "hessian.npy", np.zeros((3, 36)))
+    alone = [testing.test_model(Curved(), tmp_path / name).systems[0] for name in "abcde"]
+    sizes, evaluate = [], Curved.evaluate
+    monkeypatch.setattr(
+        Curved,
+        "evaluate",
+        lambda self, coord, *args, **more: sizes.append(len(coord)) or evaluate(self, coord, *args, **more),
+    )
+    shown = []
+    report = testing.test_model(Curved(), tmp_path, progress=shown.append)
+    assert sizes == [1 + 2, 3, 4 + 5]
+    assert list(report.systems) == shown
+    assert [(s.name, s.n_frame, s.errors) for s in shown] == [(s.name, s.n_frame, s.errors) for s in alone]
+    sizes.clear()
+    monkeypatch.setattr(testing, "ATOMS_PER_CHUNK", 10)
+    again = testing.test_model(Curved(), tmp_path)
+    assert sizes == [1 + 2, 3, 3, 1, 5]
+    for one, other in zip(again.systems, alone, strict=True):
+        assert one.n_frame == other.n_frame
+        assert one.errors.keys() == other.errors.keys()
+        for name, error in one.errors.items():
+            assert error.rmse == pytest.approx(other.errors[name].rmse, rel=1e-12), name
+
+
 def test_model_inputs_are_read_and_passed(tmp_path):
     write_system(tmp_path / "a", n_frame=2)
     np.save(tmp_path / "a/set.000/fparam.npy", np.ones((2, 2)))
@@ -188,8 +221,8 @@ def test_shuffled_frames_repeat_with_their_seed(tmp_path):
 class Atomic(Zero):
     """Zero with atomic energies 0, 1, 2, ... along the rows of a frame."""
 
-    def evaluate(self, coord, atype, cell=None, atomic=False, **inputs):
-        out = super().evaluate(coord, atype, cell, **inputs)
+    def predicted(self, coord, atype, cell=None, atomic=False, **inputs):
+        out = super().predicted(coord, atype, cell, **inputs)
         if atomic:
             out["atom_energy"] = np.tile(np.arange(atype.shape[1])[None, :, None], (len(coord), 1, 1)).astype(float)
         return out
@@ -221,8 +254,8 @@ def test_missing_atomic_energies_are_named(tmp_path):
 class Curved(Zero):
     """Zero with a Hessian whose entries are the product of its two coordinates' values in a list of numbers."""
 
-    def evaluate(self, coord, atype, cell=None, hessian=False, **inputs):
-        out = super().evaluate(coord, atype, cell, **inputs)
+    def predicted(self, coord, atype, cell=None, hessian=False, **inputs):
+        out = super().predicted(coord, atype, cell, **inputs)
         if hessian:
             out["hessian"] = np.einsum("fi,fj->fij", *2 * [coord.reshape(len(coord), -1)])
         return out

@@ -13,6 +13,7 @@ from dpjax.cli.main import main
 from dpjax.config.fittings import DipoleFittingConfig, DosFittingConfig, PolarFittingConfig, PropertyFittingConfig
 from dpjax.errors import DataError, NonFiniteError
 from dpjax.interfaces.testing import test_model as run  # not a test case
+from tests.interfaces.stacking import on_arrays
 from tests.interfaces.test_testing import write_system
 
 TYPES = (1, 0, 1, 1)  # H O H H
@@ -35,6 +36,7 @@ class Linear:
         self.config = SimpleNamespace(fitting_net=fitting, silent_types=silent)
         self.silent, self.factor = silent, factor
 
+    @on_arrays
     def evaluate(self, coord, atype, cell=None, **inputs):
         assert not inputs  # derivatives are not asked for
         output = self.config.fitting_net.output
