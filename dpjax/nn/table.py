@@ -145,7 +145,7 @@ def _weights(
     weights = [w * width ** (j - order) for j, w in enumerate(hermite(t, order))]
     weights += [(-1) ** (j + order) * w * width ** (j - order) for j, w in enumerate(hermite(1.0 - t, order))]
     if order == 0:  # straight on beyond the ends
-        outside = (node - inside) * width
+        outside = (node - inside) * COARSE * step
         weights[1], weights[4] = weights[1] + jnp.minimum(outside, 0.0), weights[4] + jnp.maximum(outside, 0.0)
     if order > 1:
         weights = [jnp.where(node == inside, w, 0.0) for w in weights]

@@ -53,11 +53,11 @@ def test_derivatives_are_those_of_the_polynomials():
     np.testing.assert_allclose(third, (lookup(own, x + 1e-5, 2) - lookup(own, x - 1e-5, 2)) / 2e-5, atol=1e-4)
 
 
-def test_ends_are_reached_and_straight_beyond():
-    first, last = reach(table(0.04))
-    assert first <= ENDS[0] and last >= ENDS[1]
-    own = table()
+@pytest.mark.parametrize("ends", [ENDS, (LOWER, UPPER)], ids=["coarse parts", "none"])
+def test_ends_are_reached_and_straight_beyond(ends):
+    own = jax.tree.map(jnp.asarray, tabulate(curve, LOWER, UPPER, 0.04, ends))
     first, last = reach(own)
+    assert first <= ends[0] and last >= ends[1] - 1e-12
     for end, beyond in ((first, -7.0), (last, 30.0)):
         line = lookup(own, jnp.array([end])) + (beyond - end) * lookup(own, jnp.array([end]), 1)
         np.testing.assert_allclose(lookup(own, jnp.array([beyond])), line, rtol=1e-12)
