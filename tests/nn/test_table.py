@@ -82,5 +82,6 @@ def test_sums_by_series_equal_sums_by_lookup():
             np.testing.assert_allclose(one, two, rtol=1e-10, atol=1e-10)
 
 
+@pytest.mark.slow  # programs for three resolutions
 def test_rough_tables_have_no_series():
     assert with_series([table(0.2)], jnp.dtype(jnp.float64))[0].value is None
