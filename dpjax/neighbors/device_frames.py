@@ -90,7 +90,7 @@ def update_frames(
 
     width = sum(plan.nbrs)
     itself = jnp.broadcast_to(jnp.arange(n_atom, dtype=jnp.int32)[:, None], (n_atom, width))
-    count = jnp.minimum(need, jnp.asarray(plan.nbrs, jnp.int32))
+    count = jnp.minimum(need, jnp.asarray(plan.nbrs, jnp.int32)[None, None, :])
     return DeviceNeighbors(
         placed(index, itself),
         placed(shift, jnp.zeros((n_atom, width, 3), jnp.int32)),

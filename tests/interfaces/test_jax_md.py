@@ -218,8 +218,8 @@ def test_ensembles_and_exact_restart(pot, dynamics):
         assert abs(last["volume"] - first["volume"]) > 1e-3
         now = one.snapshot()
         close(now["force"], pot.evaluate(now["coord"][None], start.atype, now["cell"][None])["force"][0])
-        shape = now["cell"] / CELL
-        assert np.ptp(shape[CELL != 0]) < 1e-12  # JAX-MD's barostat keeps the shape
+        shape = now["cell"][CELL != 0] / CELL[CELL != 0]
+        assert np.ptp(shape) < 1e-12  # JAX-MD's barostat keeps the shape
     with pytest.raises(DataError, match="timestep was 0.5 and is 0.25"):
         Simulation(pot, start, replace(dynamics, timestep=0.25)).restore(arrays, facts)
 
@@ -288,9 +288,9 @@ def test_replicas_by_vmap(pot):
 @pytest.mark.slow
 def test_minimisers_relax(pot):
     start = structure(2)
-    relaxed, force, steps = minimized(pot, start, 60, tolerance=1e-3)
+    relaxed, force, steps = minimized(pot, start, 20, tolerance=1e-4)
     before, after = (pot.evaluate(s.coord[None], s.atype, s.cell[None])["energy"][0, 0] for s in (start, relaxed))
-    assert after < before - 1e-5 and 0 < steps <= 60
+    assert after < before - 1e-7 and 0 < steps <= 20
     np.testing.assert_allclose(
         np.abs(pot.evaluate(relaxed.coord[None], start.atype, CELL[None])["force"]).max(), force, atol=1e-9
     )
