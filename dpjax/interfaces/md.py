@@ -136,7 +136,8 @@ class Simulation:
         options["momenta"] = None if momenta is None else jnp.asarray(momenta)
         if self.dynamics.ensemble == "nve":
             options["kT"] = self.dynamics.kT or 0.0  # without effect where there are velocities
-        state = self.simulator.init(jax.random.PRNGKey(seed), start, **options)
+        init = jax.jit(lambda key, R, options: self.simulator.init(key, R, **options))  # JAX-MD jits some of them only
+        state = init(jax.random.PRNGKey(seed), start, options)
         return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf)), state)
 
     def advance(self, n_steps: int) -> None:
@@ -262,7 +263,7 @@ def minimized(
         start = jnp.asarray(structure.coord)
         neighbors = neighbor_fn.allocate(start)
         init, apply = minimize.fire_descent(energy_fn, space.free()[1])
-        state, done = init(start, neighbor=neighbors), 0
+        state, done = jax.jit(lambda R, neighbors: init(R, neighbor=neighbors))(start, neighbors), 0
         while done < most and float(jnp.max(jnp.abs(state.force))) > tolerance:
             n = min(10, most - done)
             state, neighbors = neighbor_fn.run(apply, state, neighbors, n, step=done)
