@@ -20,7 +20,7 @@ from tests.export.test_families import frame_for
 NAMES = ("energy", "force", "virial")
 
 
-@pytest.fixture(scope="module", params=["plain", "everything", "mixed"])
+@pytest.fixture(scope="module", params=["plain", pytest.param("everything", marks=pytest.mark.slow), "mixed"])
 def both(request, potentials, artifacts):
     """A potential and its artifact; one artifact for all tests, so that programs compiled by one serve the next."""
     return potentials[request.param], Artifact(artifacts[request.param])
@@ -92,7 +92,7 @@ def test_bad_requests(plain):
         artifact.evaluate(**on_one_point, search_on_device=True)
 
 
-@pytest.mark.parametrize("name", ["plain", "mixed"])
+@pytest.mark.parametrize("name", ["plain", pytest.param("mixed", marks=pytest.mark.slow)])
 def test_second_derivatives(name, potentials, tmp_path, monkeypatch):
     """Of several frames, with placeholders; in the order of the atoms that are given."""
     pot = potentials[name]
