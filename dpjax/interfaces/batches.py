@@ -75,7 +75,7 @@ class Runner:
     """
 
     def __init__(self, programs: Programs, resolver: Resolver, device: jax.Device | None):
-        self.programs, self._resolver, self._device = programs, resolver, device
+        self.programs, self.resolver, self._device = programs, resolver, device
         self._variables: Any = None
         self._placed: dict[Any, Any] = {}
 
@@ -147,7 +147,7 @@ class Runner:
             out = jax.device_get(program(variables, batch))
             return out, out.pop(RESOLVED, None)
 
-        return self._resolver.run(batch.layout, at)
+        return self.resolver.run(batch.layout, at)
 
     def _variables_on(self, where: Any) -> Any:
         """The variables on a device or, as a sharding says, on several."""

@@ -7,6 +7,9 @@ import pytest
 from tests.contracts.bench import Bench
 from tests.contracts.cases import CASES
 
+CORE = ("se_e2_a", "se_atten", "se_e3_tebd")  # networks per type, type vectors with attention, pairs of neighbours
+COMPILED_AGAIN = {"second_derivatives", "placed"}  # fixtures with programs of their own, which cost most of these tests
+
 
 @pytest.fixture(
     scope="session",
@@ -29,6 +32,8 @@ def pytest_collection_modifyitems(items):
         case = getattr(item, "callspec", None) and item.callspec.params.get("bench")
         if case is not None and "contracts" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group(f"contracts-{case.name}"))
+            if case.name not in CORE and not COMPILED_AGAIN.isdisjoint(item.fixturenames):
+                item.add_marker(pytest.mark.slow)
 
 
 def _applies(item) -> bool:

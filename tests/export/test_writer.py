@@ -48,7 +48,7 @@ def test_manifest_describes_the_model(manifest, potentials):
     assert manifest["precision"]["descriptor"] == pot.config.descriptor.precision
     assert manifest["conventions"] == "corrected"
     assert manifest["made_with"]["jax"] == jax.__version__
-    assert set(manifest["entries"]) == {"energy", "energy_force_virial", "atomic"}
+    assert set(manifest["entries"]) == {"energy", "energy_force_virial", "atomic", "from_coordinates"}
     assert manifest["model"]["descriptor"]["type"] == "se_e2_a"
     assert set(manifest["sha256"]) == {
         "weights.npz",
@@ -56,6 +56,7 @@ def test_manifest_describes_the_model(manifest, potentials):
         "programs/energy.bin",
         "programs/energy_force_virial.bin",
         "programs/atomic.bin",
+        "programs/from_coordinates.bin",
     }
 
 
@@ -82,7 +83,7 @@ def test_weights_are_arguments(plain, manifest, tmp_path):
     first = members(plain)
     assert {name for name in first if first[name] != other[name]} == {"weights.npz", "manifest.json"}
     programs = [data for name, data in first.items() if name.startswith("programs/")]
-    assert len(programs) == 3 and not any(b".py" in data for data in programs)  # no file names of the machine either
+    assert len(programs) == 4 and not any(b".py" in data for data in programs)  # no file names of the machine either
     described = manifest["weights"]["arrays"]
     assert described["params/fitting_net/net_0/layers_0/matrix"] == ["float64", [16, 6]]
 

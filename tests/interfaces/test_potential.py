@@ -217,4 +217,4 @@ def test_what_cannot_be_loaded_is_named(pot, tmp_path):
         with pytest.raises(ModelError, match=message):
             dpjax.load(tmp_path / name, **options)
     with pytest.raises(ModelError, match="unknown model format"):
-        dpjax.save(pot, tmp_path / "model.pth")
+        dpjax.save(pot, tmp_path / "model.txt")

@@ -68,7 +68,7 @@ def test_reference_models_by_series(case, always, monkeypatch):
     reference = Reference(golden("models", case))
     pot = dpjax.load(reference.folder / "model.dp")
     reference.compare(pot.evaluate(**reference.arguments(), atomic=True))
-    assert pot._resolver.level == 0
+    assert pot._runner.resolver.level == 0
 
 
 def evaluate(section, monkeypatch, cost: float, sharpness: float = 1.0, calls: int = 1):
@@ -90,10 +90,10 @@ def test_sharp_networks_get_finer_series_or_none(sharpness, level, monkeypatch, 
     section = model(se_e2_a())
     with caplog.at_level(logging.INFO, logger="dpjax"):
         pot, first = evaluate(section, monkeypatch, 0.0, sharpness)
-        assert pot._resolver.level == 0
+        assert pot._runner.resolver.level == 0
         pot, last = evaluate(section, monkeypatch, 0.0, sharpness, calls=2 * PATIENCE)
     _, want = evaluate(section, monkeypatch, np.inf, sharpness)
-    assert pot._resolver.level == level
+    assert pot._runner.resolver.level == level
     assert len(caplog.records) == level
     for key, value in want.items():
         np.testing.assert_allclose(first[key], value, rtol=1e-11, atol=1e-11 * np.abs(value).max())
@@ -132,7 +132,7 @@ def test_single_precision_by_series_is_as_close_as_the_networks(monkeypatch):
     _, exact = evaluate(model(se_e2_a()), monkeypatch, np.inf)
     _, plain = evaluate(section, monkeypatch, np.inf)
     pot, got = evaluate(section, monkeypatch, 0.0)
-    assert pot._resolver.failures == 0
+    assert pot._runner.resolver.failures == 0
     for key, value in exact.items():
         assert np.abs(got[key] - value).max() < 2 * np.abs(plain[key] - value).max() + 1e-6
 
@@ -142,10 +142,10 @@ def test_no_neighbours_and_no_numbers(always):
     far = pot.evaluate(np.array([[[0.0, 0, 0], [50.0, 0, 0]]]), [0, 1])
     assert np.isfinite(far["energy"]).all()
     np.testing.assert_array_equal(far["force"], 0.0)
-    assert pot._resolver.level == 0
+    assert pot._runner.resolver.level == 0
     broken = dpjax.Potential(pot.config, jax.tree.map(lambda x: x * np.nan, pot.variables))
     assert np.isnan(broken.evaluate(np.array([[[0.0, 0, 0], [1.0, 0, 0]]]), [0, 0])["energy"]).all()
-    assert broken._resolver.level == 0  # finer series would not help
+    assert broken._runner.resolver.level == 0  # finer series would not help
 
 
 def final_params(config, output):
