@@ -101,6 +101,7 @@ def test_second_derivatives_are_those_of_the_forces(small):
     np.testing.assert_allclose(hessian[:, 10], -(force[1] - force[2]).ravel() / (2 * step), atol=1e-6)
 
 
+@slow
 def test_files_hold_the_tables(small, tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(writer, "entries", lambda output, hessian: ENERGY_ENTRIES[1:2])  # which saves time
     path = save(small, tmp_path / "model.dpx", platforms=("cpu",))
