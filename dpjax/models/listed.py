@@ -69,13 +69,9 @@ def within_cutoff(batch: Batch, rcut: float, nbrs: Sequence[int]) -> tuple[Batch
     geometry = (jax.lax.stop_gradient(jnp.asarray(x)) for x in (batch.coord, batch.cell))
     disp = displacements(*geometry, jnp.asarray(batch.frame), jnp.asarray(batch.index), jnp.asarray(batch.shift))
     near = jnp.sum(disp * disp, axis=-1) < rcut * rcut
-    picks, counts = [], []
-    for t, (start, width, room) in enumerate(zip(layout.nbr_start, layout.nbrs, nbrs)):
-        listed = jnp.arange(width)[None, :] < jnp.asarray(batch.count)[:, t, None]
-        pick, count = _packed(near[:, start : start + width] & listed, room)
-        picks.append(start + pick)
-        counts.append(count)
-    pick, count = jnp.concatenate(picks, axis=1), jnp.stack(counts, axis=1)
+    count = jnp.asarray(batch.count)
+    listed = [jnp.arange(width)[None, :] < count[:, t, None] for t, width in enumerate(layout.nbrs)]
+    pick, count = kept_slots(near & jnp.concatenate(listed, axis=1), layout.nbrs, nbrs)
     kept = batch.replace(
         index=jnp.take_along_axis(jnp.asarray(batch.index), pick, axis=1),
         shift=jnp.take_along_axis(jnp.asarray(batch.shift), pick[..., None], axis=1),
@@ -83,6 +79,27 @@ def within_cutoff(batch: Batch, rcut: float, nbrs: Sequence[int]) -> tuple[Batch
         layout=replace(layout, nbrs=nbrs),
     )
     return kept, jnp.max(count, axis=0)
+
+
+def kept_slots(near: jax.Array, widths: Sequence[int], nbrs: Sequence[int]) -> tuple[jax.Array, jax.Array]:
+    """Where the neighbours that are kept stand in a list, section by section and in their order.
+
+    Args:
+        near: (n, sum(widths)) bool, which slots are kept.
+        widths: slots of each section of the list.
+        nbrs: of each section of what is kept.
+
+    Returns:
+        (n, sum(nbrs)) slots, behind the last one kept the first of its section; and (n, n_section) int32 how many are kept, which
+        may be more than ``nbrs``.
+    """
+    picks, counts, start = [], [], 0
+    for width, room in zip(widths, nbrs, strict=True):
+        pick, count = _packed(near[:, start : start + width], room)
+        picks.append(start + pick)
+        counts.append(count)
+        start += width
+    return jnp.concatenate(picks, axis=1), jnp.stack(counts, axis=1)
 
 
 def _packed(near: jax.Array, room: int) -> tuple[jax.Array, jax.Array]:

@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from dpjax.models.listed import kept_slots
 from dpjax.models.spread.division import SlabPlan
 from dpjax.neighbors.device import NeighborFlags, search_centres
 from dpjax.neighbors.lattice import heights, inverse3
@@ -137,16 +138,7 @@ def within_cutoff(plan: SlabPlan, listed: SlabList, disp: jax.Array) -> tuple[Sl
     if plan.near == plan.cells.nbrs:
         return listed, disp, jnp.max(listed.count, axis=0)
     near = _used(plan, listed.count) & (jnp.sum(disp * disp, axis=-1) < plan.cells.rcut**2)
-    picks, counts, start = [], [], 0
-    for width, room in zip(plan.cells.nbrs, plan.near, strict=True):
-        rank = jnp.cumsum(near[:, start : start + width], axis=1, dtype=jnp.int32)
-        slot = jnp.where(near[:, start : start + width], rank - 1, room)  # beyond the last one: dropped
-        column = jnp.broadcast_to(start + jnp.arange(width, dtype=jnp.int32), slot.shape)
-        rows = jnp.arange(plan.n_own)[:, None]
-        picks.append(jnp.full((plan.n_own, room), start, jnp.int32).at[rows, slot].set(column, mode="drop"))
-        counts.append(rank[:, -1])
-        start += width
-    pick, count = jnp.concatenate(picks, axis=1), jnp.stack(counts, axis=1)
+    pick, count = kept_slots(near, plan.cells.nbrs, plan.near)
     index = jnp.take_along_axis(listed.index, pick, axis=1)
     kept = listed._replace(index=index, count=jnp.minimum(count, np.asarray(plan.near, np.int32)[None, :]))
     return kept, jnp.take_along_axis(disp, pick[..., None], axis=1), jnp.max(count, axis=0)
