@@ -33,6 +33,7 @@ from dpjax.models.standard import (
     where_rows,
 )
 from dpjax.nn.chebyshev import Grid
+from dpjax.nn.precision import with_all_digits
 
 Variables = dict[str, Any]
 
@@ -40,6 +41,7 @@ RESOLVED = "resolved"  # output that says whether series stand for the networks 
 KEPT_ATOMS = 16384  # of a batch, whose activations (about 100 kB each) are kept for the backward pass
 
 
+@with_all_digits
 def atomic_outputs(
     model: StandardModel,
     variables: Variables,
@@ -55,6 +57,7 @@ def atomic_outputs(
     return _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=False)
 
 
+@with_all_digits
 def outputs_and_gradient(
     model: StandardModel,
     variables: Variables,
@@ -86,12 +89,14 @@ def resolutions(model: StandardModel, variables: Variables, layout: Layout) -> t
     return *model.apply(variables, layout, method=StandardModel.grids), None
 
 
+@with_all_digits
 def expand(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch, grid: Grid) -> Expansion:
     """The embedding networks as series that hold for every distance in a batch."""
     nearest = nearest_distance(geometry.disp, batch.count, batch.layout.nbrs)
     return model.apply(variables, nearest, grid, method=StandardModel.expand)
 
 
+@with_all_digits
 def atomic_features(
     model: StandardModel,
     variables: Variables,
@@ -210,6 +215,7 @@ def _forces(pull: jax.Array, batch: Batch) -> jax.Array:
     return jnp.sum(pull, axis=1) - scattered
 
 
+@with_all_digits
 def predict(
     model: StandardModel,
     variables: Variables,
@@ -265,6 +271,7 @@ def predict(
     return {output.total: total, output.atomic: values, **out}
 
 
+@with_all_digits
 def predict_features(
     model: StandardModel,
     variables: Variables,

@@ -23,7 +23,7 @@ from dpjax.fittings import build_fitting
 from dpjax.geometry.displacements import displacements
 from dpjax.models.geometry import Geometry
 from dpjax.nn.chebyshev import Grid
-from dpjax.nn.precision import require_x64
+from dpjax.nn.precision import require_x64, with_all_digits
 
 Rows = dict[str, jax.Array]  # per atom
 FEATURES = ("descriptor", "fitting_last_layer")
@@ -159,6 +159,7 @@ class StandardModel(nn.Module):
         self.descriptor.init_parameters()
         self.fitting_net.init_parameters()
 
+    @with_all_digits
     def __call__(self, geometry: Geometry, batch: Batch) -> dict[str, jax.Array]:
         """Values of all atoms of a batch (n_atom, *output.shape) under their name; zero on padding and excluded types."""
         layout = batch.layout

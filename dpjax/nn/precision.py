@@ -6,10 +6,16 @@ command line) switch it on locally, and :func:`require_x64` tells users of the f
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
+from typing import ParamSpec, TypeVar
+
 import jax
 import jax.numpy as jnp
 
 from dpjax.errors import ConfigError, ModelError
+
+P, R = ParamSpec("P"), TypeVar("R")
 
 _DTYPES = {
     "default": jnp.float64,
@@ -45,3 +51,17 @@ def require_x64(*dtypes: jnp.dtype) -> None:
             'Add `jax.config.update("jax_enable_x64", True)` before using the model, or wrap the call in '
             "`with jax.enable_x64(True):`."
         )
+
+
+def with_all_digits(fn: Callable[P, R]) -> Callable[P, R]:
+    """``fn`` with products of float32 matrices that keep all digits on accelerators, too, where JAX unasked leaves some out.
+
+    A caller who has chosen, by ``jax.default_matmul_precision``, gets what was chosen.
+    """
+
+    @wraps(fn)
+    def precise(*args: P.args, **kwargs: P.kwargs) -> R:
+        with jax.default_matmul_precision(jax.config.jax_default_matmul_precision or "highest"):
+            return fn(*args, **kwargs)
+
+    return precise
