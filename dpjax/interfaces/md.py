@@ -24,6 +24,7 @@ from dpjax.neighbors import CellListPlan
 from dpjax.units import BAR, BOLTZMANN, TIME_FS
 
 ENSEMBLES = ("nve", "nvt", "npt")
+LONGEST_STEP = 0.1  # angstrom that an atom moves at most in a step of a minimiser
 THERMOSTATS = ("nose-hoover", "langevin")
 COLUMNS = ("step", "time", "potential", "kinetic", "total", "temperature", "pressure", "volume", "conserved")
 
@@ -250,6 +251,8 @@ def minimized(
 ) -> tuple[Structure, float, int]:
     """The structure after at most ``most`` steps of JAX-MD's FIRE, in its cell, without velocities.
 
+    No atom moves farther in one step than :data:`LONGEST_STEP`: FIRE alone would throw atoms apart where forces are large.
+
     Args:
         tolerance: eV/angstrom; ends when no component of a force is larger.
 
@@ -262,7 +265,7 @@ def minimized(
         neighbor_fn, energy_fn = _functions(potential, structure, False, skin, 1.25, fparam)
         start = jnp.asarray(structure.coord)
         neighbors = neighbor_fn.allocate(start)
-        init, apply = minimize.fire_descent(energy_fn, space.free()[1])
+        init, apply = minimize.fire_descent(energy_fn, _short_steps(space.free()[1], min(LONGEST_STEP, skin / 4.0)))
         state, done = jax.jit(lambda R, neighbors: init(R, neighbor=neighbors))(start, neighbors), 0
         while done < most and float(jnp.max(jnp.abs(state.force))) > tolerance:
             n = min(10, most - done)
@@ -270,6 +273,16 @@ def minimized(
             done += n
         found = replace(structure, coord=np.asarray(state.position), momentum=None)
         return found, float(jnp.max(jnp.abs(state.force))), done
+
+
+def _short_steps(shift: Callable, longest: float) -> Callable:
+    """JAX-MD's ``shift`` with all displacements scaled down where the largest is above ``longest``, angstrom."""
+
+    def limited(R: jax.Array, dR: jax.Array, **options: Any) -> jax.Array:
+        most = jnp.sqrt(jnp.max(jnp.sum(dR * dR, axis=-1), initial=0.0))
+        return shift(R, dR * jnp.minimum(1.0, longest / jnp.maximum(most, longest)), **options)
+
+    return limited
 
 
 def _functions(potential, structure: Structure, fractional: bool, skin, margin, fparam) -> tuple[NeighborFn, EnergyFn]:

@@ -286,6 +286,19 @@ def test_replicas_by_vmap(pot):
 
 
 @pytest.mark.slow
+def test_a_minimiser_takes_short_steps_where_forces_are_large(pot):
+    """An untrained model, or a poor start: FIRE alone moves atoms farther in one step than the list reaches."""
+    start = structure(2)
+    nets = pot.variables["params"]["fitting_net"]
+    nets = {t: {**net, "layers_2": jax.tree.map(lambda x: 1e5 * x, net["layers_2"])} for t, net in nets.items()}
+    params = {**pot.variables["params"], "fitting_net": nets}
+    steep = dpjax.Potential(pot.config, {**pot.variables, "params": params})
+    relaxed, _, steps = minimized(steep, start, 12, skin=0.5)
+    moved = np.linalg.norm(relaxed.coord - start.coord, axis=1)
+    assert steps == 12 and 0.1 < moved.max() < 12 * 0.1
+
+
+@pytest.mark.slow
 def test_minimisers_relax(pot):
     start = structure(2)
     relaxed, force, steps = minimized(pot, start, 20, tolerance=1e-4)
