@@ -58,13 +58,16 @@ def main() -> None:
 
 def jax_md_run(pot, start, args) -> dict:
     """Steps in chunks on the device; the first chunk, which compiles, is not timed."""
+    import jax
+
     from dpjax.interfaces.md import Dynamics, Simulation
 
     run = Simulation(pot, start, Dynamics("nve", timestep=args.timestep))
     first = run.state
     run.advance(args.every)
     run.state, run.step = first, 0
-    run.neighbors = run.neighbor_fn.allocate(first.position, least=run.neighbors.capacity)
+    with jax.enable_x64(True):
+        run.neighbors = run.neighbor_fn.allocate(first.position, least=run.neighbors.capacity)
     energies, errors, seconds = [run.observe()["total"]], [], 0.0
     for _ in range(steps_of(args.ps, args.timestep) // args.every):
         begin = time.perf_counter()
