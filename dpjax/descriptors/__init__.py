@@ -5,7 +5,18 @@ from __future__ import annotations
 import flax.linen as nn
 
 from dpjax.config import HybridConfig, ModelConfig
-from dpjax.descriptors.facts import RADIAL, capacity, cutoff, has_type_networks, is_by_type, is_mixed, kept, members
+from dpjax.descriptors.dpa3 import DPA3
+from dpjax.descriptors.facts import (
+    RADIAL,
+    capacity,
+    cutoff,
+    has_type_networks,
+    is_by_type,
+    is_mixed,
+    kept,
+    members,
+    passes_messages,
+)
 from dpjax.descriptors.hybrid import Hybrid
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
 from dpjax.descriptors.se_atten import SeAtten
@@ -16,6 +27,7 @@ from dpjax.descriptors.se_e3_tebd import SeE3Tebd
 
 __all__ = [
     "DESCRIPTORS",
+    "DPA3",
     "RADIAL",
     "Features",
     "Hybrid",
@@ -34,6 +46,7 @@ __all__ = [
     "kept",
     "members",
     "ordered_pairs",
+    "passes_messages",
 ]
 
 DESCRIPTORS: dict[str, type[nn.Module]] = {
@@ -41,6 +54,7 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "SeE2RConfig": SeE2R,
     "SeE3Config": SeE3,
     "SeE3TebdConfig": SeE3Tebd,
+    "DPA3Config": DPA3,
     "SeAttenConfig": SeAtten,
     "SeAttenV2Config": SeAtten,
 }

@@ -9,6 +9,7 @@ from dpjax.errors import ConfigError
 BY_TYPE = ("SeE2AConfig", "SeE2RConfig", "SeE3Config")  # networks per type: atoms and neighbours come in sections
 PAIRS = ("SeE3Config", "SeE3TebdConfig", "SeAttenConfig", "SeAttenV2Config")  # arrays over pairs of neighbours
 ANGLES = ("SeE3Config", "SeE3TebdConfig")  # embedding networks run for pairs of neighbours
+MESSAGES = ("DPA2Config", "DPA3Config")  # atoms see what others have become, not only where they are
 RADIAL = ("SeE2RConfig",)  # distances without directions
 
 
@@ -30,6 +31,11 @@ def is_by_type(config: Any) -> bool:
 def is_mixed(config: Any) -> bool:
     """Whether the fitting has one network for all types: some member describes types by vectors."""
     return not all(map(has_type_networks, members(config)))
+
+
+def passes_messages(config: Any) -> bool:
+    """Whether an atom's values depend on more than its own neighbours: some member runs for all atoms together."""
+    return any(type(member).__name__ in MESSAGES for member in members(config))
 
 
 def works_on_pairs(config: Any) -> bool:

@@ -24,6 +24,7 @@ class Neighbors(NamedTuple):
     disp: jax.Array  # (n_atom, k, 3) angstrom; any finite value where mask is False
     mask: jax.Array  # (n_atom, k) bool
     types: jax.Array  # (n_atom, k); any type, or -1, where mask is False
+    index: jax.Array | None = None  # (n_atom, k) of ``view.index``
 
 
 class Surroundings(NamedTuple):
@@ -72,7 +73,7 @@ def surroundings(
     )
 
 
-def nearest_neighbors(view: Neighborhood, sel: int, rcut: float) -> Neighbors:
+def nearest_neighbors(view: Neighborhood, sel: int, rcut: float, *, in_order: bool = False) -> Neighbors:
     """The nearest ``sel`` of what counts as a neighbour (:class:`~dpjax.descriptors.neighborhood.Listing`), of any type.
 
     Nothing is sorted unless the table is wider than ``sel``.  Its width may be a symbol of ``jax.export``; then the program decides
@@ -82,18 +83,19 @@ def nearest_neighbors(view: Neighborhood, sel: int, rcut: float) -> Neighbors:
         view: the centres and the untruncated table of their neighbours.
         sel: neighbours that the descriptor keeps.
         rcut: its own cut-off, angstrom.
+        in_order: sort them by distance in any case.
 
     Returns:
         Those of the list that the descriptor shares with others in a hybrid may lie beyond ``rcut``.
     """
     reach = view.listing((sel,), rcut).rcut
     square = jnp.sum(view.disp * view.disp, axis=-1)
-    near = Neighbors(view.disp, view.listed & (square < reach * reach), view.neighbor_types)
+    near = Neighbors(view.disp, view.listed & (square < reach * reach), view.neighbor_types, view.index)
     width = view.disp.shape[1]
-    if not may_truncate((width,), (sel,)):
+    if not in_order and not may_truncate((width,), (sel,)):
         return near
     keys = jnp.where(near.mask, jax.lax.stop_gradient(square), jnp.inf)
-    if isinstance(width, int):
+    if in_order or isinstance(width, int):
         order = jnp.argsort(keys, axis=1)
     else:
         as_it_is = jnp.broadcast_to(jnp.arange(width), keys.shape)
@@ -103,6 +105,7 @@ def nearest_neighbors(view: Neighborhood, sel: int, rcut: float) -> Neighbors:
         jnp.take_along_axis(near.disp, order[..., None], axis=1),
         jnp.take_along_axis(near.mask, order, axis=1),
         jnp.take_along_axis(near.types, order, axis=1),
+        None if near.index is None else jnp.take_along_axis(near.index, order, axis=1),
     )
 
 

@@ -41,6 +41,8 @@ class Neighborhood:
     types: jax.Array | None = None  # (n_atom,) of the centres, where ``centre`` does not say it; -1 on padding
     kinds: jax.Array | None = None  # (n_atom, sum(nbrs)) types of the neighbours, where sections do not say it
     empty_kinds: jax.Array | None = None  # (n_atom,) types whose vectors empty places get; None: the vector of padding
+    index: jax.Array | None = None  # (n_atom, sum(nbrs)) which centre a neighbour is, where messages pass between them
+    condition: jax.Array | None = None  # (n_atom, 2) charge and spin of the frame, where the descriptor takes them
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
     centre: int | None = flax.struct.field(pytree_node=False, default=None)  # type of all centres
     shared: Listing | None = flax.struct.field(

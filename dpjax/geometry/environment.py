@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
+
+Switch = Callable[[jax.Array, float, float], jax.Array]  # weight of a distance, and where it begins and ends to fall
 
 
 def switch_weight(dist: jax.Array, r_on: float, r_off: float) -> jax.Array:
@@ -12,8 +16,19 @@ def switch_weight(dist: jax.Array, r_on: float, r_off: float) -> jax.Array:
     return u * u * u * (u * (15.0 - 6.0 * u) - 10.0) + 1.0
 
 
+def exponential_switch(dist: jax.Array, r_on: float, r_off: float) -> jax.Array:
+    """``exp(-exp(20 (r / r_on - 1)))``, which stays what it is at ``r_off`` beyond it; shape of ``dist``."""
+    return jnp.exp(-jnp.exp(20.0 / r_on * (jnp.minimum(dist, r_off) - r_on)))
+
+
 def env_components(
-    disp: jax.Array, mask: jax.Array, *, r_on: float, r_off: float, protection: float = 0.0
+    disp: jax.Array,
+    mask: jax.Array,
+    *,
+    r_on: float,
+    r_off: float,
+    protection: float = 0.0,
+    weight: Switch = switch_weight,
 ) -> jax.Array:
     """The four columns of the environment matrix before normalisation, as (..., 4, n_nbr).
 
@@ -22,25 +37,26 @@ def env_components(
         mask: (..., n_nbr) bool, False in empty slots.
         r_on, r_off: interval over which the weight goes smoothly to zero, angstrom.
         protection: added to distances in the denominators, angstrom.
+        weight: w, as a function of the distance and both ends of the interval.
 
     Returns:
         ``w/(r+p), w x/(r+p)^2, w y/(r+p)^2, w z/(r+p)^2``; exactly zero, with zero derivatives, where ``mask`` is False.
     """
     disp = jnp.where(mask[..., None, :], disp, 0.0)
-    radial, inverse = _radial(disp, mask, r_on, r_off, protection)
+    radial, inverse = _radial(disp, mask, r_on, r_off, protection, weight)
     return jnp.concatenate([radial[..., None, :], (radial * inverse)[..., None, :] * disp], axis=-2)
 
 
 def env_radial(disp: jax.Array, mask: jax.Array, *, r_on: float, r_off: float, protection: float = 0.0) -> jax.Array:
     """The radial column alone, (..., n_nbr); arguments as for :func:`env_components`."""
-    return _radial(jnp.where(mask[..., None, :], disp, 0.0), mask, r_on, r_off, protection)[0]
+    return _radial(jnp.where(mask[..., None, :], disp, 0.0), mask, r_on, r_off, protection, switch_weight)[0]
 
 
 def _radial(
-    disp: jax.Array, mask: jax.Array, r_on: float, r_off: float, protection: float
+    disp: jax.Array, mask: jax.Array, r_on: float, r_off: float, protection: float, weight: Switch
 ) -> tuple[jax.Array, jax.Array]:
     """``w/(r+p)``, zero where ``mask`` is False, and ``1/(r+p)``; both (..., n_nbr)."""
     sq = jnp.sum(disp * disp, axis=-2)
     dist = jnp.sqrt(jnp.where(mask, sq, 1.0))  # mask before the root: keeps NaN out of the derivatives
     inverse = 1.0 / (dist + protection)
-    return jnp.where(mask, switch_weight(dist, r_on, r_off), 0.0) * inverse, inverse
+    return jnp.where(mask, weight(dist, r_on, r_off), 0.0) * inverse, inverse

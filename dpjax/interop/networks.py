@@ -18,10 +18,10 @@ _NAMES = {"matrix": "w", "bias": "b", "idt": "idt"}
 
 def read_stack(network: Tree) -> Tree:
     """Parameters of one network tree."""
-    return {f"layers_{i}": _read_layer(layer) for i, layer in enumerate(network["layers"])}
+    return {f"layers_{i}": read_layer(layer) for i, layer in enumerate(network["layers"])}
 
 
-def _read_layer(layer: Tree) -> Tree:
+def read_layer(layer: Tree) -> Tree:
     variables = layer["@variables"]
     return {ours: np.asarray(variables[theirs]) for ours, theirs in _NAMES.items() if variables.get(theirs) is not None}
 

@@ -1,7 +1,8 @@
 """One derivative: the energy with respect to a :class:`Geometry`, folded into force, virial and their atomic parts.
 
 Conventions are those of ``dpjax.units``.  For one-hop models the derivative of one centre's energy is all in its own row, so energy
-and gradient of a block of atoms are computed together while the block is in cache, and ``atom_virial`` costs nothing.
+and gradient of a block of atoms are computed together while the block is in cache, and ``atom_virial`` costs nothing.  Models that
+pass messages run for all atoms together; their ``atom_virial`` takes three more backward passes.
 
 Of a dipole each component has such a derivative.  It is computed only where all is asked for.
 """
@@ -20,6 +21,7 @@ from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.facts import embedded_pairs
 from dpjax.descriptors.neighborhood import nearest_distance
+from dpjax.geometry.cells import inverse3
 from dpjax.models.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.models.geometry import Geometry
 from dpjax.models.hessian import require_energy, second_derivatives
@@ -127,7 +129,7 @@ def _over_sections(
     """
     layout = batch.layout
     with_series = model.tabulated or (expansion is not None and expansion.complete)
-    recompute = not with_series or layout.n_atom > KEPT_ATOMS
+    recompute = not model.passes_messages and (not with_series or layout.n_atom > KEPT_ATOMS)
     pairs = embedded_pairs(model.config.descriptor, sum(layout.nbrs))
     results = []
     for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):
@@ -139,7 +141,7 @@ def _over_sections(
         rows |= {"real": batch.atype[take] >= 0, "fparam": fparam, "aparam": aparam}
         run = _block_runner(model, variables, t, layout, with_gradient, expansion, method)
         largest = CPU_SERIES_BLOCK if with_series else CPU_BLOCK
-        size_of_block = block_size(size, block, largest, pairs)
+        size_of_block = size if model.passes_messages else block_size(size, block, largest, pairs)
         run = jax.checkpoint(run) if recompute else run
         results.append(map_blocks(run, (geometry.disp[take], rows), size, size_of_block))
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
@@ -178,7 +180,38 @@ def summed_gradient(fn: Callable[[jax.Array], tuple[jax.Array, Any]], disp: jax.
     return own, jnp.moveaxis(gradient, 0, 1)
 
 
-def fold(gradient: Geometry, geometry: Geometry, batch: Batch, *, atomic: bool = False) -> dict[str, jax.Array]:
+@with_all_digits
+def moments_gradient(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch) -> jax.Array:
+    """The derivative by the displacements of the sum of positions times energies, which the ``atom_virial`` of messages needs.
+
+    Returns:
+        (n_atom, n_nbr, 3, 3) eV, derivative by the first of the last two axes of the sum with the second component of the
+        positions; of a dipole with an axis for its components after the first.
+    """
+    position = wrapped_coordinates(batch)
+
+    def summed(disp: jax.Array) -> tuple[jax.Array, None]:
+        values = atomic_outputs(model, variables, geometry.replace(disp=disp), batch)
+        return jnp.einsum("nb,n...->...b", position, values).reshape(-1), None
+
+    gradient = summed_gradient(summed, geometry.disp)[1]  # (n_atom, m, n_nbr, 3)
+    number = model.output.shape
+    gradient = gradient.reshape(gradient.shape[0], *number, 3, *gradient.shape[2:])
+    return jnp.moveaxis(gradient, 1 + len(number), -1)
+
+
+def wrapped_coordinates(batch: Batch) -> jax.Array:
+    """(n_atom, 3) angstrom: of all periodic images of each atom the one in the cell; as they are in frames without one."""
+    open_frame = jnp.all(batch.cell == 0.0, axis=(1, 2))
+    cell = jnp.where(open_frame[:, None, None], jnp.eye(3, dtype=batch.cell.dtype), batch.cell)
+    turns = jnp.floor(jnp.einsum("na,nab->nb", batch.coord, inverse3(cell)[batch.frame]))
+    turns = jnp.where(open_frame[batch.frame, None], 0.0, turns)
+    return batch.coord - jnp.einsum("na,nab->nb", turns, cell[batch.frame])
+
+
+def fold(
+    gradient: Geometry, geometry: Geometry, batch: Batch, *, atomic: bool = False, moments: jax.Array | None = None
+) -> dict[str, jax.Array]:
     """Force, virial and, if ``atomic``, atomic virial from the derivative of the energy.
 
     Args:
@@ -186,27 +219,46 @@ def fold(gradient: Geometry, geometry: Geometry, batch: Batch, *, atomic: bool =
         geometry: the point it was taken at.
         batch: the batch.
         atomic: add ``atom_virial``, which belongs to the atom that is moved.
+        moments: of a model that passes messages, :func:`moments_gradient`.
 
     Returns:
         ``force`` (n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV, ``atom_virial`` (n_atom, 9) eV; of a dipole with an axis for
         its components after the first.
     """
     if gradient.disp.ndim > geometry.disp.ndim:
-        each = jax.vmap(lambda pull: _folded(pull, geometry, batch, atomic), in_axes=1, out_axes=1)
-        return each(gradient.disp)
-    return _folded(gradient.disp, geometry, batch, atomic)
+        axes = (1, None if moments is None else 1)
+        each = jax.vmap(lambda *pulls: _folded(*pulls, geometry, batch, atomic), in_axes=axes, out_axes=1)
+        return each(gradient.disp, moments)
+    return _folded(gradient.disp, moments, geometry, batch, atomic)
 
 
-def _folded(pull: jax.Array, geometry: Geometry, batch: Batch, atomic: bool) -> dict[str, jax.Array]:
+def _folded(
+    pull: jax.Array, moments: jax.Array | None, geometry: Geometry, batch: Batch, atomic: bool
+) -> dict[str, jax.Array]:
     """:func:`fold` of one number's derivative by the displacements."""
     n_atom, n_frame = batch.layout.n_atom, batch.layout.frames
     out = {"force": _forces(pull, batch)}
     if atomic:
-        pair = -jnp.einsum("nka,nkb->nkab", pull, geometry.disp).reshape(-1, 9)
-        out["atom_virial"] = jax.ops.segment_sum(pair, batch.index.reshape(-1), n_atom)
+        out["atom_virial"] = _moved_virials(pull, moments, geometry, batch)
     per_centre = -jnp.einsum("nka,nkb->nab", pull, geometry.disp).reshape(n_atom, 9)
     out["virial"] = jax.ops.segment_sum(per_centre, batch.frame, n_frame)
     return out
+
+
+def _moved_virials(pull: jax.Array, moments: jax.Array | None, geometry: Geometry, batch: Batch) -> jax.Array:
+    """(n_atom, 9) virials of the atoms that are moved.
+
+    The virial of a moved atom is the sum, over the energies that it changes, of the derivative times the way from the atom to the
+    energy's owner.  In a one-hop model the owner is the centre.
+    """
+    if moments is None:
+        there, here = -jnp.einsum("nka,nkb->nkab", pull, geometry.disp), 0.0
+    else:
+        centre = wrapped_coordinates(batch)[:, None]
+        there = moments - jnp.einsum("nka,nkb->nkab", pull, centre + geometry.disp)
+        here = jnp.sum(pull[..., None] * centre[:, :, None] - moments, axis=1).reshape(-1, 9)
+    moved = jax.ops.segment_sum(there.reshape(-1, 9), batch.index.reshape(-1), batch.layout.n_atom)
+    return moved + here
 
 
 def _forces(pull: jax.Array, batch: Batch) -> jax.Array:
@@ -250,7 +302,9 @@ def predict(
     expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
     if output.differentiated and (atomic if output.shape else force):
         values, gradient = outputs_and_gradient(model, variables, geometry, batch, block, expansion)
-        out = fold(gradient, geometry, batch, atomic=atomic)
+        with_moments = atomic and model.passes_messages
+        moments = moments_gradient(model, variables, geometry, batch) if with_moments else None
+        out = fold(gradient, geometry, batch, atomic=atomic, moments=moments)
     else:
         values, out = atomic_outputs(model, variables, geometry, batch, block, expansion), {}
     if hessian is not None:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from dpjax.batching.batch import Array, Batch, Layout
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
-from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type, is_mixed
+from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type, is_mixed, passes_messages
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.fittings import build_fitting
@@ -71,6 +71,11 @@ class StandardModel(nn.Module):
     def by_type(self) -> bool:
         """Whether there are networks per type, so that atoms and neighbours come in sections by type."""
         return is_by_type(self.config.descriptor)
+
+    @property
+    def passes_messages(self) -> bool:
+        """Whether an atom's values depend on more than its own neighbours, so that a block is all atoms of a batch."""
+        return passes_messages(self.config.descriptor)
 
     @property
     def tabulated(self) -> bool:
@@ -200,6 +205,8 @@ def table_rows(model: StandardModel, own: Mapping[str, Array], atype: Array | No
     rows = {"count": own["count"]}
     if not model.by_type:
         rows |= {"types": jnp.asarray(own["atype"]), "kinds": jnp.asarray(atype)[own["index"]]}
+    if model.passes_messages:
+        rows["index"] = jnp.asarray(own["index"])
     if model.takes_first:
         rows["empty_kinds"] = jnp.asarray(first)[own["frame"]]
     return rows
@@ -209,7 +216,7 @@ def neighborhood(
     model: StandardModel, section: int, disp: jax.Array, rows: Mapping[str, Any], nbrs: Sequence[int]
 ) -> Neighborhood:
     """The view of atoms of one section; ``rows`` as :func:`table_rows` gives them, and others that are not for the view."""
-    own = {name: rows[name] for name in ("count", "types", "kinds", "empty_kinds") if name in rows}
+    own = {name: rows[name] for name in ("count", "types", "kinds", "empty_kinds", "index") if name in rows}
     return Neighborhood(disp, nbrs=tuple(nbrs), centre=section if model.by_type else None, **own)
 
 

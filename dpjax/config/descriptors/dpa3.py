@@ -32,6 +32,13 @@ class DPA3Config:
     use_tebd_bias: bool = False
     use_loc_mapping: bool = True
 
+    # what other descriptors have as options of their own
+    rcut = property(lambda self: self.repflow.e_rcut)
+    rcut_smth = property(lambda self: self.repflow.e_rcut_smth)
+    sel = property(lambda self: self.repflow.e_sel)
+    tebd_dim = property(lambda self: self.repflow.n_dim)
+    set_davg_zero = property(lambda self: True)
+
 
 def _options() -> list[Option]:
     return [
@@ -74,6 +81,5 @@ DPA3 = Component(
     _options,
     _check,
     doc="Messages between atoms, pairs of neighbours and angles, in layers.",
-    built=False,
     sections=_sections,
 )

@@ -218,5 +218,4 @@ REPFLOW = Component(
     _options,
     _check,
     doc="Layers in which atoms, pairs of neighbours and angles exchange messages.",
-    built=False,
 )

@@ -1,0 +1,70 @@
+"""Descriptor in which nodes, edges and angles exchange messages (``dpa3``).
+
+A node is an atom, an edge an atom and one of its neighbours, an angle an atom and two of them.  Nodes start as activated type
+vectors, edges from the smoothed 1/r, angles from their cosine; layers update them from one another, and the nodes are the
+descriptor.  Zhang et al., arXiv:2506.01686.  Lengths in angstrom.
+
+A neighbour is an atom of the structure, whichever of its periodic images is near, so nothing is exchanged with copies.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+
+from dpjax.config.descriptors import DPA3Config
+from dpjax.descriptors.dpa3.graph import Graph, graph_of
+from dpjax.descriptors.dpa3.layer import RepflowLayer, Scales, State, turned_sums
+from dpjax.descriptors.neighborhood import Features, Neighborhood
+from dpjax.descriptors.type_vectors import TypeVectors
+from dpjax.nn.activations import activation
+from dpjax.nn.dense import Dense
+
+
+class DPA3(TypeVectors):
+    """Descriptor of dimension ``n_dim``, and as much more with ``concat_output_tebd``, for all atoms of a batch."""
+
+    config: DPA3Config
+
+    def add_networks(self) -> None:
+        super().add_networks()
+        flow = self.config.repflow
+        self.edge_embd = Dense(flow.e_dim, "none", dtype=self.dtype)
+        self.angle_embd = Dense(flow.a_dim, "none", use_bias=False, dtype=self.dtype)
+        self.layers = [RepflowLayer(flow, self.config.activation_function, self.dtype) for _ in range(flow.nlayers)]
+
+    @property
+    def dim_out(self) -> int:
+        return self.config.repflow.n_dim + self.dim_appended
+
+    @property
+    def dim_frame(self) -> int:
+        return self.config.repflow.e_dim
+
+    def init_parameters(self) -> None:
+        """Touch every network and statistic once, so that ``init`` creates all of them."""
+        super().init_parameters()
+        self.edge_embd.parameters(1)
+        self.angle_embd.parameters(1)
+        for layer in self.layers:
+            layer.init_parameters()
+
+    def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
+        """Descriptor of all atoms; values (n_atom, dim_out) and frame (n_atom, e_dim, 3) in its precision."""
+        flow = self.config.repflow
+        graph = graph_of(view, self.config, self.pair_exclude, self.davg.value, self.dstd.value)
+        vectors = self.type_embedding()[view.centre_types]  # padding has type -1, the last vector
+        state = self._start(vectors, graph)
+        for layer in self.layers:
+            state = layer(state, graph)
+        frame = jnp.swapaxes(turned_sums(state.edges, graph, Scales.of(flow).edges), 1, 2)
+        nodes = state.nodes
+        return Features(jnp.concatenate([nodes, vectors], axis=1) if self.config.concat_output_tebd else nodes, frame)
+
+    def _start(self, vectors: jax.Array, graph: Graph) -> State:
+        act = activation(self.config.activation_function)
+        edges = self.edge_embd(graph.length[..., None])
+        edges = edges if self.config.repflow.edge_init_use_dist else act(edges)
+        return State(act(vectors), edges, self.angle_embd(graph.cosine[..., None] / math.sqrt(math.pi)))

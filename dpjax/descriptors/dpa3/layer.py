@@ -1,0 +1,208 @@
+"""One layer of ``dpa3``: nodes, edges and angles are updated from one another.
+
+Each new vector is an activation of a linear function of vectors side by side, such as node, neighbour and edge.  The parts of
+the matrix meet their vectors before these are spread over edges and angles, which is the same sum with far less work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from dpjax.config.descriptors.dpa3_repflow import RepflowConfig
+from dpjax.descriptors.dpa3.graph import Graph
+from dpjax.nn.activations import activation
+from dpjax.nn.dense import Dense
+from dpjax.nn.updates import joined, residual_weights
+
+
+class State(NamedTuple):
+    """What layers hand on."""
+
+    nodes: jax.Array  # (n_atom, n_dim)
+    edges: jax.Array  # (n_atom, k, e_dim)
+    angles: jax.Array | None  # (n_atom, a, a, a_dim); None: there are none
+
+
+class Scales(NamedTuple):
+    """What sums over neighbours are divided by."""
+
+    edges: float
+    angles: float
+
+    @classmethod
+    def of(cls, config: RepflowConfig) -> Scales:
+        factor = config.sel_reduce_factor if config.use_dynamic_sel else 1.0
+        return cls(config.e_sel / factor, config.a_sel / factor)
+
+
+def turned_sums(vectors: jax.Array, graph: Graph, scale: float) -> jax.Array:
+    """(n_atom, 3, m) sums over edges of their directions times vectors (n_atom, k, m), divided by the root of ``scale``."""
+    return jnp.einsum("nxk,nkm->nxm", graph.rows * graph.switch[:, None], vectors) / scale**0.5
+
+
+def invariants(moments: jax.Array, axis: int) -> jax.Array:
+    """(n_atom, axis * m) products of moments (n_atom, 3, m) with their first ``axis`` columns, divided by 3."""
+    products = jnp.einsum("nxa,nxm->nam", moments[..., :axis], moments) / 3.0
+    return products.reshape(products.shape[0], -1)
+
+
+class RepflowLayer(nn.Module):
+    """The networks of a layer.
+
+    Attributes:
+        config: hyper-parameters.
+        activation_function: of all of them.
+    """
+
+    config: RepflowConfig
+    activation_function: str = "silu"
+    dtype: jnp.dtype = jnp.float64
+
+    def setup(self):
+        cfg = self.config
+
+        def linear(width: int, bias: bool = True) -> Dense:
+            return Dense(width, "none", use_bias=bias, dtype=self.dtype)
+
+        self.node_self_mlp = linear(cfg.n_dim)
+        self.node_sym_linear = linear(cfg.n_dim)
+        self.node_edge_linear = linear(cfg.n_multi_edge_message * cfg.n_dim)
+        self.edge_self_linear = linear(cfg.e_dim)
+        if cfg.update_angle:
+            self.edge_angle_linear1 = linear(cfg.e_dim)
+            self.edge_angle_linear2 = linear(cfg.e_dim)
+            self.angle_self_linear = linear(cfg.a_dim)
+            if cfg.a_compress_rate and not cfg.a_compress_use_split:
+                self.a_compress_n_linear = linear(self.dim_node_in_angle, bias=False)
+                self.a_compress_e_linear = linear(self.dim_edge_in_angle, bias=False)
+        numbers = {"n": (2 + cfg.n_multi_edge_message, cfg.n_dim), "e": (1 + cfg.update_angle, cfg.e_dim)}
+        numbers["a"] = (int(cfg.update_angle), cfg.a_dim)
+        self.weights = {
+            name: residual_weights(self, cfg, f"{name}_residual", *shape, self.dtype) for name, shape in numbers.items()
+        }
+
+    @property
+    def dim_node_in_angle(self) -> int:
+        """Length of what angles see of their node."""
+        return self.config.a_dim // self.config.a_compress_rate if self.config.a_compress_rate else self.config.n_dim
+
+    @property
+    def dim_edge_in_angle(self) -> int:
+        """Length of what angles see of each of their edges."""
+        cfg = self.config
+        return cfg.a_dim // (2 * cfg.a_compress_rate) * cfg.a_compress_e_rate if cfg.a_compress_rate else cfg.e_dim
+
+    def init_parameters(self) -> None:
+        """Create all parameters."""
+        cfg = self.config
+        pair = 2 * cfg.n_dim + cfg.e_dim
+        self.node_self_mlp.parameters(cfg.n_dim)
+        self.node_sym_linear.parameters((cfg.n_dim + cfg.e_dim) * cfg.axis_neuron)
+        self.node_edge_linear.parameters(pair)
+        self.edge_self_linear.parameters(pair)
+        if cfg.update_angle:
+            corner = cfg.a_dim + self.dim_node_in_angle + 2 * self.dim_edge_in_angle
+            self.edge_angle_linear1.parameters(corner)
+            self.edge_angle_linear2.parameters(cfg.e_dim)
+            self.angle_self_linear.parameters(corner)
+            if cfg.a_compress_rate and not cfg.a_compress_use_split:
+                self.a_compress_n_linear.parameters(cfg.n_dim)
+                self.a_compress_e_linear.parameters(cfg.e_dim)
+
+    def __call__(self, state: State, graph: Graph) -> State:
+        """The layer on all atoms."""
+        return self._in_sequence(state, graph) if self.config.sequential_update else self._at_once(state, graph)
+
+    def _at_once(self, state: State, graph: Graph) -> State:
+        """Everything from what was there before the layer."""
+        new_edges, new_angles = [self._edge_alone(state, graph)], []
+        if self.config.update_angle:
+            from_angles, from_itself = self._angle_messages(state, state.angles)
+            new_edges.append(self._edge_from_angles(from_angles, state.edges, graph))
+            new_angles.append(from_itself)
+        return State(
+            self._joined("n", state.nodes, self._node_messages(state, graph)),
+            self._joined("e", state.edges, new_edges),
+            self._joined("a", state.angles, new_angles),
+        )
+
+    def _in_sequence(self, state: State, graph: Graph) -> State:
+        """Edges, angles, edges from angles and nodes one after another, each from the newest values."""
+        alone, from_angles = self.weights["e"]
+        edges = joined("res_residual", state.edges, [self._edge_alone(state, graph)], [alone])
+        state = state._replace(edges=edges)
+        messages = self._angle_messages(state, state.angles, parts=("angle",))
+        angles = self._joined("a", state.angles, messages)
+        messages = self._angle_messages(state, angles, parts=("edge",))
+        new = [self._edge_from_angles(messages[0], edges, graph)]
+        edges = joined("res_residual", edges, new, [from_angles])
+        state = State(state.nodes, edges, angles)
+        return state._replace(nodes=self._joined("n", state.nodes, self._node_messages(state, graph)))
+
+    def _joined(self, name: str, old: jax.Array | None, new: Sequence[jax.Array]) -> jax.Array | None:
+        return joined(self.config.update_style, old, new, self.weights[name])
+
+    def _act(self, x: jax.Array) -> jax.Array:
+        return activation(self.activation_function)(x)
+
+    def _node_messages(self, state: State, graph: Graph) -> list[jax.Array]:
+        """(n_atom, n_dim) what a node gets: from itself, from invariants of its edges and neighbours, from its edges."""
+        cfg, scale = self.config, Scales.of(self.config).edges
+        sources = (state.edges, state.nodes[graph.index])
+        symmetric = [invariants(turned_sums(source, graph, scale), cfg.axis_neuron) for source in sources]
+        edges = self._act(self._of_pairs(self.node_edge_linear, state, graph))
+        summed = jnp.einsum("nk,nkm->nm", graph.switch, edges) / scale
+        return [
+            self._act(self.node_self_mlp(state.nodes)),
+            self._act(self.node_sym_linear(jnp.concatenate(symmetric, axis=-1))),
+            *jnp.split(summed, cfg.n_multi_edge_message, axis=-1),
+        ]
+
+    def _edge_alone(self, state: State, graph: Graph) -> jax.Array:
+        """(n_atom, k, e_dim) what an edge gets from itself and both its ends."""
+        return self._act(self._of_pairs(self.edge_self_linear, state, graph))
+
+    def _of_pairs(self, layer: Dense, state: State, graph: Graph) -> jax.Array:
+        """(n_atom, k, m) linear function of node, neighbour and edge side by side."""
+        n = self.config.n_dim
+        matrix, bias, _ = layer.parameters(2 * n + self.config.e_dim)
+        centre = state.nodes @ matrix[:n] + bias[None]
+        return centre[:, None] + (state.nodes @ matrix[n : 2 * n])[graph.index] + state.edges @ matrix[2 * n :]
+
+    def _angle_messages(
+        self, state: State, angles: jax.Array, parts: Sequence[str] = ("edge", "angle")
+    ) -> list[jax.Array]:
+        """(n_atom, a, a, m) of each part: activations of a linear function of angle, node and both edges side by side."""
+        cfg = self.config
+        nodes, edges = state.nodes, state.edges[:, : angles.shape[1]]
+        if cfg.a_compress_rate and cfg.a_compress_use_split:
+            nodes, edges = nodes[..., : self.dim_node_in_angle], edges[..., : self.dim_edge_in_angle]
+        elif cfg.a_compress_rate:
+            nodes, edges = self.a_compress_n_linear(nodes), self.a_compress_e_linear(edges)
+        layers = {"edge": self.edge_angle_linear1, "angle": self.angle_self_linear}
+        return [self._act(self._of_angles(layers[part], angles, nodes, edges)) for part in parts]
+
+    def _of_angles(self, layer: Dense, angles: jax.Array, nodes: jax.Array, edges: jax.Array) -> jax.Array:
+        n_angle, n_node, n_edge = angles.shape[-1], nodes.shape[-1], edges.shape[-1]
+        matrix, bias, _ = layer.parameters(n_angle + n_node + 2 * n_edge)
+        of_angle, of_node, of_last, of_first = jnp.split(
+            matrix, [n_angle, n_angle + n_node, n_angle + n_node + n_edge], axis=0
+        )
+        first = (nodes @ of_node + bias[None])[:, None] + edges @ of_first
+        return first[:, :, None] + (edges @ of_last)[:, None] + angles @ of_angle
+
+    def _edge_from_angles(self, messages: jax.Array, edges: jax.Array, graph: Graph) -> jax.Array:
+        """(n_atom, k, e_dim) what an edge gets from the angles at it."""
+        weights = graph.corner / Scales.of(self.config).angles ** 0.5
+        summed = jnp.einsum("nj,nk,njkm->njm", graph.corner, weights, messages)
+        rest = edges.shape[1] - summed.shape[1]
+        summed = jnp.pad(summed, ((0, 0), (0, rest), (0, 0)))
+        if not self.config.smooth_edge_update:  # an edge without angles gets its own vector in their place
+            in_angles = jnp.pad(graph.in_angles, ((0, 0), (0, rest)))
+            summed = jnp.where(in_angles[..., None], summed, edges)
+        return self._act(self.edge_angle_linear2(summed))
