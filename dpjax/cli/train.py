@@ -128,12 +128,12 @@ def _folder(text: str) -> str:
 
 def _refuse_auto_sel(path: str) -> None:
     from dpjax.config import load
-    from dpjax.descriptors import members
+    from dpjax.descriptors import members, unresolved
     from dpjax.errors import ConfigError
 
     for descriptor in members(load(path).model.descriptor):
-        if isinstance(descriptor.sel, str):
+        if waiting := unresolved(descriptor):
             raise ConfigError(
-                f'{path}: the descriptor\'s sel is "{descriptor.sel}", which needs the neighbour count that --skip-neighbor-stat '
-                "leaves out. Drop one of the two."
+                f'{path}: the descriptor\'s {waiting[0]} is "{waiting[1]}", which needs the neighbour count that '
+                "--skip-neighbor-stat leaves out. Drop one of the two."
             )

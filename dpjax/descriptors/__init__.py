@@ -8,6 +8,7 @@ from dpjax.config import HybridConfig, ModelConfig
 from dpjax.descriptors.dpa3 import DPA3
 from dpjax.descriptors.facts import (
     RADIAL,
+    Selection,
     capacity,
     cutoff,
     has_type_networks,
@@ -16,6 +17,9 @@ from dpjax.descriptors.facts import (
     kept,
     members,
     passes_messages,
+    selections,
+    unresolved,
+    with_selections,
 )
 from dpjax.descriptors.hybrid import Hybrid
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
@@ -37,6 +41,7 @@ __all__ = [
     "SeE2R",
     "SeE3",
     "SeE3Tebd",
+    "Selection",
     "build_descriptor",
     "capacity",
     "cutoff",
@@ -47,6 +52,9 @@ __all__ = [
     "members",
     "ordered_pairs",
     "passes_messages",
+    "selections",
+    "unresolved",
+    "with_selections",
 ]
 
 DESCRIPTORS: dict[str, type[nn.Module]] = {

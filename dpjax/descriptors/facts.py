@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 from dpjax.errors import ConfigError
 
@@ -54,6 +56,48 @@ def embedded_pairs(config: Any, width: int) -> int:
     return total
 
 
+class Selection(NamedTuple):
+    """A list of neighbours whose length is an option."""
+
+    rcut: float  # angstrom
+    sel: int | tuple[int, ...] | str  # "auto..." until it is resolved from data
+
+
+def selections(config: Any) -> dict[tuple[str, ...], Selection]:
+    """The lists of a descriptor (not a hybrid), by the path of their option in the descriptor's section."""
+    if type(config).__name__ == "DPA3Config":
+        flow = config.repflow
+        return {
+            ("repflow", "e_sel"): Selection(flow.e_rcut, flow.e_sel),
+            ("repflow", "a_sel"): Selection(flow.a_rcut, flow.a_sel),
+        }
+    if type(config).__name__ == "DPA2Config":
+        outer, inner = config.repinit, config.repformer
+        third = {("repinit", "three_body_sel"): Selection(outer.three_body_rcut, outer.three_body_sel)}
+        return {
+            ("repinit", "nsel"): Selection(outer.rcut, outer.nsel),
+            ("repformer", "nsel"): Selection(inner.rcut, inner.nsel),
+            **(third if outer.use_three_body else {}),
+        }
+    return {("sel",): Selection(config.rcut, config.sel)}
+
+
+def with_selections(config: Any, sels: Mapping[tuple[str, ...], int | tuple[int, ...]]) -> Any:
+    """A descriptor's configuration with other lengths of its lists, by the paths of :func:`selections`."""
+    for path, sel in sels.items():
+        inner = {path[-1]: sel}
+        config = replace(config, **(inner if len(path) == 1 else {path[0]: replace(getattr(config, path[0]), **inner)}))
+    return config
+
+
+def unresolved(config: Any) -> tuple[str, str] | None:
+    """Option below the descriptor's section, and its value, that is to be resolved from data; None: there is none."""
+    for path, selection in selections(config).items():
+        if isinstance(selection.sel, str):
+            return "/".join(path), selection.sel
+    return None
+
+
 def cutoff(config: Any) -> float:
     """Cut-off of the neighbour table that a descriptor needs, angstrom."""
     return max(member.rcut for member in members(config))
@@ -65,10 +109,10 @@ def kept(config: Any) -> tuple[int, ...]:
     Raises:
         ConfigError: ``sel`` is still ``auto`` (it is resolved from data before a model is built).
     """
-    if isinstance(config.sel, str):
+    if waiting := unresolved(config):
         raise ConfigError(
-            f"model/descriptor/sel: found {config.sel!r}, which only training can resolve because it counts neighbours in the "
-            "training data. Give numbers; `dpjax neighbor-stat` suggests them."
+            f"model/descriptor/{waiting[0]}: found {waiting[1]!r}, which only training can resolve because it counts neighbours in "
+            "the training data. Give numbers; `dpjax neighbor-stat` suggests them."
         )
     if has_type_networks(config):
         return config.sel

@@ -8,7 +8,7 @@ from typing import Any
 
 from dpjax.config import ModelConfig, multi_task
 from dpjax.config.problems import Report
-from dpjax.descriptors import has_type_networks, members
+from dpjax.descriptors import has_type_networks, members, selections
 from dpjax.errors import ConfigError
 from dpjax.finetune.types import TypeChange
 
@@ -141,7 +141,7 @@ def in_our_types(pretrained: ModelConfig, types: TypeChange, ours: ModelConfig |
     fills = [None] * len(configs) if ours is None else members(ours.descriptor)
     fills = fills if len(fills) == len(configs) else [None] * len(configs)
     for section, config, fill in zip(sections, configs, fills, strict=True):
-        section["sel"] = _sel(config, types, getattr(fill, "sel", None))
+        _write_sels(section, config, types, fill)
         section["exclude_types"] = types.pairs(section.get("exclude_types") or [])
     fitting = raw["fitting_net"]
     for name, default in (("atom_ener", None), ("scale", 1.0)):
@@ -157,10 +157,18 @@ def in_our_types(pretrained: ModelConfig, types: TypeChange, ours: ModelConfig |
     return raw
 
 
-def _sel(config: Any, types: TypeChange, fill: Any) -> list[int] | int:
-    """``sel`` of a descriptor in our types."""
-    if not has_type_networks(config):
-        return config.sel if isinstance(config.sel, int) else sum(config.sel)
+def _write_sels(section: dict[str, Any], config: Any, types: TypeChange, fill: Any) -> None:
+    """Put the lengths of a descriptor's lists into its section, in our types."""
+    if has_type_networks(config):
+        section["sel"] = _sel(config, types, getattr(fill, "sel", None))
+        return
+    for path, selection in selections(config).items():
+        place = section if len(path) == 1 else section[path[0]]
+        place[path[-1]] = selection.sel if isinstance(selection.sel, int) else sum(selection.sel)
+
+
+def _sel(config: Any, types: TypeChange, fill: Any) -> list[int]:
+    """``sel`` of a descriptor with networks per type in our types."""
     given = fill if isinstance(fill, Sequence) and len(fill) == len(types.ours) else None
     if types.new and given is None:
         raise ConfigError(

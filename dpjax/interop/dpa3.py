@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from dpjax.config.descriptors import DPA3Config
-from dpjax.errors import ModelError
 from dpjax.interop.networks import common_precision, read_layer, write_layer
 from dpjax.interop.se_e2_a import shared_row
 from dpjax.interop.type_embedding import read_type_embedding, write_type_embedding

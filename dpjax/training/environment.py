@@ -63,7 +63,7 @@ def environment_blocks(descriptor: Any, config: ModelConfig) -> dict[str, Block]
 
     if isinstance(descriptor, DPA3Config):
         flow = descriptor.repflow
-        return {"repflow": block(flow.e_rcut, flow.e_rcut_smth, (flow.e_sel,), True, spread=flow.fix_stat_std or None)}
+        return {"": block(flow.e_rcut, flow.e_rcut_smth, (flow.e_sel,), True, spread=flow.fix_stat_std or None)}
     if isinstance(descriptor, DPA2Config):
         outer, inner = descriptor.repinit, descriptor.repformer
         blocks = {

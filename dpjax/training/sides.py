@@ -15,7 +15,7 @@ from dpjax.config import Config, DataConfig, ModelConfig
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.data import Sampler, System, label_requirements, load_systems
 from dpjax.data.waiting import counter
-from dpjax.descriptors import capacity, cutoff, has_type_networks, members
+from dpjax.descriptors import capacity, cutoff, has_type_networks, members, selections, unresolved, with_selections
 from dpjax.descriptors.crowding import cuts
 from dpjax.errors import ConfigError, DataError
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
@@ -25,6 +25,8 @@ from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
+
+Sels = dict[tuple[str, ...], int | tuple[int, ...]]  # lengths of a descriptor's lists by the paths of their options
 
 NEIGHBOR_FRAMES = 20_000  # looked at for `"sel": "auto"`
 EMPTY_PASSES = 4  # through the data without a frame that may be trained on
@@ -191,25 +193,32 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
     """Replace ``sel: auto`` by numbers: those of the model that is continued, else counted in the training data."""
     descriptor = config.model.descriptor
     own = members(descriptor)
-    if not any(isinstance(member.sel, str) for member in own):
+    if not any(map(unresolved, own)):
         return config
     theirs = () if initial is None else members(initial[0].descriptor)
     alike = [type(member) for member in theirs] == [type(member) for member in own]
     paths = dict(descriptor_parts(descriptor))
     show = config.dpjax.progress != "none"
     sels = [
-        _resolved_sel(member, theirs[i] if alike else None, path, systems, config.model.type_map, show)
+        _resolved_sels(member, theirs[i] if alike else None, path, systems, config.model.type_map, show)
         for i, (path, member) in enumerate(paths.items())
     ]
     section = config.raw["model"]["descriptor"]
-    listed = [sel if isinstance(sel, int) else list(sel) for sel in sels]
     if descriptor is own[0]:
-        resolved, written = replace(descriptor, sel=sels[0]), {**section, "sel": listed[0]}
+        resolved, written = with_selections(descriptor, sels[0]), _written_sels(section, sels[0])
     else:
-        resolved = replace(descriptor, list=tuple(replace(m, sel=sel) for m, sel in zip(own, sels, strict=True)))
-        written = {**section, "list": [{**m, "sel": sel} for m, sel in zip(section["list"], listed, strict=True)]}
+        resolved = replace(descriptor, list=tuple(with_selections(m, sel) for m, sel in zip(own, sels, strict=True)))
+        written = {**section, "list": [_written_sels(m, sel) for m, sel in zip(section["list"], sels, strict=True)]}
     raw = {**config.raw, "model": {**config.raw["model"], "descriptor": written}}
     return replace(config, model=replace(config.model, descriptor=resolved, raw=raw["model"]), raw=raw)
+
+
+def _written_sels(section: dict, sels: Sels) -> dict:
+    """A descriptor's section of the input with resolved numbers."""
+    for path, sel in sels.items():
+        number = {path[-1]: sel if isinstance(sel, int) else list(sel)}
+        section = {**section, **(number if len(path) == 1 else {path[0]: {**section[path[0]], **number}})}
+    return section
 
 
 def descriptor_parts(config: Any) -> list[tuple[str, Any]]:
@@ -220,20 +229,31 @@ def descriptor_parts(config: Any) -> list[tuple[str, Any]]:
     return [(f"model/descriptor/list/{i}", member) for i, member in enumerate(own)]
 
 
-def _resolved_sel(
+def _resolved_sels(
     descriptor: Any, other: Any, path: str, systems: Sequence[System], type_map: Sequence[str], show: bool
-) -> tuple[int, ...] | int:
-    """``sel`` of one descriptor: as given, as in the one of the model that is continued (``other``), or counted."""
-    if not isinstance(descriptor.sel, str):
-        return descriptor.sel
-    if other is not None:
-        return other.sel
-    by_type = has_type_networks(descriptor)
+) -> Sels:
+    """Lengths of the lists of one descriptor: as given, as in the one of the model that is continued (``other``), or counted."""
+    known = {} if other is None else selections(other)
+    return {
+        option: known[option].sel
+        if option in known
+        else _counted_sel(descriptor, option, path, systems, type_map, show)
+        for option, selection in selections(descriptor).items()
+        if isinstance(selection.sel, str)
+    }
+
+
+def _counted_sel(
+    descriptor: Any, option: tuple[str, ...], path: str, systems: Sequence[System], type_map: Sequence[str], show: bool
+) -> int | tuple[int, ...]:
+    """The length of one list that holds all neighbours in the data."""
+    selection, by_type = selections(descriptor)[option], has_type_networks(descriptor)
+    name = "/".join((path, *option))
     tell = counter("counting neighbours", show)
     stat = neighbor_stat(
-        systems, descriptor.rcut, type_map, mixed_type=not by_type, limit=NEIGHBOR_FRAMES, progress=tell
+        systems, selection.rcut, type_map, mixed_type=not by_type, limit=NEIGHBOR_FRAMES, progress=tell
     )
-    suggested = suggest_sel(stat, descriptor.sel, path=f"{path}/sel")
+    suggested = suggest_sel(stat, selection.sel, path=name)
     sel = suggested if by_type else suggested[0]
-    log.info("%s/sel: %s is %s for this data (rcut %g angstrom)", path, descriptor.sel, sel, descriptor.rcut)
+    log.info("%s: %s is %s for this data (rcut %g angstrom)", name, selection.sel, sel, selection.rcut)
     return sel

@@ -22,10 +22,9 @@ import numpy as np
 from dpjax.config import ModelConfig
 from dpjax.descriptors import members
 from dpjax.errors import DataError
+from dpjax.training.environment import environment_blocks
 
 log = logging.getLogger(__name__)
-
-_VIEW = ("rcut", "rcut_smth", "sel", "env_protection", "set_davg_zero", "exclude_types")
 
 
 def statistics_key(model: ModelConfig) -> str:
@@ -36,14 +35,16 @@ def statistics_key(model: ModelConfig) -> str:
     settings = {
         "type_map": model.type_map,
         "descriptor": names,
-        "view": [[getattr(member, name) for name in _VIEW] for member in own],
+        "blocks": [
+            {name: asdict(block) for name, block in environment_blocks(member, model).items()} for member in own
+        ],
         "exclusions": (model.pair_exclude_types, model.atom_exclude_types),
         "output": asdict(fitting.output),
         "bias": [getattr(fitting, name, None) for name in ("atom_ener", "rcond", "distinguish_types", "sel_type")],
         "preset": model.preset_out_bias,
         "parameters": (fitting.numb_fparam, fitting.numb_aparam, model.data_stat_protect),
     }
-    return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(settings, sort_keys=True, default=sorted).encode()).hexdigest()[:16]
 
 
 def _location(stat_file: str, key: str) -> Path:

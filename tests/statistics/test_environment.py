@@ -164,7 +164,7 @@ def test_water_statistics_equal_the_reference(case, index, frames):
     stored = np.load(shared("golden", "training", "stats", spec["file"]))
     blocks = environment_blocks(config.descriptor, config)
     for name, block in blocks.items():
-        prefix = f"{name}_variable." if name else ""
+        prefix = {"dpa2": f"{name}_variable.", "dpa3": "repflow_variable."}.get(spec["descriptor"]["type"], "")
         total = Moments.zero(2)
         for coord, cell, atype in frames:
             total += frame_moments(coord, cell, atype, search(coord, atype, 2, block.view.rcut, cell), block.view)
