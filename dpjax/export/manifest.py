@@ -55,6 +55,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         "sel": list(model.sel),
         "cuts": _describe_cuts(config),
         "pairs": works_on_pairs(config.descriptor),
+        **({"messages": True} if model.passes_messages else {}),
         "precision": {
             "descriptor": precisions[0] if len(precisions) == 1 else precisions,
             "fitting_net": fitting.precision,
@@ -98,6 +99,8 @@ def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:
 
 def _format_version(model: StandardModel) -> int:
     """The oldest format that says it all: 1 knows energies, atoms in sections by type and lists that are cut before the program."""
+    if model.passes_messages:
+        return 4
     if model.output is not ENERGY:
         return 3
     return 1 if model.by_type and not model.takes_first and None not in model.sel else 2

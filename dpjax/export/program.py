@@ -24,9 +24,10 @@ from dpjax.config.fittings import AtomicOutput
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.export.listing import Lister, lister, search_shapes
 from dpjax.models import StandardModel
-from dpjax.models.derivatives import summed_gradient
+from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy
 from dpjax.models.standard import contributes, neighborhood, table_rows, where_rows
+from dpjax.models.virials import moments_gradient, virial_shares, wrapped
 
 Arrays = dict[str, Any]
 
@@ -282,6 +283,18 @@ def _block_program(model, variables, structure, every, section, entry, find):
     coord, number = every["coord"], model.output.shape
     nbrs = tuple(slots.shape[0] for slots in structure["slots"])
 
+    def shares(gradient, values, atoms, disp):
+        """:func:`virial_shares` (n, k, *number, 9) and (n, *number, 9); a block of a model that passes messages is all atoms."""
+        moments = position = None
+        if model.passes_messages:
+            position = wrapped(atoms["coord"], structure["cell"], atoms["frame"])
+            moments = moments_gradient(lambda disp: values(disp)[1], disp, position)
+        if not number:
+            return virial_shares(gradient, disp, moments, position)
+        each = jax.vmap(virial_shares, in_axes=(1, None, None if moments is None else 1, None), out_axes=1)
+        there, here = each(gradient, disp, moments, position)
+        return jnp.moveaxis(there, 1, 2), here
+
     def run(moved, atoms):
         atoms = atoms | find.of_block(atoms["place"]) if find else atoms
         image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(coord.dtype), structure["cell"][atoms["frame"]])
@@ -305,8 +318,9 @@ def _block_program(model, variables, structure, every, section, entry, find):
         virial = -jnp.einsum("nk...a,nkb->n...ab", pull, disp).reshape(-1, *number, 9)
         moved = {**moved, "force": moved["force"].at[atoms["index"]].add(-pull)}
         if entry.atom_virial:
-            pair = -jnp.einsum("nk...a,nkb->nk...ab", pull, disp).reshape(*atoms["index"].shape, *number, 9)
-            moved["atom_virial"] = moved["atom_virial"].at[atoms["index"]].add(pair)
+            there, here = shares(gradient, values, atoms, disp)
+            moved["atom_virial"] = moved["atom_virial"].at[atoms["index"]].add(there)
+            moved["atom_virial"] = moved["atom_virial"] if here is None else moved["atom_virial"] + here
         return moved, out | {"values": found, "pull": jnp.sum(pull, axis=1), "virial": virial}
 
     return run

@@ -32,7 +32,7 @@ from jax import export
 SUFFIX = ".dpx"
 FORMAT = "dpjax-artifact"
 # a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before, 3 adds outputs beside energies
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.npz"
 
@@ -776,8 +776,11 @@ class Sizes:
     def choose(cls, groups: list[list[Frame]], nbrs: tuple[int, ...], manifest: dict, platform: str) -> Sizes:
         """Ladder sizes that hold every group of frames."""
         most = np.max([sum(np.bincount(f.section, minlength=len(nbrs)) for f in group) for group in groups], axis=0)
-        atoms_at_once = _cpu_block(manifest, sum(nbrs)) if platform == "cpu" else _large_block(manifest, sum(nbrs))
-        chosen = [_blocks(int(n), atoms_at_once, platform) for n in most]
+        if manifest.get("messages", False):  # all atoms see one another
+            chosen = [(1, ladder(int(n), 16)) for n in most]
+        else:
+            at_once = _cpu_block(manifest, sum(nbrs)) if platform == "cpu" else _large_block(manifest, sum(nbrs))
+            chosen = [_blocks(int(n), at_once, platform) for n in most]
         return cls(ladder(len(groups[0])), tuple(c[0] for c in chosen), tuple(c[1] for c in chosen), nbrs)
 
     @property

@@ -9,7 +9,6 @@ Of a dipole each component has such a derivative.  It is computed only where all
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -21,9 +20,9 @@ from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.facts import embedded_pairs
 from dpjax.descriptors.neighborhood import nearest_distance
-from dpjax.geometry.cells import inverse3
 from dpjax.models.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.models.geometry import Geometry
+from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy, second_derivatives
 from dpjax.models.standard import (
     StandardModel,
@@ -34,6 +33,7 @@ from dpjax.models.standard import (
     neighborhood,
     where_rows,
 )
+from dpjax.models.virials import moments_gradient, virial_shares, wrapped
 from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import with_all_digits
 
@@ -168,47 +168,6 @@ def _block_runner(model, variables, section, layout, with_gradient, expansion, m
     return value_and_gradient if with_gradient else value
 
 
-def summed_gradient(fn: Callable[[jax.Array], tuple[jax.Array, Any]], disp: jax.Array) -> tuple[Any, jax.Array]:
-    """Second result of ``fn`` and the derivative of its first by ``disp`` (n_atom, ...).
-
-    The first is () or (n,); the derivative is like ``disp``, or has an axis n after that of the atoms.
-    """
-    total, pull, own = jax.vjp(fn, disp, has_aux=True)
-    if not total.ndim:
-        return own, pull(jnp.ones_like(total))[0]
-    (gradient,) = jax.vmap(pull)(jnp.eye(total.size, dtype=total.dtype))
-    return own, jnp.moveaxis(gradient, 0, 1)
-
-
-@with_all_digits
-def moments_gradient(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch) -> jax.Array:
-    """The derivative by the displacements of the sum of positions times energies, which the ``atom_virial`` of messages needs.
-
-    Returns:
-        (n_atom, n_nbr, 3, 3) eV, derivative by the first of the last two axes of the sum with the second component of the
-        positions; of a dipole with an axis for its components after the first.
-    """
-    position = wrapped_coordinates(batch)
-
-    def summed(disp: jax.Array) -> tuple[jax.Array, None]:
-        values = atomic_outputs(model, variables, geometry.replace(disp=disp), batch)
-        return jnp.einsum("nb,n...->...b", position, values).reshape(-1), None
-
-    gradient = summed_gradient(summed, geometry.disp)[1]  # (n_atom, m, n_nbr, 3)
-    number = model.output.shape
-    gradient = gradient.reshape(gradient.shape[0], *number, 3, *gradient.shape[2:])
-    return jnp.moveaxis(gradient, 1 + len(number), -1)
-
-
-def wrapped_coordinates(batch: Batch) -> jax.Array:
-    """(n_atom, 3) angstrom: of all periodic images of each atom the one in the cell; as they are in frames without one."""
-    open_frame = jnp.all(batch.cell == 0.0, axis=(1, 2))
-    cell = jnp.where(open_frame[:, None, None], jnp.eye(3, dtype=batch.cell.dtype), batch.cell)
-    turns = jnp.floor(jnp.einsum("na,nab->nb", batch.coord, inverse3(cell)[batch.frame]))
-    turns = jnp.where(open_frame[batch.frame, None], 0.0, turns)
-    return batch.coord - jnp.einsum("na,nab->nb", turns, cell[batch.frame])
-
-
 def fold(
     gradient: Geometry, geometry: Geometry, batch: Batch, *, atomic: bool = False, moments: jax.Array | None = None
 ) -> dict[str, jax.Array]:
@@ -219,7 +178,7 @@ def fold(
         geometry: the point it was taken at.
         batch: the batch.
         atomic: add ``atom_virial``, which belongs to the atom that is moved.
-        moments: of a model that passes messages, :func:`moments_gradient`.
+        moments: of a model that passes messages, :func:`dpjax.models.virials.moments_gradient`.
 
     Returns:
         ``force`` (n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV, ``atom_virial`` (n_atom, 9) eV; of a dipole with an axis for
@@ -246,19 +205,18 @@ def _folded(
 
 
 def _moved_virials(pull: jax.Array, moments: jax.Array | None, geometry: Geometry, batch: Batch) -> jax.Array:
-    """(n_atom, 9) virials of the atoms that are moved.
-
-    The virial of a moved atom is the sum, over the energies that it changes, of the derivative times the way from the atom to the
-    energy's owner.  In a one-hop model the owner is the centre.
-    """
-    if moments is None:
-        there, here = -jnp.einsum("nka,nkb->nkab", pull, geometry.disp), 0.0
-    else:
-        centre = wrapped_coordinates(batch)[:, None]
-        there = moments - jnp.einsum("nka,nkb->nkab", pull, centre + geometry.disp)
-        here = jnp.sum(pull[..., None] * centre[:, :, None] - moments, axis=1).reshape(-1, 9)
+    """(n_atom, 9) virials of the atoms that are moved."""
+    position = None if moments is None else wrapped(batch.coord, batch.cell, batch.frame)
+    there, here = virial_shares(pull, geometry.disp, moments, position)
     moved = jax.ops.segment_sum(there.reshape(-1, 9), batch.index.reshape(-1), batch.layout.n_atom)
-    return moved + here
+    return moved if here is None else moved + here
+
+
+def _moments(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch) -> jax.Array:
+    def values(disp: jax.Array) -> jax.Array:
+        return atomic_outputs(model, variables, geometry.replace(disp=disp), batch)
+
+    return moments_gradient(values, geometry.disp, wrapped(batch.coord, batch.cell, batch.frame))
 
 
 def _forces(pull: jax.Array, batch: Batch) -> jax.Array:
@@ -302,8 +260,7 @@ def predict(
     expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
     if output.differentiated and (atomic if output.shape else force):
         values, gradient = outputs_and_gradient(model, variables, geometry, batch, block, expansion)
-        with_moments = atomic and model.passes_messages
-        moments = moments_gradient(model, variables, geometry, batch) if with_moments else None
+        moments = _moments(model, variables, geometry, batch) if atomic and model.passes_messages else None
         out = fold(gradient, geometry, batch, atomic=atomic, moments=moments)
     else:
         values, out = atomic_outputs(model, variables, geometry, batch, block, expansion), {}

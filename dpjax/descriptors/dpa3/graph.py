@@ -56,7 +56,7 @@ def graph_of(
     mean, spread = (jnp.asarray(stat)[view.centre_types, :, None] for stat in (davg, dstd))
     rows = jnp.where(mask[:, None], (raw - mean) / spread, 0.0)
     dist = jnp.sqrt(jnp.where(mask, jnp.sum(disp * disp, axis=1), 1.0))
-    first = slice(None, min(flow.a_sel, mask.shape[1]))
+    first = slice(None, flow.a_sel)
     in_angles = mask[:, first] & (dist[:, first] < flow.a_rcut)
     unit = jnp.where(in_angles[:, None], disp[:, :, first] / (dist[:, None, first] + GUARD), 0.0)
     return Graph(
