@@ -89,19 +89,20 @@ class Symbols:
     columns: Any
 
     @classmethod
-    def create(cls, sel: Sequence[int | None], entry: Entry) -> Symbols:
+    def create(cls, sel: Sequence[int | None], entry: Entry, *, one_block: bool = False) -> Symbols:
         """One scope for all.  Neighbours of a section are at most ``sel``, which keeps truncation out of the program, or any
-        number where that is None or the program finds them itself."""
+        number where that is None or the program finds them itself.  Models that pass messages have one block."""
         n = range(len(sel))
         bounds = [None] * len(sel) if entry.search else sel
         wide = [t for t in n if bounds[t] is None or bounds[t] > 0]
         names = ["bins", "stencil", "columns", *(f"room_{t}" for t in n)]
-        names += ["frames", *(f"blocks_{t}" for t in n), *(f"block_{t}" for t in n), *(f"nbrs_{t}" for t in wide)]
+        names += [*(f"blocks_{t}" for t in n if not one_block)]
+        names += ["frames", *(f"block_{t}" for t in n), *(f"nbrs_{t}" for t in wide)]
         limits = [f"nbrs_{t} <= {bounds[t]}" for t in wide if bounds[t] is not None]
         by_name = dict(zip(names, export.symbolic_shape(", ".join(names), constraints=limits), strict=True))
         return cls(
             1 if entry.search else by_name["frames"],
-            tuple(by_name[f"blocks_{t}"] for t in n),
+            tuple(1 if one_block else by_name[f"blocks_{t}"] for t in n),
             tuple(by_name[f"block_{t}"] for t in n),
             tuple(by_name.get(f"nbrs_{t}", 0) for t in n),
             by_name["bins"],
@@ -162,7 +163,8 @@ def export_entry(model: StandardModel, variables: Any, entry: Entry, platforms: 
     """
     weights = flat_weights(variables)
     shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
-    structure = structure_shapes(model, Symbols.create(model.sel, entry), entry)
+    sizes = Symbols.create(model.sel, entry, one_block=model.passes_messages)
+    structure = structure_shapes(model, sizes, entry)
     treedef = jax.tree.structure(variables)
     order = list(weights)  # of the leaves; a dictionary handed to a program comes back sorted
 

@@ -21,6 +21,7 @@ from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.activations import activation
 from dpjax.nn.dense import Dense
+from dpjax.nn.repeated import repeated
 
 
 class DPA3(TypeVectors):
@@ -56,9 +57,7 @@ class DPA3(TypeVectors):
         flow = self.config.repflow
         graph = graph_of(view, self.config, self.pair_exclude, self.davg.value, self.dstd.value)
         vectors = self.type_embedding()[view.centre_types]  # padding has type -1, the last vector
-        state = self._start(vectors, graph)
-        for layer in self.layers:
-            state = layer(state, graph)
+        state = repeated(self.layers, self._start(vectors, graph), graph)
         frame = jnp.swapaxes(turned_sums(state.edges, graph, Scales.of(flow).edges), 1, 2)
         nodes = state.nodes
         return Features(jnp.concatenate([nodes, vectors], axis=1) if self.config.concat_output_tebd else nodes, frame)
