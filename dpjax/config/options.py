@@ -143,13 +143,16 @@ def tebd_dim(default: int = 8) -> Option:
     return Option("tebd_dim", int, "Length of the trained vector that stands for an atom type.", default)
 
 
+CHARGE_AND_SPIN = "a model of frames with a charge and a spin"
+
+
 def add_chg_spin_ebd() -> Option:
     """``add_chg_spin_ebd``."""
     doc = (
         "Add a trained vector made from the total charge and the spin of the frame to the type vectors; both numbers are read "
         "from charge_spin.npy."
     )
-    return Option("add_chg_spin_ebd", bool, doc, False)
+    return Option("add_chg_spin_ebd", bool, doc, False, not_built=CHARGE_AND_SPIN)
 
 
 def default_chg_spin() -> Option:
@@ -158,7 +161,7 @@ def default_chg_spin() -> Option:
         "Charge and spin, as in [0, 1], of frames without charge_spin.npy and of evaluations that give none. Charges run from "
         "-100 to 99, spins from 0 to 99; digits after the point are cut off. Only add_chg_spin_ebd makes use of it."
     )
-    return Option("default_chg_spin", [list[float], None], doc, None)
+    return Option("default_chg_spin", [list[float], None], doc, None, not_built=CHARGE_AND_SPIN)
 
 
 TEBD_INPUT_MODES = ("concat", "strip")

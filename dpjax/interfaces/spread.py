@@ -47,6 +47,11 @@ class SpreadPotential:
                 f"found {type(potential).__name__}; a structure is spread over devices for a Potential with a standard model, as "
                 "dpjax.load gives it for .dp files and checkpoints"
             )
+        if potential.model.passes_messages:
+            raise ModelError(
+                f"the descriptor {potential.config.raw['descriptor']['type']} passes messages: an atom depends on more than its own "
+                "neighbours, and slabs exchange only those. Use Potential.evaluate, or several frames on several devices."
+            )
         self.potential, self.devices = potential, _devices(devices)
         self.programs = SpreadPrograms(potential.model, slab_mesh(self.devices))
         self.level = 0  # among the resolutions of series; raised where one was too coarse

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from dpjax.config.descriptors import DPA3Config
+from dpjax.errors import ModelError
 from dpjax.interop.networks import common_precision, read_layer, write_layer
 from dpjax.interop.se_e2_a import shared_row
 from dpjax.interop.type_embedding import read_type_embedding, write_type_embedding
@@ -42,7 +43,15 @@ _RESIDUAL = re.compile(r"([nea]_residual)_(\d+)")  # ours; theirs are lists
 
 
 def read_section(tree: Tree) -> Tree:
-    """The input section that describes the stored descriptor."""
+    """The input section that describes the stored descriptor.
+
+    Raises:
+        ModelError: the stored descriptor uses something this version does not have.
+    """
+    if tree.get("add_chg_spin_ebd"):
+        raise ModelError(
+            "descriptor: add_chg_spin_ebd is true, and models of frames with a charge and a spin are not built yet"
+        )
     flow = tree["repflow_args"]
     section = {"type": "dpa3", **{key: tree[key] for key in _KEYS if key in tree}}
     return section | {"repflow": {key: flow[key] for key in _FLOW_KEYS if key in flow}}

@@ -71,6 +71,12 @@ def se_atten(**options) -> dict[str, Any]:
     return base | options
 
 
+def dpa3(flow: dict | None = None, **options) -> dict[str, Any]:
+    base = {"n_dim": 6, "e_dim": 5, "a_dim": 4, "nlayers": 2, "axis_neuron": 2, "update_residual_init": "norm"}
+    base |= {"e_rcut": 3.0, "e_rcut_smth": 2.0, "e_sel": 48, "a_rcut": 2.4, "a_rcut_smth": 1.6, "a_sel": 24}
+    return {"type": "dpa3", "repflow": base | {"smooth_edge_update": True} | (flow or {}), "seed": 1} | options
+
+
 def hybrid(*parts) -> dict[str, Any]:
     return {"type": "hybrid", "list": list(parts)}
 
@@ -140,6 +146,15 @@ CASES = [
             pair_exclude_types=[[1, 1]],
             fitting={"atom_ener": [-3.0, None]},
         ),
+    ),
+    Case("dpa3", model(dpa3(exclude_types=[[0, 0]]), pair_exclude_types=[[1, 1]])),
+    Case(
+        "dpa3-sequential",
+        model(
+            dpa3({"sequential_update": True, "a_compress_rate": 1, "n_multi_edge_message": 2, "use_dynamic_sel": True}),
+            fitting={"type": "dipole"},
+        ),
+        slow=True,
     ),
     Case(
         "se_e2_a-dipole-series",

@@ -14,7 +14,7 @@ SHIPPED = sorted(path.name for path in golden("models").iterdir() if path.is_dir
 
 
 # of the larger set, as far as they are built
-DESCRIPTORS = {"se_e2_a", "se_e2_r", "se_e3", "se_e3_tebd", "se_atten", "se_atten_v2"}
+DESCRIPTORS = {"se_e2_a", "se_e2_r", "se_e3", "se_e3_tebd", "se_atten", "se_atten_v2", "dpa3"}
 FITTINGS = {"ener", "dos", "property", "polar", "dipole"}
 
 
@@ -36,7 +36,10 @@ def buildable() -> list[str]:
         section = json.loads(path.read_text())
         if section.get("type", "standard") != "standard" or section.keys() & {"spin", "use_srtab"}:
             continue
-        descriptors = {part["type"] for part in section["descriptor"].get("list", [section["descriptor"]])}
+        parts = section["descriptor"].get("list", [section["descriptor"]])
+        if any(part.get("add_chg_spin_ebd") for part in parts):
+            continue
+        descriptors = {part["type"] for part in parts}
         if descriptors <= DESCRIPTORS and section["fitting_net"].get("type", "ener") in FITTINGS:
             found.append(path.parent.name)
     return found
