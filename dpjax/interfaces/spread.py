@@ -49,8 +49,8 @@ class SpreadPotential:
             )
         if potential.model.passes_messages:
             raise ModelError(
-                f"the descriptor {potential.config.raw['descriptor']['type']} passes messages: an atom depends on more than its own "
-                "neighbours, and slabs exchange only those. Use Potential.evaluate, or several frames on several devices."
+                f"the descriptor {potential.config.raw['descriptor']['type']} passes messages: an atom depends on more than its "
+                "own neighbours, and slabs exchange only those. Use Potential.evaluate, or several frames on several devices."
             )
         self.potential, self.devices = potential, _devices(devices)
         self.programs = SpreadPrograms(potential.model, slab_mesh(self.devices))

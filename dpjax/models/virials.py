@@ -1,5 +1,5 @@
-"""Virials of single atoms.  That of an atom that is moved is the sum, over energies that it changes, of the derivative times the way
-from the atom to the energy's owner.
+"""Virials of single atoms: of an atom that is moved, the sum, over energies that it changes, of the derivative times the way from
+the atom to the energy's owner.
 
 In a one-hop model a displacement changes the energy of its centre only, which is the owner.  Where messages pass it changes those
 of many atoms, and the sum over owners is a derivative of its own: of positions times energies.  Positions are those within the
