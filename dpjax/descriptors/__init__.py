@@ -5,6 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 
 from dpjax.config import HybridConfig, ModelConfig
+from dpjax.descriptors.dpa2 import DPA2
 from dpjax.descriptors.dpa3 import DPA3
 from dpjax.descriptors.facts import (
     RADIAL,
@@ -32,6 +33,7 @@ from dpjax.errors import ConfigError
 
 __all__ = [
     "DESCRIPTORS",
+    "DPA2",
     "DPA3",
     "RADIAL",
     "Features",
@@ -63,6 +65,7 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "SeE2RConfig": SeE2R,
     "SeE3Config": SeE3,
     "SeE3TebdConfig": SeE3Tebd,
+    "DPA2Config": DPA2,
     "DPA3Config": DPA3,
     "SeAttenConfig": SeAtten,
     "SeAttenV2Config": SeAtten,

@@ -31,11 +31,15 @@ class Descriptor(nn.Module):
 
     def setup(self):
         self.add_networks()
-        self.davg = self.variable("stats", "davg", jnp.zeros, (self.n_type, self.n_column), self.dtype)
-        self.dstd = self.variable("stats", "dstd", jnp.ones, (self.n_type, self.n_column), self.dtype)
+        self.add_statistics()
 
     def add_networks(self) -> None:
         """Create the networks; apart from ``setup``, which Flax lets no subclass extend."""
+
+    def add_statistics(self) -> None:
+        """Create mean and spread of the environment for each type of the centre."""
+        self.davg = self.variable("stats", "davg", jnp.zeros, (self.n_type, self.n_column), self.dtype)
+        self.dstd = self.variable("stats", "dstd", jnp.ones, (self.n_type, self.n_column), self.dtype)
 
     @property
     def dtype(self) -> jnp.dtype:

@@ -39,6 +39,7 @@ class Surroundings(NamedTuple):
     types: jax.Array  # (n_atom, k); any type, or -1, where mask is False
     empty_row: jax.Array  # (n_atom, 4) of an empty place
     n_empty: jax.Array  # (n_atom,) how many there are
+    index: jax.Array | None = None  # (n_atom, k) of ``view.index``
 
 
 def surroundings(
@@ -70,6 +71,7 @@ def surroundings(
         types=near.types,
         empty_row=(-mean / spread)[..., 0],
         n_empty=(sel - jnp.sum(held, axis=1)).astype(dtype),
+        index=near.index,
     )
 
 
@@ -107,6 +109,22 @@ def nearest_neighbors(view: Neighborhood, sel: int, rcut: float, *, in_order: bo
         jnp.take_along_axis(near.types, order, axis=1),
         None if near.index is None else jnp.take_along_axis(near.index, order, axis=1),
     )
+
+
+def in_order(view: Neighborhood, sel: int, rcut: float) -> Neighborhood:
+    """A view of the nearest ``sel`` of the neighbours within ``rcut`` (angstrom), sorted by distance."""
+    near = nearest_neighbors(view, sel, rcut, in_order=True)
+    count = jnp.sum(near.mask, axis=1, keepdims=True)
+    width = near.mask.shape[1]
+    return view.replace(disp=near.disp, count=count, kinds=near.types, index=near.index, nbrs=(width,))
+
+
+def first(view: Neighborhood, sel: int) -> Neighborhood:
+    """A view of the first ``sel`` neighbours of a sorted one (:func:`in_order`)."""
+    disp = view.disp[:, :sel]
+    index = None if view.index is None else view.index[:, :sel]
+    count = jnp.minimum(view.count, sel)
+    return view.replace(disp=disp, count=count, kinds=view.kinds[:, :sel], index=index, nbrs=(disp.shape[1],))
 
 
 def paired(pairs: Iterable[tuple[int, int]], n_type: int, view: Neighborhood, types: jax.Array) -> jax.Array:

@@ -24,7 +24,6 @@ from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.attention import NeighborAttention, Scoring, Slots, unit
 from dpjax.nn.dense import normal_init
 from dpjax.nn.pair_embedding import PairEmbedding
-from dpjax.nn.type_embedding import rows_of
 
 AttentionConfig = SeAttenConfig | SeAttenV2Config
 
@@ -92,19 +91,14 @@ class SeAtten(TypeVectors):
     def dim_frame(self) -> int:
         return self.config.neuron[-1]
 
-    def init_parameters(self) -> None:
-        """Touch every network and statistic once, so that ``init`` creates all of them."""
-        super().init_parameters()
+    def init_networks(self) -> None:
+        """Create what there is beside type vectors."""
         self.embedding.init_parameters()
         self.attention.init_parameters()
 
-    def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
-        """Descriptor of centres of any type.
-
-        Returns:
-            Values (n_atom, dim_out) and frame (n_atom, neuron[-1], 3) in the descriptor's precision.
-        """
-        cfg, vectors = self.config, self.type_embedding()
+    def described(self, view: Neighborhood, vectors: jax.Array) -> Features:
+        """The descriptor before type vectors are appended, from those that it is given, (n_type + 1, tebd_dim)."""
+        cfg = self.config
         highest = highest_degree(cfg)
         around = with_degrees(self.surroundings(view), highest, cfg.env_protection)
         moments = self._sums(view, around, vectors) + self._empty_sums(view, around, vectors)
@@ -113,8 +107,6 @@ class SeAtten(TypeVectors):
         if highest > 1:
             axis = axis * row_weights(self.degree_gain)[None, :, None]
         values = jnp.einsum("ncm,nca->nma", moments, axis).reshape(view.n_atom, -1)
-        if cfg.concat_output_tebd:
-            values = jnp.concatenate([values, rows_of(vectors, view.centre_types)], axis=1)
         return Features(values, jnp.swapaxes(moments[:, 1:4], 1, 2))
 
     def _sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:

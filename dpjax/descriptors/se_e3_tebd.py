@@ -71,25 +71,18 @@ class SeE3Tebd(TypeVectors):
     def dim_out(self) -> int:
         return self.config.neuron[-1] + self.dim_appended
 
-    def init_parameters(self) -> None:
-        """Touch every network and statistic once, so that ``init`` creates all of them."""
-        super().init_parameters()
+    def init_networks(self) -> None:
+        """Create what there is beside type vectors."""
         pair = 2 * self.config.tebd_dim
         self.embedding.init_parameters(1 if self.strip else 1 + pair)
         if self.strip:
             self.type_pair_embedding.init_parameters(pair)
 
-    def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
-        """Descriptor of centres of any type; values (n_atom, dim_out) in the descriptor's precision."""
-        vectors = self.type_embedding()
+    def described(self, view: Neighborhood, vectors: jax.Array) -> Features:
+        """The descriptor before type vectors are appended, from those that it is given, (n_type + 1, tebd_dim)."""
         slots = self.slots(view)
         sums = self._strip_sums(slots, vectors) if self.strip else self._concat_sums(slots, vectors)
-        values = sums / float(kept(self.config)[0]) ** 2
-        if self.config.concat_output_tebd:
-            values = jnp.concatenate(
-                [values, vectors[view.centre_types]], axis=1
-            )  # padding has type -1, the last vector
-        return Features(values)
+        return Features(sums / float(kept(self.config)[0]) ** 2)
 
     def slots(self, view: Neighborhood) -> Slots:
         """The places that enter the pair sum."""

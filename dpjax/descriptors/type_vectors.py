@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
+
 from dpjax.descriptors.base import Descriptor
 from dpjax.descriptors.nearest import Surroundings, surroundings
-from dpjax.descriptors.neighborhood import Neighborhood
-from dpjax.nn.type_embedding import type_embedding
+from dpjax.descriptors.neighborhood import Features, Neighborhood
+from dpjax.nn.type_embedding import rows_of, type_embedding
 
 
 class TypeVectors(Descriptor):
@@ -28,6 +31,23 @@ class TypeVectors(Descriptor):
     def init_parameters(self) -> None:
         """Touch every network and statistic once, so that ``init`` creates all of them."""
         self.type_embedding.init_parameters()
+        self.init_networks()
+
+    def init_networks(self) -> None:
+        """Create what there is beside type vectors."""
+
+    def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
+        """Descriptor of centres of any type; values (n_atom, dim_out), frame (n_atom, dim_frame, 3) in its precision."""
+        vectors = self.type_embedding()
+        features = self.described(view, vectors)
+        if not self.config.concat_output_tebd:
+            return features
+        own = rows_of(vectors, view.centre_types)
+        return features._replace(values=jnp.concatenate([features.values, own], axis=1))
+
+    def described(self, view: Neighborhood, vectors: jax.Array) -> Features:
+        """The descriptor before type vectors are appended, from those that it is given, (n_type + 1, tebd_dim)."""
+        raise NotImplementedError
 
     def surroundings(self, view: Neighborhood) -> Surroundings:
         """:func:`~dpjax.descriptors.nearest.surroundings` of a block of centres."""

@@ -68,15 +68,31 @@ def weights(q: jax.Array, k: jax.Array, near: Slots, how: Scoring) -> tuple[jax.
         w = near.switch[..., None]
         q, k = (jnp.concatenate([x, lift], axis=-1) * w for x in (q, k))
     scores = jnp.einsum("nih,njh->nij", q, k)
-    top = jnp.zeros((), q.dtype)
-    if not (how.normalize and abs(how.scale) <= SAFE_SCALE):
-        known = scores if how.smooth else jnp.where(near.mask[:, None], scores, -jnp.inf)
-        top = jnp.maximum(jax.lax.stop_gradient(jnp.max(known, axis=-1, keepdims=True, initial=-jnp.inf)), 0.0)
-    if how.smooth:
+    small = how.normalize and abs(how.scale) <= SAFE_SCALE
+    return shares(scores, near.mask[:, None], near.sel if how.smooth else None, small=small)
+
+
+def shares(
+    scores: jax.Array, mask: jax.Array, n_place: int | None, *, small: bool = False
+) -> tuple[jax.Array, jax.Array]:
+    """Numerators, of the shape of the scores, and denominators (..., 1) of the soft-max along the last axis.
+
+    Args:
+        scores: (..., k); of the smooth form 20 higher than in its formula and 0 where there is no neighbour.
+        mask: bool, which of them belong to neighbours; a shape that broadcasts.
+        n_place: places in all, of the smooth form; None: of the other form, where only neighbours take part.
+        small: no score is so high that its exponential would overflow.
+    """
+    top = jnp.zeros((), scores.dtype)
+    if not small:
+        known = scores if n_place is not None else jnp.where(mask, scores, -jnp.inf)
+        top = jax.lax.stop_gradient(jnp.max(known, axis=-1, keepdims=True, initial=-jnp.inf))
+        top = jnp.maximum(top, 0.0) if n_place is not None else jnp.where(top > -jnp.inf, top, 0.0)
+    if n_place is not None:
         numerator = jnp.exp(scores - top)  # of slots without a neighbour, too: their score is 0, as in all empty places
-        others = (near.sel - scores.shape[-1]) * jnp.exp(-top)
+        others = (n_place - scores.shape[-1]) * jnp.exp(-top)
         return numerator, jnp.sum(numerator, axis=-1, keepdims=True) + others
-    numerator = jnp.where(near.mask[:, None], jnp.exp(jnp.where(near.mask[:, None], scores - top, 0.0)), 0.0)
+    numerator = jnp.where(mask, jnp.exp(jnp.where(mask, scores - top, 0.0)), 0.0)
     total = jnp.sum(numerator, axis=-1, keepdims=True)
     return numerator, jnp.where(total > 0.0, total, 1.0)
 

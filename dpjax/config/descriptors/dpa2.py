@@ -31,6 +31,14 @@ class DPA2Config:
     use_econf_tebd: bool = False
     use_tebd_bias: bool = False
 
+    # what other descriptors have as options of their own
+    rcut = property(lambda self: self.repinit.rcut)
+    rcut_smth = property(lambda self: self.repinit.rcut_smth)
+    sel = property(lambda self: self.repinit.nsel)
+    tebd_dim = property(lambda self: self.repinit.tebd_dim)
+    set_davg_zero = property(lambda self: self.repinit.set_davg_zero)
+    trainable_ln = property(lambda self: self.repformer.trainable_ln)
+
 
 def _options() -> list[Option]:
     return [
@@ -100,6 +108,5 @@ DPA2 = Component(
     _options,
     _check,
     doc="An embedding of the neighbourhood (repinit), refined by layers with attention between neighbours (repformer).",
-    built=False,
     sections=_sections,
 )

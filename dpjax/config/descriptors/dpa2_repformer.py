@@ -192,5 +192,4 @@ REPFORMER = Component(
     _options,
     _check,
     doc="Layers in which atoms and pairs of neighbours exchange messages and attend to each other.",
-    built=False,
 )

@@ -127,5 +127,4 @@ REPINIT = Component(
     _options,
     _check,
     doc="The first vector of every atom: an embedding of its neighbourhood, without messages between atoms.",
-    built=False,
 )

@@ -1,0 +1,92 @@
+"""Descriptor in which atoms and pairs of neighbours exchange messages (``dpa2``).
+
+``repinit`` describes each atom by its neighbourhood, as ``se_atten`` without attention does, and by the angles between its nearest
+neighbours if asked for.  The layers of ``repformer`` then refine three things: ``g1``, a vector for each atom, which becomes the
+descriptor; ``g2``, a vector for each pair of neighbours; and ``h2``, the direction of each pair, which turns with the system.
+Zhang et al., arXiv:2312.15492.  Lengths in angstrom.
+
+A neighbour is an atom of the structure, whichever of its periodic images is near, so nothing is exchanged with copies.
+"""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from dpjax.config.descriptors import DPA2Config
+from dpjax.descriptors.dpa2.parts import repformers_of, repinit_of, three_body_of
+from dpjax.descriptors.dpa2.repformers import Repformers
+from dpjax.descriptors.nearest import first, in_order
+from dpjax.descriptors.neighborhood import Features, Neighborhood
+from dpjax.descriptors.se_atten import SeAtten
+from dpjax.descriptors.se_e3_tebd import SeE3Tebd
+from dpjax.descriptors.type_vectors import TypeVectors
+from dpjax.nn.dense import Dense
+from dpjax.nn.type_embedding import rows_of
+
+
+class DPA2(TypeVectors):
+    """Descriptor of dimension ``g1_dim``, and ``tebd_dim`` more with ``concat_output_tebd``, for all atoms of a batch."""
+
+    config: DPA2Config
+
+    def add_networks(self) -> None:
+        super().add_networks()
+        cfg, shared = self.config, (self.n_type, self.pair_exclude)
+        width = cfg.repformer.g1_dim
+        self.repinit = SeAtten(repinit_of(cfg), *shared)
+        if cfg.repinit.use_three_body:
+            self.repinit_three_body = SeE3Tebd(three_body_of(cfg), *shared)
+        self.repformers = Repformers(repformers_of(cfg), *shared)
+        if self.dim_repinit != width:
+            self.g1_shape_tranform = Dense(width, "none", use_bias=False, dtype=self.dtype)
+        if cfg.add_tebd_to_repinit_out:
+            self.tebd_transform = Dense(width, "none", use_bias=False, dtype=self.dtype)
+
+    def add_statistics(self) -> None:
+        """None: each part has its own."""
+
+    @property
+    def dim_out(self) -> int:
+        return self.config.repformer.g1_dim + self.dim_appended
+
+    @property
+    def dim_frame(self) -> int:
+        return self.config.repformer.g2_dim
+
+    @property
+    def dim_repinit(self) -> int:
+        """Length of what repinit says of an atom."""
+        own = self.config.repinit
+        return own.neuron[-1] * own.axis_neuron + (own.three_body_neuron[-1] if own.use_three_body else 0)
+
+    def init_networks(self) -> None:
+        """Create what there is beside type vectors."""
+        cfg = self.config
+        self.repinit.init_networks()
+        if cfg.repinit.use_three_body:
+            self.repinit_three_body.init_networks()
+        self.repformers.init_networks()
+        if self.dim_repinit != cfg.repformer.g1_dim:
+            self.g1_shape_tranform.parameters(self.dim_repinit)
+        if cfg.add_tebd_to_repinit_out:
+            self.tebd_transform.parameters(cfg.repinit.tebd_dim)
+
+    def described(self, view: Neighborhood, vectors: jax.Array) -> Features:
+        """The descriptor before type vectors are appended, from those that it is given, (n_type + 1, tebd_dim)."""
+        cfg = self.config
+        outer, inner = cfg.repinit, cfg.repformer
+        view = view.replace(shared=None)  # of a list that a hybrid shares, too, each part takes its own cut-off
+        rcuts, numbers = (inner.rcut,), (inner.nsel,)
+        if outer.use_three_body:
+            rcuts, numbers = (*rcuts, outer.three_body_rcut), (*numbers, outer.three_body_sel)
+        near = in_order(view, max(numbers), max(rcuts))
+        g1 = self.repinit.described(view, vectors).values
+        if outer.use_three_body:
+            angles = self.repinit_three_body.described(first(near, outer.three_body_sel), vectors).values
+            g1 = jnp.concatenate([g1, angles], axis=1)
+        if self.dim_repinit != inner.g1_dim:
+            g1 = self.g1_shape_tranform(g1)
+        if cfg.add_tebd_to_repinit_out:
+            g1 = g1 + self.tebd_transform(rows_of(vectors, view.centre_types))
+        return self.repformers(first(near, inner.nsel), g1)
