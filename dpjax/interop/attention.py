@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
-from dpjax.interop.networks import common_precision, read_stack, write_layer
+from dpjax.interop.networks import common_precision, read_norm, read_stack, write_layer, write_norm
 
 Tree = dict[str, Any]
 
@@ -18,11 +16,11 @@ def read_attention(tree: Tree) -> Tree:
 
 def _read_layer(tree: Tree) -> Tree:
     projections = [tree["attention_layer"][name] for name in ("in_proj", "out_proj")]
-    stack, norm = read_stack({"layers": projections}), tree["attn_layer_norm"]["@variables"]
+    stack = read_stack({"layers": projections})
     return {
         "in_proj": stack["layers_0"],
         "out_proj": stack["layers_1"],
-        "norm": {"matrix": np.asarray(norm["w"]), "bias": np.asarray(norm["b"])},
+        "norm": read_norm(tree["attn_layer_norm"]),
     }
 
 
@@ -60,14 +58,7 @@ def write_attention(config: Any, params: Tree, *, n_place: int, smooth: bool) ->
             **form,
             **norm,
             "attention_layer": {**size, **form, "num_heads": 1, "bias": True, "smooth": smooth, **projections},
-            "attn_layer_norm": {
-                "@class": "LayerNorm",
-                "@version": 1,
-                "eps": eps,
-                "trainable": config.trainable_ln,
-                "precision": precision,
-                "@variables": {"w": weights["norm"]["matrix"], "b": weights["norm"]["bias"]},
-            },
+            "attn_layer_norm": write_norm(weights["norm"], eps=eps, trainable=config.trainable_ln, precision=precision),
         }
 
     return {

@@ -5,7 +5,7 @@ Ours: ``{"layers_0": {"matrix", "bias", "idt"}, ...}``.  Theirs: a ``Layer`` hol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -96,6 +96,56 @@ def networks_of(tree: Tree, n_expected: int, where: str) -> list[Tree]:
             f"{where}: found {len(networks)} networks, expected {n_expected} (one for each type or pair of types)"
         )
     return networks
+
+
+def read_embeddings(tree: Tree, names: Mapping[str, str], where: str) -> Tree:
+    """Parameters of the embedding networks that a descriptor has one of each for all types.
+
+    Args:
+        tree: which holds a collection for each network.
+        names: ours of the networks, and theirs of the collections; networks that are not stored are left out.
+        where: the tree's place, for errors.
+    """
+    return {
+        ours: read_stack(networks_of(tree[theirs], 1, f"{where}/{theirs}")[0])
+        for ours, theirs in names.items()
+        if tree.get(theirs) is not None
+    }
+
+
+def write_embeddings(
+    config: Any, params: Tree, names: Mapping[str, str], widths: Mapping[str, int], n_type: int
+) -> Tree:
+    """The collections of networks that :func:`read_embeddings` reads.
+
+    Args:
+        config: hyper-parameters of the networks.
+        params: of the networks.
+        names: ours of the networks, and theirs of the collections.
+        widths: lengths of the inputs of the networks that there are.
+        n_type: number of types.
+    """
+    return {
+        names[name]: collection("embedding_network", [write_embedding(config, params[name], n_in)], 0, n_type)
+        for name, n_in in widths.items()
+    }
+
+
+def write_norm(params: Tree, *, eps: float, trainable: bool, precision: str) -> Tree:
+    """The ``LayerNorm`` tree of a normalisation layer."""
+    return {
+        "@class": "LayerNorm",
+        "@version": 1,
+        "eps": eps,
+        "trainable": trainable,
+        "precision": precision,
+        "@variables": {"w": params["matrix"], "b": params["bias"]},
+    }
+
+
+def read_norm(tree: Tree) -> Tree:
+    """Parameters of one normalisation layer."""
+    return {ours: np.asarray(tree["@variables"][theirs]) for ours, theirs in _NAMES.items() if ours != "idt"}
 
 
 def common_precision(precision: str) -> str:

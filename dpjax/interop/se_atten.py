@@ -11,7 +11,7 @@ from dpjax.descriptors.facts import kept
 from dpjax.descriptors.se_atten import highest_degree, is_smooth, is_stripped
 from dpjax.errors import ModelError
 from dpjax.interop.attention import read_attention, write_attention
-from dpjax.interop.networks import collection, common_precision, networks_of, read_stack, write_embedding
+from dpjax.interop.networks import common_precision, read_embeddings, write_embeddings
 from dpjax.interop.se_e2_a import shared_row
 from dpjax.interop.type_embedding import read_type_embedding, write_type_embedding
 
@@ -41,7 +41,7 @@ _SAME = (  # options that are stored under their names
     "trainable",
 )
 _FORM = ("tebd_input_mode", "smooth_type_embedding")  # what se_atten_v2 has no choice of
-_NETWORKS = {"network": "embeddings", "type_network": "embeddings_strip"}  # our names and theirs
+NETWORKS = {"network": "embeddings", "type_network": "embeddings_strip"}  # our names and theirs
 NAMES = {
     "pytorch": {
         "embeddings": "se_atten.filter_layers",
@@ -93,11 +93,7 @@ def read_section(tree: Tree) -> Tree:
 
 def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     """Collections ``params`` and ``stats`` of the stored descriptor."""
-    networks = {
-        ours: read_stack(networks_of(tree[theirs], 1, f"descriptor/{theirs}")[0])
-        for ours, theirs in _NETWORKS.items()
-        if tree.get(theirs) is not None
-    }
+    networks = read_embeddings(tree, NETWORKS, "descriptor")
     params = {"embedding": networks, "type_embedding": read_type_embedding(tree["type_embedding"])}
     attention = read_attention(tree["attention_layers"])
     if attention:
@@ -106,6 +102,12 @@ def read_variables(tree: Tree) -> tuple[Tree, Tree]:
         params["degree_gain"] = _degree_gain(tree)
     stats = {key: shared_row(tree["@variables"][key], f"descriptor/{key}") for key in ("davg", "dstd")}
     return params, stats
+
+
+def widths_of(config: SeAttenConfig | SeAttenV2Config) -> dict[str, int]:
+    """Lengths of the inputs of the networks by our names."""
+    n_vector = config.tebd_dim * (1 if config.type_one_side else 2)
+    return {"network": 1, "type_network": n_vector} if is_stripped(config) else {"network": 1 + n_vector}
 
 
 def _degree_gain(tree: Tree) -> np.ndarray:
@@ -132,14 +134,7 @@ def write_tree(config: SeAttenConfig | SeAttenV2Config, type_map: tuple[str, ...
             "Keep the checkpoint, or freeze the model as a .dpx artifact."
         )
     n_type, n_place, strip = len(type_map), kept(config)[0], is_stripped(config)
-    n_vector = config.tebd_dim * (1 if config.type_one_side else 2)
-    widths = {"network": 1, "type_network": n_vector} if strip else {"network": 1 + n_vector}
-    networks = {
-        _NETWORKS[name]: collection(
-            "embedding_network", [write_embedding(config, params["embedding"][name], n_in)], 0, n_type
-        )
-        for name, n_in in widths.items()
-    }
+    networks = write_embeddings(config, params["embedding"], NETWORKS, widths_of(config), n_type)
     form = {"tebd_input_mode": "strip" if strip else "concat", "smooth_type_embedding": is_smooth(config)}
     newer = isinstance(config, SeAttenV2Config)
     arrays = {key: np.repeat(np.asarray(stats[key])[:, None], n_place, axis=1) for key in ("davg", "dstd")}

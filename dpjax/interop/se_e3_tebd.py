@@ -9,7 +9,7 @@ import numpy as np
 from dpjax.config.descriptors import SeE3TebdConfig
 from dpjax.descriptors.facts import kept
 from dpjax.errors import ModelError
-from dpjax.interop.networks import collection, common_precision, networks_of, read_stack, write_embedding
+from dpjax.interop.networks import common_precision, read_embeddings, write_embeddings
 from dpjax.interop.se_e2_a import shared_row
 from dpjax.interop.type_embedding import read_type_embedding, write_type_embedding
 
@@ -32,7 +32,7 @@ _KEYS = (
     "concat_output_tebd",
     "use_econf_tebd",
 )
-_NETWORKS = {"embedding": "embeddings", "type_pair_embedding": "embeddings_strip"}  # our names and theirs
+NETWORKS = {"embedding": "embeddings", "type_pair_embedding": "embeddings_strip"}  # our names and theirs
 NAMES = {
     "pytorch": {
         "embeddings": "se_ttebd.filter_layers",
@@ -70,25 +70,23 @@ def read_section(tree: Tree) -> Tree:
 
 def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     """Collections ``params`` and ``stats`` of the stored descriptor."""
-    params = {
-        ours: read_stack(networks_of(tree[theirs], 1, f"descriptor/{theirs}")[0])
-        for ours, theirs in _NETWORKS.items()
-        if tree.get(theirs) is not None
-    }
+    params = read_embeddings(tree, NETWORKS, "descriptor")
     params["type_embedding"] = read_type_embedding(tree["type_embedding"])
     stats = {key: shared_row(tree["@variables"][key], f"descriptor/{key}") for key in ("davg", "dstd")}
     return params, stats
 
 
+def widths_of(config: SeE3TebdConfig) -> dict[str, int]:
+    """Lengths of the inputs of the networks by our names."""
+    pair = 2 * config.tebd_dim
+    strip = config.tebd_input_mode == "strip"
+    return {"embedding": 1, "type_pair_embedding": pair} if strip else {"embedding": 1 + pair}
+
+
 def write_tree(config: SeE3TebdConfig, type_map: tuple[str, ...], params: Tree, stats: Tree) -> Tree:
     """The ``Descriptor`` tree of our descriptor."""
-    n_type, slots, pair = len(type_map), kept(config)[0], 2 * config.tebd_dim
-    strip = config.tebd_input_mode == "strip"
-    widths = {"embedding": 1, "type_pair_embedding": pair} if strip else {"embedding": 1 + pair}
-    networks = {
-        _NETWORKS[name]: collection("embedding_network", [write_embedding(config, params[name], n_in)], 0, n_type)
-        for name, n_in in widths.items()
-    }
+    n_type, slots = len(type_map), kept(config)[0]
+    networks = write_embeddings(config, params, NETWORKS, widths_of(config), n_type)
     return {
         "@class": "Descriptor",
         "type": "se_e3_tebd",

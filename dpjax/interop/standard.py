@@ -11,7 +11,7 @@ from dpjax.config import ModelConfig, parse_model
 from dpjax.config.fittings import FITTINGS as FITTING_NETS
 from dpjax.descriptors import build_descriptor, is_mixed
 from dpjax.errors import ModelError
-from dpjax.interop import dipole, dos, dpa3, ener, polar, property, se_atten, se_e2_a, se_e2_r, se_e3, se_e3_tebd
+from dpjax.interop import dipole, dos, dpa2, dpa3, ener, polar, property, se_atten, se_e2_a, se_e2_r, se_e3, se_e3_tebd
 from dpjax.interop.branches import aliases
 from dpjax.interop.fitting import Surroundings
 from dpjax.interop.hybrid import HybridMap
@@ -20,7 +20,7 @@ Tree = dict[str, Any]
 DESCRIPTORS = {"se_e2_a": se_e2_a, "se_e2_r": se_e2_r, "se_r": se_e2_r, "se_e3": se_e3, "se_e3_tebd": se_e3_tebd}
 FITTINGS = {"ener": ener, "dos": dos, "property": property, "polar": polar, "dipole": dipole}
 DESCRIPTORS |= {name: se_atten for name in ("se_atten", "dpa1", "se_atten_v2")}
-DESCRIPTORS["dpa3"] = dpa3
+DESCRIPTORS |= {"dpa2": dpa2, "dpa3": dpa3}
 DESCRIPTORS["hybrid"] = HybridMap(lambda name: _find(DESCRIPTORS, name, "descriptor"))
 
 

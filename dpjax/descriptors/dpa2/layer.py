@@ -65,7 +65,10 @@ class RepformerLayer(nn.Module):
         if self.has_pair_attention:
             self.attn2 = PairAttention(self.config, self.dtype)
         numbers = {
-            "g1": (1 + own.g1_out_mlp + (own.update_g1_has_conv and own.g1_out_conv) + own.update_g1_has_attn, own.g1_dim),
+            "g1": (
+                1 + own.g1_out_mlp + (own.update_g1_has_conv and own.g1_out_conv) + own.update_g1_has_attn,
+                own.g1_dim,
+            ),
             "g2": (0 if self.last else 1 + own.update_g2_has_g1g1 + own.update_g2_has_attn, own.g2_dim),
             "h2": (0 if self.last else int(own.update_h2), 1),
         }
@@ -132,7 +135,9 @@ class RepformerLayer(nn.Module):
         """(n_atom, g1_dim) each: from itself, from neighbours weighted by g2, from all that is joint, by attention."""
         own = self.config.layers
         terms, joint = [], []
-        (terms if own.g1_out_mlp else joint).append(self._act(self.g1_self_mlp(state.g1)) if own.g1_out_mlp else state.g1)
+        (terms if own.g1_out_mlp else joint).append(
+            self._act(self.g1_self_mlp(state.g1)) if own.g1_out_mlp else state.g1
+        )
         if own.update_g1_has_conv:
             (terms if own.g1_out_conv else joint).append(self._convolved(state, near, pairs))
         if own.update_g1_has_grrg:
