@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from dpjax.config import ModelConfig
-from dpjax.config.descriptors import DESCRIPTORS, SeAttenConfig, SeAttenV2Config
+from dpjax.config.descriptors import DESCRIPTORS, DPA2Config, SeAttenConfig, SeAttenV2Config
 from dpjax.config.fittings.tensor import TensorFittingConfig
 from dpjax.config.models.standard import WITHOUT_VECTORS
 from dpjax.descriptors import members
+from dpjax.descriptors.dpa2.parts import repinit_of
 from dpjax.descriptors.se_atten import empty_types_matter
 from dpjax.errors import ModelError
 
@@ -44,13 +45,16 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
     if config.conventions == "reference":
         return
     for path, member, own in _parts(config.descriptor, stats):
+        smooth = "smooth_type_embedding"
+        if isinstance(member, DPA2Config):  # whose layers give empty places no vector
+            path, member, own, smooth = f"{path}/repinit", repinit_of(member), own["repinit"], "the descriptor's smooth"
         if not isinstance(member, (SeAttenConfig, SeAttenV2Config)) or not empty_types_matter(member):
             continue
         if np.any(np.asarray(own["davg"])):
             raise ModelError(
                 f"{path}: DeePMD-kit would give other energies for this model, because the mean of its environment (davg) is not "
                 "zero and DeePMD-kit gives empty neighbour places the vector of whatever type the first atom has. Train with "
-                'set_davg_zero true, or with tebd_input_mode "strip" and smooth_type_embedding true; or build the model with '
+                f'set_davg_zero true, or with tebd_input_mode "strip" and {smooth} true; or build the model with '
                 'conventions "reference", to have the energies of DeePMD-kit.'
             )
 

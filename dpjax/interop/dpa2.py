@@ -43,6 +43,29 @@ _REPFORMER_KEYS = (
 )  # fmt: skip
 _BEFORE_VERSION_3 = dict.fromkeys(("use_sqrt_nnei", "g1_out_conv", "g1_out_mlp"), False)
 _LINEAR = ("g1_shape_tranform", "tebd_transform")
+NAMES = {
+    source: {
+        "repinit_variable.embeddings": f"repinit.{embeddings}",
+        "repinit_variable.embeddings_strip": f"repinit.{embeddings}_strip",
+        "repinit_variable.@variables.davg": "repinit.mean",
+        "repinit_variable.@variables.dstd": "repinit.stddev",
+        "repinit_three_body_variable.embeddings": f"repinit_three_body.{embeddings}",
+        "repinit_three_body_variable.embeddings_strip": f"repinit_three_body.{embeddings}_strip",
+        "repinit_three_body_variable.@variables.davg": "repinit_three_body.mean",
+        "repinit_three_body_variable.@variables.dstd": "repinit_three_body.stddev",
+        "repformers_variable.g2_embd": "repformers.g2_embd",
+        "repformers_variable.repformer_layers": "repformers.layers",
+        "repformers_variable.@variables.davg": "repformers.mean",
+        "repformers_variable.@variables.dstd": "repformers.stddev",
+        "type_embedding.embedding": vectors,
+        "g1_shape_tranform": "g1_shape_tranform",
+        "tebd_transform": "tebd_transform",
+    }
+    for source, embeddings, vectors in (
+        ("pytorch", "filter_layers", "type_embedding.embedding.embedding_net"),
+        ("jax", "embeddings", "type_embedding.embedding_net"),
+    )
+}
 _PARTS = ("repinit", "repinit_three_body", "repformers")  # with statistics; theirs are called NAME_variable
 
 

@@ -82,7 +82,7 @@ def _replaced(path: str, parts: Mapping[str, str], source: str) -> str:
     """The path with its first part, and the array of a layer, under the other names."""
     ours = max((part for part in parts if path == part or path.startswith(f"{part}.")), key=len)
     stem, inside, leaf = (parts[ours] + path[len(ours) :]).partition(".@variables.")
-    return f"{stem}.{_LAYER[source][leaf]}" if inside else stem
+    return f"{stem}.{_LAYER[source].get(leaf, leaf)}" if inside else stem
 
 
 def weights_only(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
