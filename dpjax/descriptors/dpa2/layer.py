@@ -150,7 +150,7 @@ class RepformerLayer(nn.Module):
         return terms
 
     def _convolved(self, state: State, near: jax.Array, pairs: Pairs) -> jax.Array:
-        """(n_atom, g1_dim or g2_dim) mean over neighbours of their vectors times g2, one of both mapped to the length of the other."""
+        """(n_atom, g1_dim or g2_dim) mean over neighbours of their vectors times g2, one mapped to the length of the other."""
         own = self.config.layers
         products = jnp.einsum("nkp,nkm->npm", state.g2 * pairs.weight[..., None], near)
         if own.g1_out_conv:
