@@ -98,7 +98,7 @@ def places(cfg, stats, view, i):
     return index, weight, (raw - davg) / dstd, disp
 
 
-def layer_written_out(cfg, params, last, g1, g2, h2, index, weight, weights):
+def layer_written_out(cfg, params, last, g1, g2, h2, index, weight):
     """The definition for all places of all atoms, empty ones included, which soft-max and means count."""
     own, smooth = cfg.layers, cfg.smooth
 
@@ -160,7 +160,16 @@ def layer_written_out(cfg, params, last, g1, g2, h2, index, weight, weights):
 
 
 FORMS = {
-    "smooth": ({"update_h2": True, "attn2_has_gate": True, "update_style": "res_residual", "update_residual": 0.5}, {}),
+    "smooth": (
+        {
+            "nlayers": 3,
+            "update_h2": True,
+            "attn2_has_gate": True,
+            "update_style": "res_residual",
+            "update_residual": 0.5,
+        },
+        {},
+    ),
     "not smooth": (
         {
             "direct_dist": True,
@@ -191,8 +200,8 @@ def test_the_layers_meet_their_definition(name):
     if cfg.layers.direct_dist:
         radial, h2 = np.linalg.norm(disp, axis=-1, keepdims=True) / RCUT, disp / RCUT
     state = np.tanh(start), np.tanh(radial @ params["g2_embd"]["matrix"] + params["g2_embd"]["bias"]), h2
-    for i in range(2):
-        state = layer_written_out(cfg, params[f"layers_{i}"], i == 1, *state, index, weight, params)
+    for i in range(cfg.layers.nlayers):
+        state = layer_written_out(cfg, params[f"layers_{i}"], i == cfg.layers.nlayers - 1, *state, index, weight)
     np.testing.assert_allclose(got.values, state[0], rtol=1e-11, atol=1e-13)
     assert got.frame.shape == (5, G2, 3)
 

@@ -12,6 +12,7 @@ from dpjax.descriptors.dpa2.parts import RepformersConfig
 from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.nn.activations import activation
 from dpjax.nn.dense import Dense
+from dpjax.nn.repeated import repeated
 
 
 class Repformers(Descriptor):
@@ -48,6 +49,8 @@ class Repformers(Descriptor):
         act = activation(self.config.layers.activation_function)
         pairs = pairs_of(view, self.config, self.pair_exclude, self.davg.value, self.dstd.value)
         state = State(act(g1), act(self.g2_embd(pairs.radial[..., None])), pairs.direction)
-        for layer in self.layers:
+        if self.layers[:-1]:  # the last one has fewer networks
+            state = repeated(self.layers[:-1], state, pairs)
+        for layer in self.layers[-1:]:
             state = layer(state, pairs)
         return Features(state.g1, jnp.swapaxes(moments(state.g2, state.h2, pairs), 1, 2))
