@@ -303,10 +303,12 @@ def test_they_can_be_parts_of_a_hybrid(kind):
         config.normalize(water({D: {"type": "hybrid", "list": [broken]}}))
 
 
-@pytest.mark.parametrize("kind", BASES)
-def test_they_are_refused_as_not_built(kind):
-    with pytest.raises(ConfigError, match=f"descriptor '{kind}' is not built yet"):
-        config.load(water({D: BASES[kind]}))
+def test_charge_and_spin_are_refused_as_not_built():
+    config.load(water({D: BASES["dpa3"]}))
+    with pytest.raises(
+        ConfigError, match="add_chg_spin_ebd: found true, but a model of frames with a charge and a spin is not"
+    ):
+        config.load(water({D: edited(BASES["dpa3"], {"add_chg_spin_ebd": True})}))
 
 
 ODD = (None, True, 0, -1, 3, 10**40, -2.5, 1e308, float("nan"), "", "auto", "x", [], [None], [-1], [["a"]], {}, [{}])
