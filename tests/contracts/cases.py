@@ -73,8 +73,21 @@ def se_atten(**options) -> dict[str, Any]:
 
 def dpa3(flow: dict | None = None, **options) -> dict[str, Any]:
     base = {"n_dim": 6, "e_dim": 5, "a_dim": 4, "nlayers": 2, "axis_neuron": 2, "update_residual_init": "norm"}
-    base |= {"e_rcut": 3.0, "e_rcut_smth": 2.0, "e_sel": 48, "a_rcut": 2.4, "a_rcut_smth": 1.6, "a_sel": 24}
+    base |= {"e_rcut": 3.0, "e_rcut_smth": 2.0, "e_sel": 48, "a_rcut": 2.4, "a_rcut_smth": 1.6, "a_sel": 40}
     return {"type": "dpa3", "repflow": base | {"smooth_edge_update": True} | (flow or {}), "seed": 1} | options
+
+
+def dpa2(inner: dict | None = None, outer: dict | None = None, **options) -> dict[str, Any]:
+    repinit = {"rcut": 3.0, "rcut_smth": 0.6, "nsel": 48, "neuron": [3, 6], "axis_neuron": 2, "tebd_dim": 3}
+    repformer = {"rcut": 2.8, "rcut_smth": 0.6, "nsel": 40, "nlayers": 2, "g1_dim": 6, "g2_dim": 4, "axis_neuron": 2}
+    repformer |= {"attn1_hidden": 4, "attn1_nhead": 2, "attn2_hidden": 4, "attn2_nhead": 2, "ln_eps": 1e-5}
+    repformer |= {"update_style": "res_residual", "update_residual": 0.3, "update_residual_init": "norm"}
+    return {
+        "type": "dpa2",
+        "repinit": repinit | (outer or {}),
+        "repformer": repformer | (inner or {}),
+        "seed": 1,
+    } | options
 
 
 def hybrid(*parts) -> dict[str, Any]:
@@ -147,6 +160,18 @@ CASES = [
             fitting={"atom_ener": [-3.0, None]},
         ),
     ),
+    Case("dpa2", model(dpa2(exclude_types=[[0, 0]]), pair_exclude_types=[[1, 1]])),
+    Case(
+        "dpa2-three-body",
+        model(
+            dpa2(
+                {"update_h2": True, "attn2_has_gate": True, "update_style": "res_incr"},
+                {"use_three_body": True, "three_body_rcut": 2.4, "three_body_rcut_smth": 1.6, "three_body_sel": 40},
+            ),
+            fitting={"type": "polar"},
+        ),
+        slow=True,
+    ),
     Case("dpa3", model(dpa3(exclude_types=[[0, 0]]), pair_exclude_types=[[1, 1]])),
     Case(
         "dpa3-sequential",
@@ -204,11 +229,11 @@ def potential(section: dict[str, Any], seed: int = 0) -> dpjax.Potential:
     rng = np.random.default_rng(seed)
     own = members(pot.config.descriptor)
     names = ["descriptor"] if own[0] is pot.config.descriptor else [f"members_{i}" for i in range(len(own))]
-    kept = {(name, "davg") for name, part in zip(names, own, strict=True) if part.set_davg_zero}
+    kept = {name for name, part in zip(names, own, strict=True) if part.set_davg_zero}
 
     def filled(path: tuple, value: np.ndarray) -> np.ndarray:
         keys = tuple(key.key for key in path)
-        return value if keys[-2:] in kept else _random(keys[-1], value, rng)
+        return value if keys[-1] == "davg" and kept.intersection(keys) else _random(keys[-1], value, rng)
 
     stats = jax.tree_util.tree_map_with_path(filled, pot.variables["stats"])
     pot.variables = {"params": pot.variables["params"], "stats": stats}

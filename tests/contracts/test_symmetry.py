@@ -16,6 +16,14 @@ def same(actual, desired, tolerance=TIGHT):
         np.testing.assert_allclose(actual[key], desired[key], rtol=0, atol=tolerance, err_msg=key)
 
 
+def placeless(bench, out: dict) -> dict:
+    """The outputs that do not depend on where a structure lies in its cell: without ``atom_virial`` where messages pass.
+
+    DeePMD-kit takes it from positions within the cell there; ``dpjax/models/virials.py`` says how.
+    """
+    return {key: value for key, value in out.items() if key != "atom_virial" or not bench.model.passes_messages}
+
+
 def test_the_model_feels_every_input(bench):
     """Guards the suite: a model that ignores its neighbours would pass everything below."""
     s = bench.structure()
@@ -41,7 +49,7 @@ def test_the_model_feels_every_input(bench):
 def test_translation_changes_nothing(bench, kind):
     s = bench.structure(kind)
     want, got = bench(s, s.replace(coord=s.coord + np.array([7.3, -21.9, 0.4])))
-    same(got, want)
+    same(got, placeless(bench, want))
 
 
 def test_whole_cell_vectors_may_be_added_to_any_atom(bench):
@@ -108,7 +116,7 @@ def test_two_cells_hold_twice_the_energy(bench, axis):
     double = s.joined(s.replace(coord=s.coord + s.cell[axis]))
     double = double.replace(cell=s.cell * np.where(np.arange(3) == axis, 2.0, 1.0)[:, None])
     want, got = bench(s, double)
-    same(got, repeated(bench.output, want, 2))
+    same(got, placeless(bench, repeated(bench.output, want, 2)))
 
 
 def test_far_clusters_do_not_see_each_other(bench):
