@@ -160,7 +160,7 @@ CASES = [
             fitting={"atom_ener": [-3.0, None]},
         ),
     ),
-    Case("dpa2", model(dpa2(exclude_types=[[0, 0]]), pair_exclude_types=[[1, 1]])),
+    Case("dpa2", model(dpa2(exclude_types=[[0, 0]]), pair_exclude_types=[[1, 1]]), slow=True),
     Case(
         "dpa2-three-body",
         model(

@@ -23,12 +23,22 @@ QUICK = ("se_atten_v2",)
 TOLERANCE = {"energy": 1e-10}  # others 1e-9, relative to max(1, largest number)
 
 
+MESSAGES = ("dpa2", "dpa3")
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_where_messages_pass_it_is_refused(name):
+    with pytest.raises(ModelError, match=f"descriptor {name} passes messages"):
+        SpreadPotential(potential(named(name).section))
+
+
 def named(name: str):
     return next(case for case in CASES if case.name == name)
 
 
 def case_parameters():
-    return [pytest.param(case, marks=() if case.name in QUICK else pytest.mark.slow, id=case.name) for case in CASES]
+    one_hop = [case for case in CASES if not case.name.startswith(MESSAGES)]
+    return [pytest.param(case, marks=() if case.name in QUICK else pytest.mark.slow, id=case.name) for case in one_hop]
 
 
 def compare(got: dict, want: dict, where: str = "") -> None:
