@@ -39,6 +39,20 @@ _LAYER_KEYS = (
     "update_residual", "update_residual_init", "optim_update", "use_dynamic_sel", "sel_reduce_factor", "sequential_update",
     "smooth_edge_update",
 )  # fmt: skip
+NAMES = {
+    source: {
+        "repflow_variable.edge_embd": "repflows.edge_embd",
+        "repflow_variable.angle_embd": "repflows.angle_embd",
+        "repflow_variable.repflow_layers": "repflows.layers",
+        "repflow_variable.@variables.davg": "repflows.mean",
+        "repflow_variable.@variables.dstd": "repflows.stddev",
+        "type_embedding.embedding": vectors,
+    }
+    for source, vectors in (
+        ("pytorch", "type_embedding.embedding.embedding_net"),
+        ("jax", "type_embedding.embedding_net"),
+    )
+}
 _RESIDUAL = re.compile(r"([nea]_residual)_(\d+)")  # ours; theirs are lists
 
 

@@ -125,7 +125,7 @@ def _put(tree: Any, path: str, array: np.ndarray) -> None:
     *parts, last = path.split(".")
     for part in parts:
         tree = tree[int(part)] if isinstance(tree, list) else tree[part]
-    tree[last] = array
+    tree[int(last) if isinstance(tree, list) else last] = array
 
 
 def _own(variables: Any, shapes: Any) -> Any:

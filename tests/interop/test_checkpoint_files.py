@@ -20,9 +20,11 @@ from dpjax.cli.main import main
 from dpjax.errors import ConfigError, ModelError
 from dpjax.formats.torch_archive import read_torch
 from dpjax.interfaces.files import branches, load_all
-from dpjax.interop import checkpoint_files, read_weights
+from dpjax.interop import checkpoint_files, read_weights, write_model
 from dpjax.interop.checkpoint_files import completed
-from tests.contracts.cases import model, potential, se_e2_a
+from dpjax.interop.names import names_of
+from dpjax.interop.standard import flatten
+from tests.contracts.cases import CASES, model, potential, se_e2_a
 from tests.shared import golden, shared
 from tests.training import tiny
 
@@ -220,12 +222,12 @@ def test_other_shapes_numbers_and_sources_are_refused(weights):
 def test_models_that_are_not_built_say_what_is_missing(weights, monkeypatch):
     section = copy.deepcopy(weights[0])
     lengths = {"e_rcut": 4.0, "e_rcut_smth": 1.0, "e_sel": 8, "a_rcut": 3.0, "a_rcut_smth": 1.0, "a_sel": 4}
-    section["descriptor"] = {"type": "dpa3", "repflow": lengths}
-    with pytest.raises(ConfigError, match="descriptor 'dpa3' is not built yet"):
+    section["descriptor"] = {"type": "dpa3", "repflow": lengths, "add_chg_spin_ebd": True}
+    with pytest.raises(ConfigError, match="a charge and a spin is not built yet"):
         dpjax.interop.from_weights(section, weights[1])
     state = {"_extra_state": {"model_params": section}}
     monkeypatch.setattr(checkpoint_files, "read_torch", lambda path: {"model": state})
-    with pytest.raises(ModelError, match=r"model\.pt: .*descriptor 'dpa3' is not built yet"):
+    with pytest.raises(ModelError, match=r"model\.pt: .*a charge and a spin is not built yet"):
         dpjax.load(fixture("se_e2_a/model.pt"))
 
 
@@ -315,3 +317,16 @@ def test_tensorflow_models_that_are_not_built(case):
     section = json.loads(shared("golden", "tf", case, "model.json").read_text())["model"]
     with pytest.raises((ConfigError, ModelError), match="not built"):
         dpjax.interop.from_weights(section, dict(np.load(shared("golden", "tf", case, "weights.npz"))))
+
+
+@pytest.mark.parametrize("source", ["pytorch", "jax"])
+@pytest.mark.parametrize("name", ["dpa2", "dpa3-sequential"])
+def test_residual_vectors_of_layers_are_found_by_name(name, source):
+    """They are lists in a tree and numbered in a checkpoint."""
+    pot = potential(next(case.section for case in CASES if case.name == name))
+    tree = write_model(pot.config, pot.variables)["model"]
+    arrays = flatten(tree)
+    state = {theirs: arrays[ours] for ours, theirs in names_of(tree, source).items()}
+    assert any(".0.n_residual.0" in key or ".0.g1_residual.0" in key for key in state)
+    found = dpjax.interop.from_weights(pot.config.raw, state, source)
+    assert jax.tree.all(jax.tree.map(np.array_equal, found.variables, pot.variables))
