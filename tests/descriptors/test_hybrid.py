@@ -61,7 +61,7 @@ LISTS = {
 }
 
 
-@pytest.mark.parametrize("name", LISTS)
+@pytest.mark.parametrize("name", ["one cut-off", "shorter", pytest.param("crowded", marks=pytest.mark.slow)])
 def test_members_stand_side_by_side(name):
     module, variables, view = described(hybrid(*LISTS[name]))
     got = module.apply(variables, view)
@@ -121,6 +121,7 @@ def test_an_excluded_pair_keeps_its_place_up_to_the_cutoff_of_the_list():
     assert differ.any() and not differ.all()
 
 
+@pytest.mark.slow
 def test_series_of_the_members_that_have_them(monkeypatch):
     monkeypatch.setattr(expansion, "SERIES_COST", 0.0)
     module, variables, view = described(hybrid(se_e2_a(rcut=NEAR), se_e3(), se_e2_r(precision="float32", neuron=[4])))
@@ -176,6 +177,7 @@ def test_each_member_warns(caplog):
     assert "neighbours of type H within 2.2 angstrom, but sel of list/0 keeps 1" in text
 
 
+@pytest.mark.slow
 def test_in_another_precision():
     pot = potential(model(hybrid(se_e2_a(), se_e2_r(rcut=NEAR))))
     s = make("crystal")

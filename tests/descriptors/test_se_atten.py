@@ -141,7 +141,9 @@ def test_higher_degrees_leave_the_frame_alone_and_add_what_their_weights_say():
         assert np.allclose(got.values, want.values, rtol=1e-12, atol=1e-14) == alike
 
 
-@pytest.mark.parametrize("options", [{}, {"smooth_type_embedding": False}, {"lmax": 4}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"smooth_type_embedding": False}, pytest.param({"lmax": 4}, marks=pytest.mark.slow)], ids=str
+)
 def test_unused_slots_have_no_effect_and_finite_derivatives(options):
     config = parse_model(model(se_atten(sel=SEL, **options)))
     descriptor = build_descriptor(config)

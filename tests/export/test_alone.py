@@ -70,7 +70,7 @@ def frames_of(name: str) -> list[dict]:
     return frames
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+@pytest.mark.parametrize("name", ["plain", "everything", pytest.param("mixed", marks=pytest.mark.slow)])
 def test_equal_to_evaluate_without_dpjax(potentials, artifacts, name, tmp_path):
     pot, frames = potentials[name], frames_of(name)
     calls = [{**given, "atomic": True} for given in frames]

@@ -65,6 +65,7 @@ def test_structures_of_one_rung_share_a_program(plain):
     assert model.programs == model._calls["energy"]._cache_size() == 1
 
 
+@pytest.mark.slow
 def test_wide_blocks_as_on_accelerators(model, plain):
     wide, given = Artifact(plain), frame(100)
     wide._platform = "cuda"  # its choice of blocks; the program runs here
@@ -138,6 +139,7 @@ def test_blocks_are_smaller_where_networks_run_for_pairs():
     assert runtime._blocks(100, 48, "cuda") == (3, 48)
 
 
+@pytest.mark.slow
 def test_truncation_in_a_member_of_a_hybrid_is_said(tmp_path, caplog, monkeypatch):
     monkeypatch.setattr(
         writer, "entries", lambda output, hessian: ENERGY_ENTRIES[:1]

@@ -19,17 +19,23 @@ SECTIONS = {case.name: case.section for case in CASES} | {
 }
 FAMILIES = [  # a section and its conventions, which only models with type vectors tell apart
     ("se_e3_tebd", "corrected"),
-    ("se_atten", "reference"),
-    ("hybrid-of-both-kinds", "reference"),
     ("se_e2_a-dipole-series", "corrected"),
     ("se_e3_tebd-property", "reference"),
     *(
         pytest.param(name, "corrected", marks=pytest.mark.slow)
-        for name in ("se_e3", "se_e2_r", "hybrid", "hybrid-dipole", "se_e2_a-polar", "se_e2_r-property")
+        for name in ("se_e3", "se_e2_r", "hybrid", "hybrid-dipole", "se_e2_a-polar", "se_e2_r-property", "dpa3")
     ),
     *(
         pytest.param(name, "reference", marks=pytest.mark.slow)
-        for name in ("se_atten-polar", "se_e3_tebd-strip", "se_atten_v2", "se_atten-dos")
+        for name in (
+            "se_atten",
+            "hybrid-of-both-kinds",
+            "se_atten-polar",
+            "se_e3_tebd-strip",
+            "se_atten_v2",
+            "se_atten-dos",
+            "dpa2",
+        )
     ),
 ]
 
@@ -38,7 +44,12 @@ def crowded(section: dict[str, Any]) -> dict[str, Any]:
     """The model with fewer places than there are neighbours in some frames and more in others; in the first part of a hybrid."""
     section = copy.deepcopy(section)
     part = section["descriptor"].get("list", [section["descriptor"]])[0]
-    part["sel"] = [3, 4] if isinstance(part["sel"], list) else 6
+    if part["type"] == "dpa3":
+        part["repflow"] |= {"e_sel": 6, "a_sel": 4}
+    elif part["type"] == "dpa2":
+        part["repinit"]["nsel"] = part["repformer"]["nsel"] = 6
+    else:
+        part["sel"] = [3, 4] if isinstance(part["sel"], list) else 6
     return section
 
 

@@ -45,6 +45,7 @@ def test_finds_the_neighbours_that_are_there(both):
     assert len([s for s in artifact._signatures if s[0] == "from_coordinates"]) <= 4
 
 
+@pytest.mark.slow
 def test_lists_that_are_too_small_grow(plain, potentials):
     given, artifact = frame(60), Artifact(plain)
     artifact._listed = runtime.Capacity((1, 2), (1, 1))
@@ -72,6 +73,7 @@ def test_what_the_flags_say(plain, potentials, monkeypatch):
         artifact.evaluate(**given, search_on_device=True)
 
 
+@pytest.mark.slow
 def test_says_what_sel_leaves_out(plain, caplog):
     given = frame(60)
     given["cell"] = given["cell"] * 0.6

@@ -33,7 +33,7 @@ DESCRIPTORS["hybrid"] = {
 }
 WIDE = {"H": 12, "C": 4, "O": 8}  # adds up to what the two types had, as descriptors are divided by that
 KEPT = {"H": 16, "C": 4, "O": 8}
-OFTEN = ("se_e2_a", "se_e3", "se_atten concat", "hybrid")  # the others are parts of these, or differ little
+OFTEN = ("se_e2_a", "se_atten concat")  # the others are parts of these, or differ little
 
 
 def section(descriptor: dict, types: list[str]) -> dict:

@@ -85,7 +85,10 @@ def evaluate(section, monkeypatch, cost: float, sharpness: float = 1.0, calls: i
     return pot, out
 
 
-@pytest.mark.parametrize("sharpness, level", [(1.0, 0), pytest.param(6.0, 1, marks=pytest.mark.slow), (200.0, 2)])
+@pytest.mark.parametrize(
+    "sharpness, level",
+    [pytest.param(1.0, 0, marks=pytest.mark.slow), pytest.param(6.0, 1, marks=pytest.mark.slow), (200.0, 2)],
+)
 def test_sharp_networks_get_finer_series_or_none(sharpness, level, monkeypatch, caplog):
     section = model(se_e2_a())
     with caplog.at_level(logging.INFO, logger="dpjax"):
