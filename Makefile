@@ -11,6 +11,8 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/nul
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
+# Nearly all that the quick tests do is compile small programs: LLVM takes less than half the time without its optimizations.
+QUICKLY := --xla_backend_optimization_level=0
 
 CONFIG ?= configs/water_se_e2_a.json
 VALID ?= examples/water/valid
@@ -25,7 +27,7 @@ demo: $(VENV)/.plot
 	@$(BIN)/python scripts/demo_summary.py --config $(CONFIG) --run $(RUN)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+	XLA_FLAGS="$(QUICKLY) $$XLA_FLAGS" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 
 test-all: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
