@@ -288,10 +288,10 @@ def test_single_precision(calc):
 def test_calculators_of_one_potential_share_programs(calc):
     atoms = atoms_of(make("crystal"))
     atoms.calc = calc
-    forces, compiled = atoms.get_forces(), calc.listed._program._cache_size()
+    forces = atoms.get_forces()
     atoms.calc = DPCalculator(calc.potential)
-    np.testing.assert_array_equal(atoms.get_forces(), forces)
-    assert calc.listed._program._cache_size() == compiled
+    np.testing.assert_allclose(atoms.get_forces(), forces, rtol=0, atol=1e-12)  # lists may have other widths
+    assert atoms.calc.listed._program is calc.listed._program
 
 
 def test_relaxation_and_molecular_dynamics(calc):

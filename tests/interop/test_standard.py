@@ -77,6 +77,9 @@ def test_a_stored_model_and_its_input_section_describe_the_same(case):
         if type(ours).__name__ in ("SeAttenConfig", "SeAttenV2Config"):
             assert ours.ln_eps == 1e-5  # which null means
             spelt["ln_eps"] = theirs.ln_eps
+        if type(ours).__name__ == "DPA2Config":
+            assert ours.repformer.ln_eps == 1e-5
+            spelt["repformer"] = dataclasses.replace(ours.repformer, ln_eps=theirs.repformer.ln_eps)
         if type(ours).__name__ == "SeAttenConfig" and "not_smooth" not in case:
             assert ours.smooth_type_embedding  # again a default that inputs do not have
             spelt["smooth_type_embedding"] = theirs.smooth_type_embedding

@@ -68,7 +68,8 @@ def test_updates_by_the_gradients_of_the_reference(reference):
     Of the others the reference itself has two versions, with and without compilation, that differ by 1e-4.
     """
     tx = reference.optimizer("reference")
-    params, update = reference.tree("param"), jax.jit(tx.update)
+    # sums that are rounded to short formats meet the reference's only with LLVM's optimizations, which `make test` leaves out
+    params, update = reference.tree("param"), jax.jit(tx.update, compiler_options={"xla_backend_optimization_level": 3})
     state = tx.init(params)
     for row in reference.spec["steps"]:
         updates, state = update(reference.tree(f"grad/{row['step']}"), state, params)
