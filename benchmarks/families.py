@@ -44,6 +44,37 @@ from watching import train
 _CUT = {"rcut": 6.0, "rcut_smth": 0.5}
 _ATTENTION = {"type": "se_atten_v2", **_CUT, "sel": 120, "neuron": [25, 50, 100], "axis_neuron": 16, "attn": 128}
 _DPA1 = _ATTENTION | {"type": "dpa1", "tebd_dim": 8, "type_one_side": True}
+_REPFORMER = {
+    "rcut": 4.0, "rcut_smth": 3.5, "nsel": 48, "g1_dim": 128, "g2_dim": 32, "attn2_hidden": 32, "attn2_nhead": 4,
+    "attn1_hidden": 128, "attn1_nhead": 4, "axis_neuron": 4, "update_h2": False, "update_g1_has_attn": False,
+    "update_g2_has_g1g1": False, "update_style": "res_residual", "update_residual": 0.01, "update_residual_init": "norm",
+    "attn2_has_gate": True, "use_sqrt_nnei": True, "g1_out_conv": True, "g1_out_mlp": True,
+}  # fmt: skip
+_REPINIT = {
+    "tebd_dim": 8, "rcut": 6.0, "rcut_smth": 0.5, "nsel": 120, "neuron": [25, 50, 100], "axis_neuron": 12,
+    "activation_function": "tanh", "three_body_sel": 48, "three_body_rcut": 4.0, "three_body_rcut_smth": 3.5,
+    "use_three_body": True,
+}  # fmt: skip
+_REPFLOW = {
+    "n_dim": 128, "e_dim": 64, "a_dim": 32, "e_rcut": 6.0, "e_rcut_smth": 5.3, "e_sel": 120, "a_rcut": 4.0, "a_rcut_smth": 3.5,
+    "a_sel": 30, "axis_neuron": 4, "fix_stat_std": 0.3, "a_compress_rate": 1, "a_compress_e_rate": 2, "a_compress_use_split": True,
+    "smooth_edge_update": True, "edge_init_use_dist": True, "use_exp_switch": True, "update_style": "res_residual",
+    "update_residual": 0.1, "update_residual_init": "const",
+}  # fmt: skip
+
+
+def _dpa2(nlayers: int, **others: bool) -> dict:
+    layers = _REPFORMER | {"nlayers": nlayers} | others
+    return {"descriptor": {"type": "dpa2", "repinit": _REPINIT, "repformer": layers, "add_tebd_to_repinit_out": False}}
+
+
+def _dpa3(nlayers: int, **others: object) -> dict:
+    act = {"activation_function": "silut:10.0"}
+    flow = _REPFLOW | {"nlayers": nlayers} | others
+    return {"descriptor": {"type": "dpa3", "repflow": flow, **act, "use_tebd_bias": False, "concat_output_tebd": False}}
+
+
+_DYNAMIC = {"e_sel": 1200, "a_sel": 300, "use_dynamic_sel": True, "sel_reduce_factor": 10.0}
 FAMILIES: dict[str, dict] = {  # what water_input takes
     "se_e2_a": {"descriptor": STANDARD},
     "se_e2_r": {
@@ -58,6 +89,11 @@ FAMILIES: dict[str, dict] = {  # what water_input takes
     "se_e3_tebd": {
         "descriptor": {"type": "se_e3_tebd", **_CUT, "rcut": 4.0, "sel": 40, "neuron": [2, 4, 8], "tebd_dim": 8},
     },
+    "dpa2-small": _dpa2(3, update_g2_has_attn=False),
+    "dpa2-medium": _dpa2(6, update_g2_has_attn=True),
+    "dpa3-L3": _dpa3(3),
+    "dpa3-L6": _dpa3(6),
+    "dpa3-L6-dynamic": _dpa3(6, **_DYNAMIC),
 }
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import Any
 
 import flax.struct
 import jax
@@ -58,4 +59,5 @@ class Batch:
     first: Array  # (n_frame,) int32 type of the frame's first atom, as it was given; 0 on padding frames
     fparam: Array | None = None  # (n_frame, n)
     aparam: Array | None = None  # (n_atom, n)
+    lists: Any = None  # edges and angles one after another (``batching.lists.Lists``), for models that take them
     layout: Layout = flax.struct.field(pytree_node=False, default=None)

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from dpjax.batching.lists import ListPlan
 from dpjax.errors import ConfigError
+from dpjax.nn.blocks import listed_block
 
 BY_TYPE = ("SeE2AConfig", "SeE2RConfig", "SeE3Config")  # networks per type: atoms and neighbours come in sections
 PAIRS = ("SeE3Config", "SeE3TebdConfig", "SeAttenConfig", "SeAttenV2Config")  # arrays over pairs of neighbours
@@ -88,6 +90,14 @@ def with_selections(config: Any, sels: Mapping[tuple[str, ...], int | tuple[int,
         inner = {path[-1]: sel}
         config = replace(config, **(inner if len(path) == 1 else {path[0]: replace(getattr(config, path[0]), **inner)}))
     return config
+
+
+def list_plan(config: Any) -> ListPlan | None:
+    """What a batch lists for a model with this descriptor beside its neighbour table; None: nothing."""
+    flow = getattr(config, "repflow", None)
+    if flow is None or not flow.use_dynamic_sel:
+        return None
+    return ListPlan(flow.e_rcut, flow.a_rcut, flow.e_sel, flow.a_sel, listed_block())
 
 
 def unresolved(config: Any) -> tuple[str, str] | None:

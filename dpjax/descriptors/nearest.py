@@ -139,9 +139,14 @@ def paired(pairs: Iterable[tuple[int, int]], n_type: int, view: Neighborhood, ty
     Returns:
         (n_atom, k) bool.
     """
+    return in_pairs(pairs, n_type, view.centre_types[:, None], types)
+
+
+def in_pairs(pairs: Iterable[tuple[int, int]], n_type: int, centres: jax.Array, types: jax.Array) -> jax.Array:
+    """Which types (...,) of neighbours form one of the ordered pairs with those of their centres; -1 counts as type 0."""
     table = np.zeros((n_type, n_type), bool)
     for centre, neighbor in pairs:
         table[centre, neighbor] = True
     if not table.any():
         return jnp.zeros(types.shape, bool)
-    return jnp.asarray(table)[jnp.maximum(view.centre_types, 0)[:, None], jnp.maximum(types, 0)]
+    return jnp.asarray(table)[jnp.maximum(centres, 0), jnp.maximum(types, 0)]

@@ -16,6 +16,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
+from dpjax.batching.lists import Lists
+
 
 class Listing(NamedTuple):
     """What counts as a neighbour, before a descriptor takes its own cut: the nearest ``room`` of any type within ``rcut``.
@@ -43,6 +45,7 @@ class Neighborhood:
     empty_kinds: jax.Array | None = None  # (n_atom,) types whose vectors empty places get; None: the vector of padding
     index: jax.Array | None = None  # (n_atom, sum(nbrs)) which centre a neighbour is, where messages pass between them
     condition: jax.Array | None = None  # (n_atom, 2) charge and spin of the frame, where the descriptor takes them
+    lists: Lists | None = None  # flat lists of edges and angles of all atoms of a batch, where it has them
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
     centre: int | None = flax.struct.field(pytree_node=False, default=None)  # type of all centres
     shared: Listing | None = flax.struct.field(

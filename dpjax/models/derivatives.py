@@ -20,7 +20,6 @@ from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.facts import embedded_pairs
 from dpjax.descriptors.neighborhood import nearest_distance
-from dpjax.models.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.models.geometry import Geometry
 from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy, second_derivatives
@@ -34,6 +33,7 @@ from dpjax.models.standard import (
     where_rows,
 )
 from dpjax.models.virials import moments_gradient, virial_shares, wrapped
+from dpjax.nn.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
 from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import with_all_digits
 
@@ -75,7 +75,7 @@ def outputs_and_gradient(
         variables: its collections ``params`` and ``stats``.
         geometry: displacements of the batch.
         batch: the batch they belong to.
-        block: atoms per block, see :func:`dpjax.models.blocks.block_size`.
+        block: atoms per block, see :func:`dpjax.nn.blocks.block_size`.
         expansion: what :func:`expand` made of the embedding networks; None: the networks themselves.
 
     Returns:

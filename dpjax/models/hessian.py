@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from dpjax.batching.batch import Batch
 from dpjax.config.fittings.outputs import ENERGY, AtomicOutput
 from dpjax.errors import ModelError
-from dpjax.models.blocks import atoms_at_once
+from dpjax.nn.blocks import atoms_at_once
 
 
 def require_energy(output: AtomicOutput) -> None:

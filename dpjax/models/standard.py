@@ -190,7 +190,8 @@ def where_rows(keep: jax.Array, values: jax.Array) -> jax.Array:
 def atom_rows(model: StandardModel, batch: Batch, take: slice) -> Rows:
     """What a slice of the atom axis needs beside displacements: :func:`table_rows` of a batch."""
     own = {name: getattr(batch, name)[take] for name in ("atype", "frame", "index", "count")}
-    return table_rows(model, own, batch.atype, batch.first)
+    rows = table_rows(model, own, batch.atype, batch.first)
+    return rows if batch.lists is None else rows | {"lists": batch.lists}
 
 
 def table_rows(model: StandardModel, own: Mapping[str, Array], atype: Array | None, first: Array | None) -> Rows:
@@ -216,7 +217,8 @@ def neighborhood(
     model: StandardModel, section: int, disp: jax.Array, rows: Mapping[str, Any], nbrs: Sequence[int]
 ) -> Neighborhood:
     """The view of atoms of one section; ``rows`` as :func:`table_rows` gives them, and others that are not for the view."""
-    own = {name: rows[name] for name in ("count", "types", "kinds", "empty_kinds", "index") if name in rows}
+    names = ("count", "types", "kinds", "empty_kinds", "index", "lists")
+    own = {name: rows[name] for name in names if name in rows}
     return Neighborhood(disp, nbrs=tuple(nbrs), centre=section if model.by_type else None, **own)
 
 

@@ -52,13 +52,14 @@ def is_analytic(name: str) -> bool:
 
 def silut(threshold: float) -> Activation:
     """Silu below ``threshold``, ``tanh(slope (x - threshold)) + silu(threshold)`` above it; once differentiable."""
-    gate = 1.0 / (1.0 + math.exp(-threshold))
-    slope = gate + threshold * gate * (1.0 - gate)
-    height = threshold * gate
+    there = 1.0 / (1.0 + math.exp(-threshold))
+    slope = there + threshold * there * (1.0 - there)
+    height = threshold * there
 
     def fn(x: jax.Array) -> jax.Array:
-        above = jnp.where(x < threshold, 0.0, x - threshold)  # keeps the unused branch finite for very negative x
-        return jnp.where(x < threshold, jax.nn.silu(x), jnp.tanh(slope * above) + height)
+        below = x < threshold
+        gate = jax.nn.sigmoid(jnp.where(below, x, 2.0 * slope * (x - threshold)))  # tanh(y) = 2 sigmoid(2 y) - 1
+        return jnp.where(below, x * gate, 2.0 * gate - 1.0 + height)
 
     return fn
 

@@ -1,13 +1,19 @@
-"""Layers of equal shape one after another, as a loop in the program: it is compiled once, however many layers there are."""
+"""Layers of message passing as loops in the program: over layers of equal shape, and within each over blocks of atoms.
+
+A loop over layers is compiled once, however many there are.  In the backward pass a block is computed again from what its layer was
+given: what is between is the largest part of the memory, and fetching it costs more than computing it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+
+from dpjax.nn.blocks import map_blocks
 
 State = TypeVar("State")
 
@@ -26,7 +32,32 @@ def repeated(layers: Sequence[nn.Module], state: State, *others: object) -> Stat
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *own)
     shell = layers[0].clone(parent=None, name=None)
 
+    @jax.checkpoint
+    def layer(params: object, state: State, others: object) -> State:
+        return shell.apply({"params": params}, state, *others)
+
     def step(state: State, params: object) -> tuple[State, None]:
-        return shell.apply({"params": params}, state, *others), None
+        return layer(params, state, others), None
 
     return jax.lax.scan(step, state, stacked)[0]
+
+
+def in_blocks(module: nn.Module, method: Callable[..., Any], arrays: tuple[Any, ...], n_atom: int, size: int) -> Any:
+    """``method(module, *arrays)`` for blocks of ``size`` atoms one after another, results joined.
+
+    Args:
+        module: bound module with all its parameters.
+        method: takes and gives trees of arrays with atoms on the leading axis, each atom on its own.
+        arrays: what it takes, (n_atom, ...).
+        n_atom: length of that axis.
+        size: atoms of a block; must divide ``n_atom``.
+    """
+    if size >= n_atom:
+        return method(module, *arrays)
+    shell, variables = module.clone(parent=None, name=None), module.variables
+
+    @jax.checkpoint
+    def block(variables: object, own: tuple[Any, ...]) -> Any:
+        return shell.apply(variables, *own, method=method)
+
+    return map_blocks(lambda own: block(variables, own), arrays, n_atom, size)

@@ -53,7 +53,7 @@ class KalmanStep:
         order: trained parameters in the order that decides which share a block.
         plan: the learning rate at which the loss is reported, the moving average of the parameters.
         num_steps: length of the run, over which the prefactors move.
-        block: atoms per block, see :func:`dpjax.models.blocks.block_size`.
+        block: atoms per block, see :func:`dpjax.nn.blocks.block_size`.
         spread: how predictions run on several devices; None: one device.
     """
 

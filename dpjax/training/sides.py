@@ -17,6 +17,7 @@ from dpjax.data import Sampler, System, label_requirements, load_systems
 from dpjax.data.waiting import counter
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members, selections, unresolved, with_selections
 from dpjax.descriptors.crowding import cuts
+from dpjax.descriptors.facts import list_plan
 from dpjax.errors import ConfigError, DataError
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.training.devices import Part
@@ -128,6 +129,7 @@ def model_needs(model: ModelConfig) -> ModelNeeds:
         cuts=cuts(model),
         fparam=fitting.numb_fparam > 0,
         aparam=fitting.numb_aparam > 0,
+        lists=list_plan(model.descriptor),
     )
 
 

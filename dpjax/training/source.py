@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pack_atoms, pack_pairs, round_up
+from dpjax.batching.lists import ListPlan, with_lists
 from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
 from dpjax.descriptors.crowding import Cut, by_cut, most_neighbors_of
@@ -33,6 +34,7 @@ class ModelNeeds:
     cuts: tuple[Cut, ...]  # what each descriptor keeps
     fparam: bool = False
     aparam: bool = False
+    lists: ListPlan | None = None  # edges and angles that a batch lists
 
 
 class Extent(NamedTuple):
@@ -58,6 +60,7 @@ class BatchSource:
     places: dict[str, np.ndarray] = field(
         init=False, default_factory=dict
     )  # atoms, for batches of so many mixed frames
+    _listed: dict[int, ListPlan] = field(init=False, default_factory=dict)  # by the atoms of a batch, with room so far
     _warned: set[tuple[str, int]] = field(init=False, default_factory=set)
 
     def __post_init__(self):
@@ -183,8 +186,17 @@ class BatchSource:
 
     def _packed(self, shards: Sequence[tuple], layout: Layout, n_device: int) -> LabelledBatch:
         most = self._pair_columns({system for own, _ in shards for system, _ in own})
-        batches = [self._labelled(own, frames, layout, most) for own, frames in shards]
+        batches = self._with_lists([self._labelled(own, frames, layout, most) for own, frames in shards])
         return batches[0] if n_device == 1 else stack(batches, n_device)
+
+    def _with_lists(self, batches: list[LabelledBatch]) -> list[LabelledBatch]:
+        """Batches of one layout with the lists that the model takes, whose sizes only grow."""
+        if self.needs.lists is None or own_places() is not None:  # several processes would have to agree on sizes
+            return batches
+        n_atom = batches[0].batch.layout.n_atom
+        own, plan = with_lists([data.batch for data in batches], self._listed.get(n_atom, self.needs.lists))
+        self._listed[n_atom] = plan
+        return [data._replace(batch=batch) for data, batch in zip(batches, own, strict=True)]
 
     def _frames_of(self, parts: Sequence[Part]) -> list[Frame]:
         return [frame for system, indices in parts for frame in self.frames(system, indices)]

@@ -14,9 +14,9 @@ import jax.numpy as jnp
 from dpjax.descriptors.dpa2.attention import AtomAttention, PairAttention
 from dpjax.descriptors.dpa2.pairs import Pairs
 from dpjax.descriptors.dpa2.parts import RepformersConfig
-from dpjax.descriptors.dpa3.layer import invariants
 from dpjax.nn.activations import activation
 from dpjax.nn.dense import Dense
+from dpjax.nn.moments import invariants
 from dpjax.nn.updates import joined, residual_weights
 
 

@@ -15,8 +15,9 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config.descriptors import DPA3Config
-from dpjax.descriptors.dpa3.graph import Graph, graph_of
-from dpjax.descriptors.dpa3.layer import RepflowLayer, Scales, State, turned_sums
+from dpjax.descriptors.dpa3.flat import flat_graph_of
+from dpjax.descriptors.dpa3.graph import graph_of
+from dpjax.descriptors.dpa3.layer import Graph, RepflowLayer, Scales, State
 from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.activations import activation
@@ -54,13 +55,19 @@ class DPA3(TypeVectors):
 
     def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
         """Descriptor of all atoms; values (n_atom, dim_out) and frame (n_atom, e_dim, 3) in its precision."""
-        flow = self.config.repflow
-        graph = graph_of(view, self.config, self.pair_exclude, self.davg.value, self.dstd.value)
-        vectors = self.type_embedding()[view.centre_types]  # padding has type -1, the last vector
+        graph = self._graph(view)
+        vectors = graph.start(self.type_embedding()[view.centre_types])  # padding has type -1, the last vector
         state = repeated(self.layers, self._start(vectors, graph), graph)
-        frame = jnp.swapaxes(turned_sums(state.edges, graph, Scales.of(flow).edges), 1, 2)
-        nodes = state.nodes
-        return Features(jnp.concatenate([nodes, vectors], axis=1) if self.config.concat_output_tebd else nodes, frame)
+        scale = Scales.of(self.config.repflow).edges ** 0.5
+        frame = jnp.swapaxes(graph.turned_sums(state.edges), -2, -1) / scale
+        nodes = jnp.concatenate([state.nodes, vectors], axis=-1) if self.config.concat_output_tebd else state.nodes
+        return Features(graph.end(nodes), graph.end(frame))
+
+    def _graph(self, view: Neighborhood) -> Graph:
+        statistics = self.pair_exclude, self.davg.value, self.dstd.value
+        if view.lists is None:
+            return graph_of(view, self.config, *statistics)
+        return flat_graph_of(view, view.lists, self.config, *statistics)
 
     def _start(self, vectors: jax.Array, graph: Graph) -> State:
         act = activation(self.config.activation_function)

@@ -14,18 +14,24 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config.descriptors.dpa3_repflow import RepflowConfig
-from dpjax.descriptors.dpa3.graph import Graph
+from dpjax.descriptors.dpa3.flat import FlatGraph
+from dpjax.descriptors.dpa3.graph import Graph as DenseGraph
 from dpjax.nn.activations import activation
+from dpjax.nn.blocks import block_size
 from dpjax.nn.dense import Dense
+from dpjax.nn.moments import invariants
+from dpjax.nn.repeated import in_blocks
 from dpjax.nn.updates import joined, residual_weights
+
+Graph = DenseGraph | FlatGraph
 
 
 class State(NamedTuple):
     """What layers hand on."""
 
     nodes: jax.Array  # (n_atom, n_dim)
-    edges: jax.Array  # (n_atom, k, e_dim)
-    angles: jax.Array | None  # (n_atom, a, a, a_dim); None: there are none
+    edges: jax.Array  # (*edges of the graph, e_dim)
+    angles: jax.Array | None  # (*angles of the graph, a_dim); None: there are none
 
 
 class Scales(NamedTuple):
@@ -38,17 +44,6 @@ class Scales(NamedTuple):
     def of(cls, config: RepflowConfig) -> Scales:
         factor = config.sel_reduce_factor if config.use_dynamic_sel else 1.0
         return cls(config.e_sel / factor, config.a_sel / factor)
-
-
-def turned_sums(vectors: jax.Array, graph: Graph, scale: float) -> jax.Array:
-    """(n_atom, 3, m) sums over edges of their directions times vectors (n_atom, k, m), divided by the root of ``scale``."""
-    return jnp.einsum("nxk,nkm->nxm", graph.rows * graph.switch[:, None], vectors) / scale**0.5
-
-
-def invariants(moments: jax.Array, axis: int) -> jax.Array:
-    """(n_atom, axis * m) products of moments (n_atom, 3, m) with their first ``axis`` columns, divided by 3."""
-    products = jnp.einsum("nxa,nxm->nam", moments[..., :axis], moments) / 3.0
-    return products.reshape(products.shape[0], -1)
 
 
 class RepflowLayer(nn.Module):
@@ -116,33 +111,43 @@ class RepflowLayer(nn.Module):
 
     def __call__(self, state: State, graph: Graph) -> State:
         """The layer on all atoms."""
-        return self._in_sequence(state, graph) if self.config.sequential_update else self._at_once(state, graph)
+        near = graph.near(state.nodes)  # the only thing that comes from other atoms
+        size = block_size(state.nodes.shape[0], pairs=graph.n_angle)
+        return in_blocks(self, RepflowLayer.updated, (state, near, graph), state.nodes.shape[0], size)
 
-    def _at_once(self, state: State, graph: Graph) -> State:
+    def updated(self, state: State, near: jax.Array, graph: Graph) -> State:
+        """What becomes of a block of atoms; ``near`` (n_atom, k, n_dim) are the nodes at the other ends of their edges."""
+        return (
+            self._in_sequence(state, near, graph)
+            if self.config.sequential_update
+            else self._at_once(state, near, graph)
+        )
+
+    def _at_once(self, state: State, near: jax.Array, graph: Graph) -> State:
         """Everything from what was there before the layer."""
-        new_edges, new_angles = [self._edge_alone(state, graph)], []
+        new_edges, new_angles = [self._edge_alone(state, near, graph)], []
         if self.config.update_angle:
-            from_angles, from_itself = self._angle_messages(state, state.angles)
+            from_angles, from_itself = self._angle_messages(state, state.angles, graph)
             new_edges.append(self._edge_from_angles(from_angles, state.edges, graph))
             new_angles.append(from_itself)
         return State(
-            self._joined("n", state.nodes, self._node_messages(state, graph)),
+            self._joined("n", state.nodes, self._node_messages(state, near, graph)),
             self._joined("e", state.edges, new_edges),
             self._joined("a", state.angles, new_angles),
         )
 
-    def _in_sequence(self, state: State, graph: Graph) -> State:
+    def _in_sequence(self, state: State, near: jax.Array, graph: Graph) -> State:
         """Edges, angles, edges from angles and nodes one after another, each from the newest values."""
         alone, from_angles = self.weights["e"]
-        edges = joined("res_residual", state.edges, [self._edge_alone(state, graph)], [alone])
+        edges = joined("res_residual", state.edges, [self._edge_alone(state, near, graph)], [alone])
         state = state._replace(edges=edges)
-        messages = self._angle_messages(state, state.angles, parts=("angle",))
+        messages = self._angle_messages(state, state.angles, graph, parts=("angle",))
         angles = self._joined("a", state.angles, messages)
-        messages = self._angle_messages(state, angles, parts=("edge",))
+        messages = self._angle_messages(state, angles, graph, parts=("edge",))
         new = [self._edge_from_angles(messages[0], edges, graph)]
         edges = joined("res_residual", edges, new, [from_angles])
         state = State(state.nodes, edges, angles)
-        return state._replace(nodes=self._joined("n", state.nodes, self._node_messages(state, graph)))
+        return state._replace(nodes=self._joined("n", state.nodes, self._node_messages(state, near, graph)))
 
     def _joined(self, name: str, old: jax.Array | None, new: Sequence[jax.Array]) -> jax.Array | None:
         return joined(self.config.update_style, old, new, self.weights[name])
@@ -150,59 +155,57 @@ class RepflowLayer(nn.Module):
     def _act(self, x: jax.Array) -> jax.Array:
         return activation(self.activation_function)(x)
 
-    def _node_messages(self, state: State, graph: Graph) -> list[jax.Array]:
+    def _node_messages(self, state: State, near: jax.Array, graph: Graph) -> list[jax.Array]:
         """(n_atom, n_dim) what a node gets: from itself, from invariants of its edges and neighbours, from its edges."""
         cfg, scale = self.config, Scales.of(self.config).edges
-        sources = (state.edges, state.nodes[graph.index])
-        symmetric = [invariants(turned_sums(source, graph, scale), cfg.axis_neuron) for source in sources]
-        edges = self._act(self._of_pairs(self.node_edge_linear, state, graph))
-        summed = jnp.einsum("nk,nkm->nm", graph.switch, edges) / scale
+        symmetric = [
+            invariants(graph.turned_sums(source) / scale**0.5, cfg.axis_neuron) for source in (state.edges, near)
+        ]
+        edges = self._act(self._of_pairs(self.node_edge_linear, state, near, graph))
         return [
             self._act(self.node_self_mlp(state.nodes)),
             self._act(self.node_sym_linear(jnp.concatenate(symmetric, axis=-1))),
-            *jnp.split(summed, cfg.n_multi_edge_message, axis=-1),
+            *jnp.split(graph.edge_sums(edges) / scale, cfg.n_multi_edge_message, axis=-1),
         ]
 
-    def _edge_alone(self, state: State, graph: Graph) -> jax.Array:
-        """(n_atom, k, e_dim) what an edge gets from itself and both its ends."""
-        return self._act(self._of_pairs(self.edge_self_linear, state, graph))
+    def _edge_alone(self, state: State, near: jax.Array, graph: Graph) -> jax.Array:
+        """What an edge gets from itself and both its ends, of length e_dim."""
+        return self._act(self._of_pairs(self.edge_self_linear, state, near, graph))
 
-    def _of_pairs(self, layer: Dense, state: State, graph: Graph) -> jax.Array:
-        """(n_atom, k, m) linear function of node, neighbour and edge side by side."""
+    def _of_pairs(self, layer: Dense, state: State, near: jax.Array, graph: Graph) -> jax.Array:
+        """Linear function of node, neighbour and edge side by side, for each edge."""
         n = self.config.n_dim
         matrix, bias, _ = layer.parameters(2 * n + self.config.e_dim)
-        centre = state.nodes @ matrix[:n] + bias[None]
-        return centre[:, None] + (state.nodes @ matrix[n : 2 * n])[graph.index] + state.edges @ matrix[2 * n :]
+        of_node, of_near, of_edge = jnp.split(matrix, [n, 2 * n], axis=0)
+        return graph.to_edges(state.nodes @ of_node + bias) + near @ of_near + state.edges @ of_edge
 
     def _angle_messages(
-        self, state: State, angles: jax.Array, parts: Sequence[str] = ("edge", "angle")
+        self, state: State, angles: jax.Array, graph: Graph, parts: Sequence[str] = ("edge", "angle")
     ) -> list[jax.Array]:
-        """(n_atom, a, a, m) of each part: activations of a linear function of angle, node and both edges side by side."""
+        """Of each part, for each angle, activations of a linear function of angle, node and both edges side by side."""
         cfg = self.config
-        nodes, edges = state.nodes, state.edges[:, : angles.shape[1]]
+        nodes, edges = state.nodes, graph.of_angles(state.edges)
         if cfg.a_compress_rate and cfg.a_compress_use_split:
             nodes, edges = nodes[..., : self.dim_node_in_angle], edges[..., : self.dim_edge_in_angle]
         elif cfg.a_compress_rate:
             nodes, edges = self.a_compress_n_linear(nodes), self.a_compress_e_linear(edges)
         layers = {"edge": self.edge_angle_linear1, "angle": self.angle_self_linear}
-        return [self._act(self._of_angles(layers[part], angles, nodes, edges)) for part in parts]
+        return [self._act(self._of_corners(layers[part], angles, nodes, edges, graph)) for part in parts]
 
-    def _of_angles(self, layer: Dense, angles: jax.Array, nodes: jax.Array, edges: jax.Array) -> jax.Array:
+    def _of_corners(
+        self, layer: Dense, angles: jax.Array, nodes: jax.Array, edges: jax.Array, graph: Graph
+    ) -> jax.Array:
         n_angle, n_node, n_edge = angles.shape[-1], nodes.shape[-1], edges.shape[-1]
         matrix, bias, _ = layer.parameters(n_angle + n_node + 2 * n_edge)
         of_angle, of_node, of_last, of_first = jnp.split(
             matrix, [n_angle, n_angle + n_node, n_angle + n_node + n_edge], axis=0
         )
-        first = (nodes @ of_node + bias[None])[:, None] + edges @ of_first
-        return first[:, :, None] + (edges @ of_last)[:, None] + angles @ of_angle
+        first = graph.to_edges(nodes @ of_node + bias) + edges @ of_first
+        return graph.to_angles(first, edges @ of_last) + angles @ of_angle
 
     def _edge_from_angles(self, messages: jax.Array, edges: jax.Array, graph: Graph) -> jax.Array:
-        """(n_atom, k, e_dim) what an edge gets from the angles at it."""
-        weights = graph.corner / Scales.of(self.config).angles ** 0.5
-        summed = jnp.einsum("nj,nk,njkm->njm", graph.corner, weights, messages)
-        rest = edges.shape[1] - summed.shape[1]
-        summed = jnp.pad(summed, ((0, 0), (0, rest), (0, 0)))
+        """What an edge gets from the angles at it, of length e_dim."""
+        summed = graph.angle_sums(messages) / Scales.of(self.config).angles ** 0.5
         if not self.config.smooth_edge_update:  # an edge without angles gets its own vector in their place
-            in_angles = jnp.pad(graph.in_angles, ((0, 0), (0, rest)))
-            summed = jnp.where(in_angles[..., None], summed, edges)
+            summed = jnp.where(graph.has_angles[..., None], summed, edges)
         return self._act(self.edge_angle_linear2(summed))

@@ -7,8 +7,8 @@ import pytest
 
 from dpjax.config import parse_model
 from dpjax.descriptors.facts import embedded_pairs
-from dpjax.models import blocks
-from dpjax.models.blocks import block_size
+from dpjax.nn import blocks
+from dpjax.nn.blocks import block_size
 from tests.contracts.cases import model, se_e2_a, se_e3, se_e3_tebd
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 CPU_BLOCK = 32  # atoms, where embedding networks are evaluated for every neighbour
 CPU_SERIES_BLOCK = 128  # atoms, where series replace them
 CPU_PAIRS = 2500  # pairs of neighbours, where networks are evaluated for each of them
+CPU_LISTED = 4  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
 DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
 
@@ -42,6 +43,11 @@ def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLO
         return n_atom
     sizes = [2**i for i in reversed(range(largest.bit_length())) if pairs or 2**i >= 16]
     return next((size for size in sizes if n_atom % size == 0), n_atom)
+
+
+def listed_block() -> int:
+    """Atoms of a block of flat lists (``batching.lists``): few on a CPU; 0, which is all of a batch, elsewhere."""
+    return CPU_LISTED if jax.default_backend() == "cpu" else 0
 
 
 def atoms_at_once(n_atom: int, n_nbr: int, most: int) -> int:

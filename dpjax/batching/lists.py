@@ -1,0 +1,167 @@
+"""Flat lists of edges and angles beside the neighbour table of a batch, for models whose atoms differ much in number of neighbours.
+
+Where an array of all pairs of neighbours would mostly be padding, edges and angles are listed one after another.  Atoms come in
+blocks of equally many, dealt out so that blocks have about equally many angles; a block's edges are sorted by their atom and its
+angles by their first edge, and both count within the block.  So a block can be worked on by itself.
+
+The carrier is ``jraph.GraphsTuple`` with an axis for the blocks before all others: one of atoms and edges, and one of edges and
+angles, whose nodes are the edges of the first.  Receivers are what messages go to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from jraph import GraphsTuple
+
+from dpjax.batching.batch import Batch
+from dpjax.batching.ladder import round_up
+
+
+@dataclass(frozen=True)
+class ListPlan:
+    """What is listed.
+
+    Attributes:
+        e_rcut, a_rcut: angstrom within which neighbours are edges, and within which edges form angles.
+        e_sel, a_sel: the nearest that are, at most.
+        block: atoms of a block; 0, or where it does not divide those of a batch: all.
+        edges, angles: places of a block at least.
+    """
+
+    e_rcut: float
+    a_rcut: float
+    e_sel: int
+    a_sel: int
+    block: int
+    edges: int = 0
+    angles: int = 0
+
+    def holding(self, lists: Lists) -> ListPlan:
+        """The same with at least as many places as these lists have."""
+        edges, angles = lists.sizes
+        return replace(self, edges=max(self.edges, edges), angles=max(self.angles, angles))
+
+
+class Lists(NamedTuple):
+    """Edges and angles of a batch; places behind ``n_edge`` are padding and name any valid entry."""
+
+    atoms: GraphsTuple
+    """nodes: (n_block, b) place on the atom axis; edges: (n_block, E) slot of the flat table; receivers: (n_block, E) atom of the
+    block at the centre; senders: (n_block, E) number of the other atom, counted over all blocks; n_edge: (n_block,)."""
+    angles: GraphsTuple
+    """receivers, senders: (n_block, A) first and last edge, of the block; n_edge: (n_block,); nodes and edges are None."""
+
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Places of a block for edges and for angles."""
+        return self.atoms.senders.shape[1], self.angles.senders.shape[1]
+
+
+def make_lists(batch: Batch, plan: ListPlan) -> Lists:
+    """Edges and angles of a packed batch with one section, by its positions.  Plain NumPy."""
+    n_atom, n_nbr = batch.layout.n_atom, batch.layout.n_nbr
+    block = plan.block if plan.block and n_atom % plan.block == 0 else n_atom
+    centre, slot, dist = _edges(batch, plan)
+    near = (dist < plan.a_rcut) & (_rank(centre, n_atom) < plan.a_sel)
+    number = _dealt(np.bincount(centre[near], minlength=n_atom), block)  # of an atom, over all blocks
+    order = np.lexsort((slot, number[centre]))
+    centre, slot, near = centre[order], slot[order], near[order]
+    owner = number[centre]
+    atoms = _atoms_graph(batch, number, block, owner, centre * n_nbr + slot, plan.edges)
+    within = _counted(owner // block)  # number of an edge in its block
+    angles = _angles_graph(owner[near], within[near], block, n_atom // block, plan.angles)
+    return Lists(atoms, angles)
+
+
+def _edges(batch: Batch, plan: ListPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Centre, slot and distance of every edge, sorted by centre and then by distance; the nearest ``e_sel`` of each."""
+    listed = np.arange(batch.layout.n_nbr) < batch.count.sum(axis=1, keepdims=True)
+    centre, slot = np.nonzero(listed)
+    other, shift = batch.index[centre, slot], batch.shift[centre, slot]
+    disp = batch.coord[other] - batch.coord[centre]
+    disp += np.einsum("ea,eab->eb", shift.astype(float), batch.cell[batch.frame[centre]])
+    dist = np.sqrt(np.einsum("ed,ed->e", disp, disp))
+    near = dist < plan.e_rcut
+    centre, slot, dist = centre[near], slot[near], dist[near]
+    order = np.lexsort((dist, centre))
+    centre, slot, dist = centre[order], slot[order], dist[order]
+    kept = _rank(centre, batch.layout.n_atom) < plan.e_sel
+    return centre[kept], slot[kept], dist[kept]
+
+
+def _dealt(work: np.ndarray, block: int) -> np.ndarray:
+    """(n_atom,) new numbers of atoms, ``block`` of which in turn make a block: those with most work are dealt out to and fro."""
+    n_block = len(work) // block
+    rounds = np.argsort(-work, kind="stable").reshape(block, n_block)
+    rounds[1::2] = rounds[1::2, ::-1]
+    number = np.empty(len(work), int)
+    number[rounds.T.reshape(-1)] = np.arange(len(work))
+    return number
+
+
+def _atoms_graph(
+    batch: Batch, number: np.ndarray, block: int, owner: np.ndarray, slot: np.ndarray, least: int
+) -> GraphsTuple:
+    n_block = len(number) // block
+    n_edge = np.bincount(owner // block, minlength=n_block)
+    room = max(round_up(int(n_edge.max(initial=1)), multiple=16), least)
+    place = (owner // block, _counted(owner // block))
+    arrays = {}
+    for name, values in (
+        ("edges", slot),
+        ("receivers", owner % block),
+        ("senders", number[batch.index.reshape(-1)[slot]]),
+    ):
+        arrays[name] = np.zeros((n_block, room), np.int32)
+        arrays[name][place] = values
+    nodes = np.empty(len(number), np.int32)
+    nodes[number] = np.arange(len(number))
+    sizes = {"n_node": np.full(n_block, block, np.int32), "n_edge": n_edge.astype(np.int32)}
+    return GraphsTuple(nodes=nodes.reshape(n_block, block), globals=None, **arrays, **sizes)
+
+
+def _angles_graph(owner: np.ndarray, edge: np.ndarray, block: int, n_block: int, least: int) -> GraphsTuple:
+    """Angles between the edges of each atom.
+
+    Args:
+        owner: (n,) atoms, ascending, of the edges that form angles.
+        edge: (n,) numbers of these edges in their blocks.
+    """
+    degree = np.bincount(owner, minlength=n_block * block)
+    start = np.cumsum(degree) - degree
+    each = degree[owner]  # angles whose first edge it is
+    first = np.repeat(np.arange(len(owner)), each)
+    last = start[owner[first]] + np.arange(len(first)) - np.repeat(np.cumsum(each) - each, each)
+    where = owner[first] // block
+    n_angle = np.bincount(where, minlength=n_block)
+    room = max(round_up(int(n_angle.max(initial=1)), multiple=16), least)
+    place = (where, _counted(where))
+    arrays = {name: np.zeros((n_block, room), np.int32) for name in ("receivers", "senders")}
+    arrays["receivers"][place], arrays["senders"][place] = edge[first], edge[last]
+    return GraphsTuple(nodes=None, edges=None, globals=None, n_node=None, n_edge=n_angle.astype(np.int32), **arrays)
+
+
+def _counted(group: np.ndarray) -> np.ndarray:
+    """Number of each entry within its group, of ascending groups."""
+    return np.arange(len(group)) - np.searchsorted(group, group)
+
+
+def _rank(group: np.ndarray, n: int) -> np.ndarray:
+    """The same where groups are numbers below ``n``."""
+    count = np.bincount(group, minlength=n)
+    return np.arange(len(group)) - (np.cumsum(count) - count)[group]
+
+
+def with_lists(batches: list[Batch], plan: ListPlan) -> tuple[list[Batch], ListPlan]:
+    """Batches of one layout, one for each device, with lists of one size, and a plan that has room for as much."""
+    lists = [make_lists(batch, plan) for batch in batches]
+    for own in lists:
+        plan = plan.holding(own)
+    lists = [
+        own if own.sizes == (plan.edges, plan.angles) else make_lists(b, plan)
+        for own, b in zip(lists, batches, strict=True)
+    ]
+    return [batch.replace(lists=own) for batch, own in zip(batches, lists, strict=True)], plan
