@@ -21,6 +21,8 @@ def problems(parts: dict[str, Any]) -> Iterator[Problem]:
         yield from _loss_of_another_model(model, loss, output)
     if parts.get("dpjax") is not None and parts.get("optimizer") is not None:
         yield from _muon_precision(parts["dpjax"], parts["optimizer"])
+    if parts.get("dpjax") is not None and model is not None:
+        yield from _recompute_layers(parts["dpjax"], model)
     yield from check_kalman_training(parts)
     if training is not None:
         yield from _averages(training, parts.get("validating"))
@@ -59,6 +61,22 @@ def _muon_precision(dpjax: Any, optimizer: Any) -> Iterator[Problem]:
         name = OPTIMIZERS.name_of(optimizer)
         text = f"found {dpjax.muon_precision!r}, but {name} computes in the precision of the parameters anyway. "
         yield Problem("dpjax/muon_precision", text + "Leave it out, or choose the optimizer AdaMuon or HybridMuon.")
+
+
+def _recompute_layers(dpjax: Any, model: Any) -> Iterator[Problem]:
+    """Only some descriptors have layers of messages."""
+    descriptor = getattr(model, "descriptor", None)
+    parts = getattr(descriptor, "list", [descriptor])
+    if (
+        descriptor is None
+        or dpjax.recompute_layers
+        or any(hasattr(part, "repflow") or hasattr(part, "repformer") for part in parts)
+    ):
+        return
+    text = (
+        "found false, but no descriptor of this model has layers that pass messages; dpa2 and dpa3 have. Leave it out."
+    )
+    yield Problem("dpjax/recompute_layers", text)
 
 
 def _averages(training: Any, validating: Any) -> Iterator[Problem]:

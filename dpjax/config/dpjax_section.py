@@ -28,6 +28,7 @@ class DpjaxConfig:
     prefetch: int = 2
     compilation_cache: str | None = None
     block_size: int | None = None
+    recompute_layers: bool = True
     muon_precision: str = "reference"
     ensemble: int = 1
 
@@ -90,6 +91,13 @@ def argument() -> Option:
                 "Atoms whose descriptors are computed together on a CPU; null chooses. Smaller blocks need less "
                 "memory.",
                 None,
+            ),
+            Option(
+                "recompute_layers",
+                bool,
+                "Compute what lies inside the layers of dpa2 and dpa3 again when their derivatives are taken, instead of keeping it. "
+                "false needs several times the memory, and is worth a try on accelerators that have it.",
+                True,
             ),
             Option(
                 "muon_precision",

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.batching.lists import Lists
+from dpjax.nn.blocks import AS_SUITS, Work
 
 
 class Listing(NamedTuple):
@@ -48,6 +49,7 @@ class Neighborhood:
     lists: Lists | None = None  # flat lists of edges and angles of all atoms of a batch, where it has them
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
     centre: int | None = flax.struct.field(pytree_node=False, default=None)  # type of all centres
+    work: Work = flax.struct.field(pytree_node=False, default=AS_SUITS)
     shared: Listing | None = flax.struct.field(
         pytree_node=False, default=None
     )  # of the hybrid that a descriptor is part of

@@ -33,7 +33,7 @@ from dpjax.models.standard import (
     where_rows,
 )
 from dpjax.models.virials import moments_gradient, virial_shares, wrapped
-from dpjax.nn.blocks import CPU_BLOCK, CPU_SERIES_BLOCK, block_size, map_blocks
+from dpjax.nn.blocks import AS_SUITS, CPU_BLOCK, CPU_SERIES_BLOCK, Work, block_size, map_blocks
 from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import with_all_digits
 
@@ -49,14 +49,14 @@ def atomic_outputs(
     variables: Variables,
     geometry: Geometry,
     batch: Batch,
-    block: int | None = None,
+    work: Work = AS_SUITS,
     expansion: Expansion | None = None,
 ) -> jax.Array:
     """Energies, or what else is predicted, of the atoms without derivatives, (n_atom, *output.shape); zero on padding.
 
     Arguments as for :func:`outputs_and_gradient`.
     """
-    return _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=False)
+    return _over_sections(model, variables, geometry, batch, work, expansion, with_gradient=False)
 
 
 @with_all_digits
@@ -65,7 +65,7 @@ def outputs_and_gradient(
     variables: Variables,
     geometry: Geometry,
     batch: Batch,
-    block: int | None = None,
+    work: Work = AS_SUITS,
     expansion: Expansion | None = None,
 ) -> tuple[jax.Array, Geometry]:
     """Values of the atoms (n_atom, *output.shape) and the derivative of their sum with respect to ``geometry``.
@@ -75,14 +75,14 @@ def outputs_and_gradient(
         variables: its collections ``params`` and ``stats``.
         geometry: displacements of the batch.
         batch: the batch they belong to.
-        block: atoms per block, see :func:`dpjax.nn.blocks.block_size`.
+        work: how it is divided.
         expansion: what :func:`expand` made of the embedding networks; None: the networks themselves.
 
     Returns:
         The values, and the derivative: of an energy like ``geometry``; of a dipole with an axis for its components after that of
         the atoms.
     """
-    values, gradient = _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=True)
+    values, gradient = _over_sections(model, variables, geometry, batch, work, expansion, with_gradient=True)
     return values, Geometry(disp=gradient)
 
 
@@ -105,7 +105,7 @@ def atomic_features(
     geometry: Geometry,
     batch: Batch,
     names: tuple[str, ...],
-    block: int | None = None,
+    work: Work = AS_SUITS,
     expansion: Expansion | None = None,
 ) -> dict[str, jax.Array]:
     """What the model knows of the atoms on the way to their values, (n_atom, dim) each; zero on padding.
@@ -116,11 +116,11 @@ def atomic_features(
     Other arguments as for :func:`outputs_and_gradient`.
     """
     method = partial(StandardModel.atomic_features, names=names)
-    return _over_sections(model, variables, geometry, batch, block, expansion, with_gradient=False, method=method)
+    return _over_sections(model, variables, geometry, batch, work, expansion, with_gradient=False, method=method)
 
 
 def _over_sections(
-    model, variables, geometry, batch, block, expansion, *, with_gradient, method=StandardModel.atomic_output
+    model, variables, geometry, batch, work, expansion, *, with_gradient, method=StandardModel.atomic_output
 ):
     """Run every type section of the batch in blocks; gradients are zero on padding because no energy there counts.
 
@@ -139,20 +139,20 @@ def _over_sections(
         fparam, aparam = extra_rows(batch, take)
         rows = atom_rows(model, batch, take)
         rows |= {"real": batch.atype[take] >= 0, "fparam": fparam, "aparam": aparam}
-        run = _block_runner(model, variables, t, layout, with_gradient, expansion, method)
+        run = _block_runner(model, variables, t, layout, work, with_gradient, expansion, method)
         largest = CPU_SERIES_BLOCK if with_series else CPU_BLOCK
-        size_of_block = size if model.passes_messages else block_size(size, block, largest, pairs)
+        size_of_block = size if model.passes_messages else block_size(size, work.block, largest, pairs)
         run = jax.checkpoint(run) if recompute else run
         results.append(map_blocks(run, (geometry.disp[take], rows), size, size_of_block))
     return jax.tree.map(lambda *parts: jnp.concatenate(parts), *results)
 
 
-def _block_runner(model, variables, section, layout, with_gradient, expansion, method):
+def _block_runner(model, variables, section, layout, work, with_gradient, expansion, method):
     """A function of one block's displacements and rows: values of its atoms, or these and the gradient of their sum."""
 
     def value(args):
         disp, rows = args
-        view = neighborhood(model, section, disp, rows, layout.nbrs)
+        view = neighborhood(model, section, disp, rows, layout.nbrs, work)
         own = model.apply(variables, view, rows["fparam"], rows["aparam"], expansion, method=method)
         return jax.tree.map(partial(where_rows, rows["real"]), own)
 
@@ -234,7 +234,7 @@ def predict(
     force: bool = True,
     atomic: bool = False,
     hessian: int | None = None,
-    block: int | None = None,
+    work: Work = AS_SUITS,
     grid: Grid | None = None,
 ) -> dict[str, jax.Array]:
     """Everything the model says about a batch, under DeePMD's output names, on the batch's padded axes.
@@ -259,17 +259,17 @@ def predict(
     output, geometry = model.output, batch_geometry(batch)
     expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
     if output.differentiated and (atomic if output.shape else force):
-        values, gradient = outputs_and_gradient(model, variables, geometry, batch, block, expansion)
+        values, gradient = outputs_and_gradient(model, variables, geometry, batch, work, expansion)
         moments = _moments(model, variables, geometry, batch) if atomic and model.passes_messages else None
         out = fold(gradient, geometry, batch, atomic=atomic, moments=moments)
     else:
-        values, out = atomic_outputs(model, variables, geometry, batch, block, expansion), {}
+        values, out = atomic_outputs(model, variables, geometry, batch, work, expansion), {}
     if hessian is not None:
         require_energy(output)
 
         def forces(disp: jax.Array) -> jax.Array:
             own = geometry.replace(disp=disp)
-            return _forces(outputs_and_gradient(model, variables, own, batch, block, expansion)[1].disp, batch)
+            return _forces(outputs_and_gradient(model, variables, own, batch, work, expansion)[1].disp, batch)
 
         out["hessian"] = second_derivatives(forces, geometry.disp, batch, hessian)
     if expansion is not None:
@@ -289,7 +289,7 @@ def predict_features(
     batch: Batch,
     *,
     names: tuple[str, ...],
-    block: int | None = None,
+    work: Work = AS_SUITS,
     grid: Grid | None = None,
 ) -> dict[str, jax.Array]:
     """:func:`atomic_features` of a batch, on its padded axis.
@@ -299,7 +299,7 @@ def predict_features(
     """
     geometry = batch_geometry(batch)
     expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
-    out = atomic_features(model, variables, geometry, batch, names, block, expansion)
+    out = atomic_features(model, variables, geometry, batch, names, work, expansion)
     return out if expansion is None else out | {RESOLVED: expansion.resolved[None]}
 
 

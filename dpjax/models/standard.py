@@ -22,6 +22,7 @@ from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.fittings import build_fitting
 from dpjax.geometry.displacements import displacements
 from dpjax.models.geometry import Geometry
+from dpjax.nn.blocks import AS_SUITS, Work
 from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import require_x64, with_all_digits
 
@@ -214,12 +215,17 @@ def table_rows(model: StandardModel, own: Mapping[str, Array], atype: Array | No
 
 
 def neighborhood(
-    model: StandardModel, section: int, disp: jax.Array, rows: Mapping[str, Any], nbrs: Sequence[int]
+    model: StandardModel,
+    section: int,
+    disp: jax.Array,
+    rows: Mapping[str, Any],
+    nbrs: Sequence[int],
+    work: Work = AS_SUITS,
 ) -> Neighborhood:
     """The view of atoms of one section; ``rows`` as :func:`table_rows` gives them, and others that are not for the view."""
     names = ("count", "types", "kinds", "empty_kinds", "index", "lists")
     own = {name: rows[name] for name in names if name in rows}
-    return Neighborhood(disp, nbrs=tuple(nbrs), centre=section if model.by_type else None, **own)
+    return Neighborhood(disp, nbrs=tuple(nbrs), centre=section if model.by_type else None, work=work, **own)
 
 
 def extra_rows(batch: Batch, take: slice) -> tuple[jax.Array | None, jax.Array | None]:

@@ -7,6 +7,7 @@ of a few atoms do.  Block size is decided here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -18,6 +19,22 @@ CPU_PAIRS = 2500  # pairs of neighbours, where networks are evaluated for each o
 CPU_LISTED = 4  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
 DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
+
+
+@dataclass(frozen=True)
+class Work:
+    """How the work of a model is divided; nothing of it changes results.
+
+    Attributes:
+        block: atoms whose descriptors are computed together; None: as many as suit the backend.
+        recompute: compute what lies inside layers of message passing again in a backward pass; else it is kept.
+    """
+
+    block: int | None = None
+    recompute: bool = True
+
+
+AS_SUITS = Work()
 
 
 def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLOCK, pairs: int = 0) -> int:
@@ -33,6 +50,8 @@ def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLO
         largest: on a CPU.
         pairs: of one atom's neighbours that networks are evaluated for.
     """
+    if not isinstance(n_atom, int):  # a symbol of jax.export, of a program for several backends
+        return n_atom
     if requested is not None:
         return requested if requested > 0 and n_atom % requested == 0 else n_atom
     on_cpu = jax.default_backend() == "cpu"

@@ -13,51 +13,58 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dpjax.nn.blocks import map_blocks
+from dpjax.nn.blocks import Work, block_size, map_blocks
 
 State = TypeVar("State")
 
 
-def repeated(layers: Sequence[nn.Module], state: State, *others: object) -> State:
+def repeated(layers: Sequence[nn.Module], state: State, *others: object, work: Work) -> State:
     """What the layers make of a state, each of what the one before it has left.
 
     Args:
-        layers: bound modules ``layer(state, *others) -> state`` whose parameters have equal shapes and that have nothing else.
+        layers: bound modules ``layer(state, *others, work=work) -> state`` whose parameters have equal shapes and that have nothing
+            else.
         state: tree of arrays whose shapes and dtypes layers do not change.
         others: trees of arrays that all layers are given.
+        work: how it is divided.
     """
     if len(layers) == 1:
-        return layers[0](state, *others)
+        return layers[0](state, *others, work=work)
     own = [layer.variables["params"] for layer in layers]
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *own)
     shell = layers[0].clone(parent=None, name=None)
 
-    @jax.checkpoint
     def layer(params: object, state: State, others: object) -> State:
-        return shell.apply({"params": params}, state, *others)
+        return shell.apply({"params": params}, state, *others, work=work)
+
+    run = jax.checkpoint(layer) if work.recompute else layer
 
     def step(state: State, params: object) -> tuple[State, None]:
-        return layer(params, state, others), None
+        return run(params, state, others), None
 
     return jax.lax.scan(step, state, stacked)[0]
 
 
-def in_blocks(module: nn.Module, method: Callable[..., Any], arrays: tuple[Any, ...], n_atom: int, size: int) -> Any:
-    """``method(module, *arrays)`` for blocks of ``size`` atoms one after another, results joined.
+def in_blocks(
+    module: nn.Module, method: Callable[..., Any], arrays: tuple[Any, ...], n_atom: int, pairs: int, work: Work
+) -> Any:
+    """``method(module, *arrays)`` for blocks of atoms one after another, results joined.
 
     Args:
         module: bound module with all its parameters.
         method: takes and gives trees of arrays with atoms on the leading axis, each atom on its own.
         arrays: what it takes, (n_atom, ...).
         n_atom: length of that axis.
-        size: atoms of a block; must divide ``n_atom``.
+        pairs: of an atom's neighbours that there are arrays for.
+        work: how it is divided.
     """
-    if size >= n_atom:
+    size = block_size(n_atom, work.block, pairs=pairs)
+    if size >= n_atom and not work.recompute:
         return method(module, *arrays)
     shell, variables = module.clone(parent=None, name=None), module.variables
 
-    @jax.checkpoint
     def block(variables: object, own: tuple[Any, ...]) -> Any:
         return shell.apply(variables, *own, method=method)
 
-    return map_blocks(lambda own: block(variables, own), arrays, n_atom, size)
+    run = jax.checkpoint(block) if work.recompute else block
+    return map_blocks(lambda own: run(variables, own), arrays, n_atom, size)

@@ -20,6 +20,7 @@ from dpjax.config.optimizers import LkfConfig
 from dpjax.errors import ConfigError
 from dpjax.models import RESOLVED
 from dpjax.models.parameter_order import reference_order
+from dpjax.nn.blocks import AS_SUITS, Work
 from dpjax.nn.chebyshev import Grid
 from dpjax.optimizers import parameter_names
 from dpjax.optimizers.lkf import Corrections, block_plan, no_corrections, observed, settled
@@ -53,7 +54,7 @@ class KalmanStep:
         order: trained parameters in the order that decides which share a block.
         plan: the learning rate at which the loss is reported, the moving average of the parameters.
         num_steps: length of the run, over which the prefactors move.
-        block: atoms per block, see :func:`dpjax.nn.blocks.block_size`.
+        work: how that of the model is divided.
         spread: how predictions run on several devices; None: one device.
     """
 
@@ -63,7 +64,7 @@ class KalmanStep:
     order: Sequence[str]
     plan: UpdatePlan
     num_steps: int
-    block: int | None = None
+    work: Work = AS_SUITS
     spread: Spread | None = None
 
     def __call__(
@@ -124,7 +125,7 @@ class KalmanStep:
         self, name: str, taken: jax.Array | slice, stats: Any, data: LabelledBatch, grid: Grid | None
     ) -> Callable:
         """A function of the parameters: the energies or forces ``taken``, and all predictions."""
-        prediction = prediction_of(self.model, name == "force", self.block, self.spread)
+        prediction = prediction_of(self.model, name == "force", self.work, self.spread)
 
         def quantity(params: Any) -> tuple[jax.Array, Metrics]:
             predicted = prediction({"params": params, "stats": stats}, data.batch, grid)

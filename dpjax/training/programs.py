@@ -108,7 +108,7 @@ class Programs:
 
 def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
     """The jitted training and validation steps."""
-    predict = prediction_of(setup.model, setup.needs_force, setup.config.dpjax.block_size, _spread(setup.mesh))
+    predict = prediction_of(setup.model, setup.needs_force, setup.work, _spread(setup.mesh))
     loss_fn = in_precision(loss_of(predict, setup.loss, _spread(setup.mesh)), setup.compute_dtype)
     loss_fn = of_trained(loss_fn, setup)
     train_step, eval_step = (
@@ -128,15 +128,15 @@ def _train_step(setup: TrainingSetup, loss_fn: Callable) -> Callable:
     if not isinstance(cfg, LkfConfig):
         return train_step_of(loss_fn, setup.zero.optimizer(setup.tx), setup.plan)
     order = trained_order(trainable_labels(setup.config.model, setup.variables["params"]))
-    block, spread = setup.config.dpjax.block_size, _spread(setup.mesh)
-    step = KalmanStep(setup.model, setup.loss, cfg, order, setup.plan, setup.num_steps, block, spread)
+    work, spread = setup.work, _spread(setup.mesh)
+    step = KalmanStep(setup.model, setup.loss, cfg, order, setup.plan, setup.num_steps, work, spread)
     return kalman_step_of(step, setup.seed)
 
 
 def make_error_step(setup: TrainingSetup) -> Callable:
     """The jitted ``(params, stats, data, grid=None) -> (sums, resolved)``; see :func:`error_sums`."""
     spread = _spread(setup.mesh)
-    predict = prediction_of(setup.model, True, setup.config.dpjax.block_size, spread)
+    predict = prediction_of(setup.model, True, setup.work, spread)
     flat = (lambda tree: tree) if spread is None else spread.joined
 
     def error_step(
@@ -156,7 +156,7 @@ def make_total_step(setup: TrainingSetup) -> Callable:
 
     Those of an ensemble are means over its members, which share one bias.
     """
-    predict = prediction_of(setup.model, False, setup.config.dpjax.block_size, _spread(setup.mesh))
+    predict = prediction_of(setup.model, False, setup.work, _spread(setup.mesh))
 
     def total_step(
         params: Any, stats: Any, data: LabelledBatch, grid: Grid | None = None

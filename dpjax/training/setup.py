@@ -19,6 +19,7 @@ from dpjax.config.optimizers import LkfConfig
 from dpjax.config.tasks import Pieces
 from dpjax.data import Sampler
 from dpjax.models import build_model
+from dpjax.nn.blocks import Work
 from dpjax.nn.precision import dtype_of
 from dpjax.train_state import TrainState
 from dpjax.training import kalman
@@ -59,6 +60,12 @@ class TrainingSetup:
     seed: int
     mesh: Mesh | None = None
     pieces: Pieces | None = None
+
+    @property
+    def work(self) -> Work:
+        """How that of the model is divided."""
+        own = self.config.dpjax
+        return Work(own.block_size, own.recompute_layers)
 
     def initial_state(self) -> TrainState:
         """The state before the first step."""

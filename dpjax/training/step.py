@@ -14,6 +14,7 @@ import optax
 
 from dpjax.batching.batch import Array, Batch
 from dpjax.models import RESOLVED, predict
+from dpjax.nn.blocks import Work
 from dpjax.nn.chebyshev import Grid
 from dpjax.train_state import TrainState
 from dpjax.training.mixed_precision import all_finite
@@ -77,7 +78,7 @@ def real_rows(batch: Batch, flat: Callable[[Any], Any]) -> Rows:
     return Rows(natoms, (atype >= 0).astype(float), (natoms > 0).astype(float), frame)
 
 
-def prediction_of(model, needs_force: bool, block: int | None, spread: Spread | None = None) -> Callable:
+def prediction_of(model, needs_force: bool, work: Work, spread: Spread | None = None) -> Callable:
     """A function (variables, batch, grid, hessian=None) -> predictions, of all devices joined.
 
     Args:
@@ -85,7 +86,7 @@ def prediction_of(model, needs_force: bool, block: int | None, spread: Spread | 
     """
 
     def prediction(variables, batch: Batch, grid: Grid | None, hessian: int | None = None) -> dict[str, jax.Array]:
-        one = partial(predict, model, force=needs_force, hessian=hessian, block=block, grid=grid)
+        one = partial(predict, model, force=needs_force, hessian=hessian, work=work, grid=grid)
         return (one if spread is None else spread.over(one))(variables, batch)
 
     return prediction

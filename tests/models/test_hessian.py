@@ -85,7 +85,7 @@ def test_gradients_by_parameters_pass_through_it(case):
 
     def loss(params):
         variables = {**pot.variables, "params": params}
-        out = predict(pot.model, variables, batch, force=False, hessian=5, block=4, grid=grid)
+        out = predict(pot.model, variables, batch, force=False, hessian=5, work=Work(block=4), grid=grid)
         return jnp.sum(weights * out["hessian"] ** 2)
 
     params, step = pot.variables["params"], 1e-4

@@ -22,6 +22,7 @@ from dpjax.descriptors.se_atten import SeAtten
 from dpjax.descriptors.se_e3_tebd import SeE3Tebd
 from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.dense import Dense
+from dpjax.nn.repeated import in_blocks
 from dpjax.nn.type_embedding import rows_of
 
 
@@ -74,19 +75,39 @@ class DPA2(TypeVectors):
 
     def described(self, view: Neighborhood, vectors: jax.Array) -> Features:
         """The descriptor before type vectors are appended, from those that it is given, (n_type + 1, tebd_dim)."""
-        cfg = self.config
-        outer, inner = cfg.repinit, cfg.repformer
+        inner = self.config.repformer
         view = view.replace(shared=None)  # of a list that a hybrid shares, too, each part takes its own cut-off
-        rcuts, numbers = (inner.rcut,), (inner.nsel,)
-        if outer.use_three_body:
-            rcuts, numbers = (*rcuts, outer.three_body_rcut), (*numbers, outer.three_body_sel)
-        near = in_order(view, max(numbers), max(rcuts))
+        near = self._sorted(view)
+        g1 = in_blocks(self, DPA2.start, (view, near), view.n_atom, self._pairs(sum(view.nbrs)), view.work)
+        return self.repformers(first(near, inner.nsel), g1)
+
+    def start(self, view: Neighborhood, near: Neighborhood) -> jax.Array:
+        """(n_atom, g1_dim) what a block of atoms starts from.
+
+        Args:
+            view: the atoms and their neighbours.
+            near: the same, from :meth:`_sorted`.
+        """
+        cfg, vectors = self.config, self.type_embedding()
         g1 = self.repinit.described(view, vectors).values
-        if outer.use_three_body:
-            angles = self.repinit_three_body.described(first(near, outer.three_body_sel), vectors).values
+        if cfg.repinit.use_three_body:
+            angles = self.repinit_three_body.described(first(near, cfg.repinit.three_body_sel), vectors).values
             g1 = jnp.concatenate([g1, angles], axis=1)
-        if self.dim_repinit != inner.g1_dim:
+        if self.dim_repinit != cfg.repformer.g1_dim:
             g1 = self.g1_shape_tranform(g1)
         if cfg.add_tebd_to_repinit_out:
             g1 = g1 + self.tebd_transform(rows_of(vectors, view.centre_types))
-        return self.repformers(first(near, inner.nsel), g1)
+        return g1
+
+    def _sorted(self, view: Neighborhood) -> Neighborhood:
+        """The nearest neighbours by distance, as far as angles and layers need them."""
+        outer, inner = self.config.repinit, self.config.repformer
+        rcuts, numbers = (inner.rcut,), (inner.nsel,)
+        if outer.use_three_body:
+            rcuts, numbers = (*rcuts, outer.three_body_rcut), (*numbers, outer.three_body_sel)
+        return in_order(view, max(numbers), max(rcuts))
+
+    def _pairs(self, width: int) -> int:
+        """Arrays over neighbours, or pairs of them, that an atom's start needs, of a table of this width."""
+        outer = self.config.repinit
+        return min(outer.three_body_sel, width) ** 2 if outer.use_three_body else min(outer.nsel, width)

@@ -15,8 +15,10 @@ from dpjax.descriptors.dpa2.attention import AtomAttention, PairAttention
 from dpjax.descriptors.dpa2.pairs import Pairs
 from dpjax.descriptors.dpa2.parts import RepformersConfig
 from dpjax.nn.activations import activation
+from dpjax.nn.blocks import Work
 from dpjax.nn.dense import Dense
 from dpjax.nn.moments import invariants
+from dpjax.nn.repeated import in_blocks
 from dpjax.nn.updates import joined, residual_weights
 
 
@@ -116,9 +118,15 @@ class RepformerLayer(nn.Module):
         if self.has_pair_attention:
             self.attn2.init_parameters()
 
-    def __call__(self, state: State, pairs: Pairs) -> State:
+    def __call__(self, state: State, pairs: Pairs, *, work: Work) -> State:
         """The layer on all atoms."""
-        near = state.g1[pairs.index]
+        near = state.g1[pairs.index]  # the only thing that comes from other atoms
+        arrays, number = (state, near, pairs), state.g2.shape[1]
+        squares = number**2 if self.has_pair_attention else number
+        return in_blocks(self, RepformerLayer.updated, arrays, state.g1.shape[0], squares, work)
+
+    def updated(self, state: State, near: jax.Array, pairs: Pairs) -> State:
+        """What becomes of a block of atoms; ``near`` (n_atom, k, g1_dim) are the vectors of their neighbours."""
         g1 = self._joined("g1", state.g1, self._atom_terms(state, near, pairs))
         if self.last:
             return state._replace(g1=g1)

@@ -50,7 +50,7 @@ class Repformers(Descriptor):
         pairs = pairs_of(view, self.config, self.pair_exclude, self.davg.value, self.dstd.value)
         state = State(act(g1), act(self.g2_embd(pairs.radial[..., None])), pairs.direction)
         if self.layers[:-1]:  # the last one has fewer networks
-            state = repeated(self.layers[:-1], state, pairs)
+            state = repeated(self.layers[:-1], state, pairs, work=view.work)
         for layer in self.layers[-1:]:
-            state = layer(state, pairs)
+            state = layer(state, pairs, work=view.work)
         return Features(state.g1, jnp.swapaxes(moments(state.g2, state.h2, pairs), 1, 2))

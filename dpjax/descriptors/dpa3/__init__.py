@@ -57,7 +57,7 @@ class DPA3(TypeVectors):
         """Descriptor of all atoms; values (n_atom, dim_out) and frame (n_atom, e_dim, 3) in its precision."""
         graph = self._graph(view)
         vectors = graph.start(self.type_embedding()[view.centre_types])  # padding has type -1, the last vector
-        state = repeated(self.layers, self._start(vectors, graph), graph)
+        state = repeated(self.layers, self._start(vectors, graph), graph, work=view.work)
         scale = Scales.of(self.config.repflow).edges ** 0.5
         frame = jnp.swapaxes(graph.turned_sums(state.edges), -2, -1) / scale
         nodes = jnp.concatenate([state.nodes, vectors], axis=-1) if self.config.concat_output_tebd else state.nodes

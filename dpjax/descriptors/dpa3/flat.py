@@ -17,6 +17,7 @@ from dpjax.config.descriptors import DPA3Config
 from dpjax.descriptors.dpa3.graph import GUARD, corners, normalised
 from dpjax.descriptors.nearest import in_pairs
 from dpjax.descriptors.neighborhood import Neighborhood, ordered_pairs
+from dpjax.nn.blocks import Work
 from dpjax.nn.precision import dtype_of
 
 
@@ -44,6 +45,10 @@ class FlatGraph(NamedTuple):
     def has_angles(self) -> jax.Array:
         """(n_block, E) bool: which edges are in angles."""
         return self.in_angles
+
+    def divided(self, work: Work) -> Work:
+        """Block by block, as it comes."""
+        return Work(1, work.recompute)
 
     def start(self, values: jax.Array) -> jax.Array:
         """Values of all atoms (n_atom, m) as (n_block, b, m)."""

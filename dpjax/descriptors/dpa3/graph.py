@@ -16,6 +16,7 @@ from dpjax.config.descriptors import DPA3Config
 from dpjax.descriptors.nearest import nearest_neighbors, paired
 from dpjax.descriptors.neighborhood import Neighborhood, ordered_pairs
 from dpjax.geometry.environment import Switch, env_components, exponential_switch, switch_weight
+from dpjax.nn.blocks import Work
 from dpjax.nn.precision import dtype_of
 
 GUARD = 1e-6  # in angles: added to distances, and by which cosines are made smaller, as DeePMD-kit does
@@ -41,6 +42,10 @@ class Graph(NamedTuple):
     def has_angles(self) -> jax.Array:
         """(n_atom, k) bool: which edges are in angles."""
         return self._padded(self.in_angles)
+
+    def divided(self, work: Work) -> Work:
+        """How the work on this graph is divided where that of a model is divided so."""
+        return work
 
     def start(self, values: jax.Array) -> jax.Array:
         """Values of atoms in the order of the graph: as they are."""

@@ -17,7 +17,7 @@ from dpjax.config.descriptors.dpa3_repflow import RepflowConfig
 from dpjax.descriptors.dpa3.flat import FlatGraph
 from dpjax.descriptors.dpa3.graph import Graph as DenseGraph
 from dpjax.nn.activations import activation
-from dpjax.nn.blocks import block_size
+from dpjax.nn.blocks import Work
 from dpjax.nn.dense import Dense
 from dpjax.nn.moments import invariants
 from dpjax.nn.repeated import in_blocks
@@ -32,6 +32,17 @@ class State(NamedTuple):
     nodes: jax.Array  # (n_atom, n_dim)
     edges: jax.Array  # (*edges of the graph, e_dim)
     angles: jax.Array | None  # (*angles of the graph, a_dim); None: there are none
+
+
+class Near(NamedTuple):
+    """Of each edge what the node at its other end is, the only thing that comes from other atoms.
+
+    Matrices act on nodes before these are spread over edges, of which there are many more.
+    """
+
+    nodes: jax.Array  # (*edges of the graph, n_dim)
+    for_nodes: jax.Array  # their part of what messages to nodes are made of
+    for_edges: jax.Array  # their part of what edges get from themselves
 
 
 class Scales(NamedTuple):
@@ -109,21 +120,27 @@ class RepflowLayer(nn.Module):
                 self.a_compress_n_linear.parameters(cfg.n_dim)
                 self.a_compress_e_linear.parameters(cfg.e_dim)
 
-    def __call__(self, state: State, graph: Graph) -> State:
+    def __call__(self, state: State, graph: Graph, *, work: Work) -> State:
         """The layer on all atoms."""
-        near = graph.near(state.nodes)  # the only thing that comes from other atoms
-        size = block_size(state.nodes.shape[0], pairs=graph.n_angle)
-        return in_blocks(self, RepflowLayer.updated, (state, near, graph), state.nodes.shape[0], size)
-
-    def updated(self, state: State, near: jax.Array, graph: Graph) -> State:
-        """What becomes of a block of atoms; ``near`` (n_atom, k, n_dim) are the nodes at the other ends of their edges."""
-        return (
-            self._in_sequence(state, near, graph)
-            if self.config.sequential_update
-            else self._at_once(state, near, graph)
+        near = Near(
+            graph.near(state.nodes),
+            graph.near(self._of_near(self.node_edge_linear, state.nodes)),
+            graph.near(self._of_near(self.edge_self_linear, state.nodes)),
         )
+        arrays = state, near, graph
+        return in_blocks(self, RepflowLayer.updated, arrays, state.nodes.shape[0], graph.n_angle, graph.divided(work))
 
-    def _at_once(self, state: State, near: jax.Array, graph: Graph) -> State:
+    def _of_near(self, layer: Dense, nodes: jax.Array) -> jax.Array:
+        """What the node at the other end gives to the linear function of a pair."""
+        n = self.config.n_dim
+        return nodes @ layer.parameters(2 * n + self.config.e_dim)[0][n : 2 * n]
+
+    def updated(self, state: State, near: Near, graph: Graph) -> State:
+        """What becomes of a block of atoms."""
+        in_turn = self.config.sequential_update
+        return self._in_sequence(state, near, graph) if in_turn else self._at_once(state, near, graph)
+
+    def _at_once(self, state: State, near: Near, graph: Graph) -> State:
         """Everything from what was there before the layer."""
         new_edges, new_angles = [self._edge_alone(state, near, graph)], []
         if self.config.update_angle:
@@ -136,7 +153,7 @@ class RepflowLayer(nn.Module):
             self._joined("a", state.angles, new_angles),
         )
 
-    def _in_sequence(self, state: State, near: jax.Array, graph: Graph) -> State:
+    def _in_sequence(self, state: State, near: Near, graph: Graph) -> State:
         """Edges, angles, edges from angles and nodes one after another, each from the newest values."""
         alone, from_angles = self.weights["e"]
         edges = joined("res_residual", state.edges, [self._edge_alone(state, near, graph)], [alone])
@@ -155,29 +172,28 @@ class RepflowLayer(nn.Module):
     def _act(self, x: jax.Array) -> jax.Array:
         return activation(self.activation_function)(x)
 
-    def _node_messages(self, state: State, near: jax.Array, graph: Graph) -> list[jax.Array]:
+    def _node_messages(self, state: State, near: Near, graph: Graph) -> list[jax.Array]:
         """(n_atom, n_dim) what a node gets: from itself, from invariants of its edges and neighbours, from its edges."""
         cfg, scale = self.config, Scales.of(self.config).edges
         symmetric = [
-            invariants(graph.turned_sums(source) / scale**0.5, cfg.axis_neuron) for source in (state.edges, near)
+            invariants(graph.turned_sums(source) / scale**0.5, cfg.axis_neuron) for source in (state.edges, near.nodes)
         ]
-        edges = self._act(self._of_pairs(self.node_edge_linear, state, near, graph))
+        edges = self._act(self._of_pairs(self.node_edge_linear, state, near.for_nodes, graph))
         return [
             self._act(self.node_self_mlp(state.nodes)),
             self._act(self.node_sym_linear(jnp.concatenate(symmetric, axis=-1))),
             *jnp.split(graph.edge_sums(edges) / scale, cfg.n_multi_edge_message, axis=-1),
         ]
 
-    def _edge_alone(self, state: State, near: jax.Array, graph: Graph) -> jax.Array:
+    def _edge_alone(self, state: State, near: Near, graph: Graph) -> jax.Array:
         """What an edge gets from itself and both its ends, of length e_dim."""
-        return self._act(self._of_pairs(self.edge_self_linear, state, near, graph))
+        return self._act(self._of_pairs(self.edge_self_linear, state, near.for_edges, graph))
 
     def _of_pairs(self, layer: Dense, state: State, near: jax.Array, graph: Graph) -> jax.Array:
-        """Linear function of node, neighbour and edge side by side, for each edge."""
+        """Linear function of node, neighbour and edge side by side, for each edge; ``near`` is the part of the neighbour."""
         n = self.config.n_dim
         matrix, bias, _ = layer.parameters(2 * n + self.config.e_dim)
-        of_node, of_near, of_edge = jnp.split(matrix, [n, 2 * n], axis=0)
-        return graph.to_edges(state.nodes @ of_node + bias) + near @ of_near + state.edges @ of_edge
+        return graph.to_edges(state.nodes @ matrix[:n] + bias) + near + state.edges @ matrix[2 * n :]
 
     def _angle_messages(
         self, state: State, angles: jax.Array, graph: Graph, parts: Sequence[str] = ("edge", "angle")
