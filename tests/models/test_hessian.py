@@ -14,6 +14,7 @@ from dpjax.batching import Frame, choose_layout, pack, unpack_pairs
 from dpjax.errors import ModelError
 from dpjax.models import batch_geometry, hessian, predict
 from dpjax.neighbors import search
+from dpjax.nn.blocks import Work
 from dpjax.nn.chebyshev import Grid
 from tests.contracts.cases import model, potential, se_atten, se_e2_a, se_e2_r
 from tests.contracts.structures import make

@@ -82,7 +82,7 @@ def predicted(params, name):
 def step(monkeypatch):
     """A step whose model is :func:`predicted`; ``stats`` says whether the series of a grid resolve it."""
 
-    def prediction_of(model, needs_force, block, spread):
+    def prediction_of(model, needs_force, work, spread):
         def prediction(variables, batch, grid):
             names = ("energy", "force") if needs_force else ("energy",)
             resolved = {} if grid is None else {RESOLVED: variables["stats"] | (not needs_force)}
