@@ -67,11 +67,8 @@ def _recompute_layers(dpjax: Any, model: Any) -> Iterator[Problem]:
     """Only some descriptors have layers of messages."""
     descriptor = getattr(model, "descriptor", None)
     parts = getattr(descriptor, "list", [descriptor])
-    if (
-        descriptor is None
-        or dpjax.recompute_layers
-        or any(hasattr(part, "repflow") or hasattr(part, "repformer") for part in parts)
-    ):
+    layers = any(hasattr(part, name) for part in parts for name in ("repflow", "repformer"))
+    if descriptor is None or dpjax.recompute_layers or layers:
         return
     text = (
         "found false, but no descriptor of this model has layers that pass messages; dpa2 and dpa3 have. Leave it out."

@@ -14,6 +14,7 @@ from dpjax import losses, optimizers, schedules
 from dpjax.formats import read_model_tree
 from dpjax.interop import read_model
 from dpjax.models import build_model
+from dpjax.nn.blocks import AS_SUITS
 from dpjax.optimizers.routing import ADAM, ADAM_DECAY, MUON, route, routes
 from dpjax.training.step import loss_of, prediction_of
 from tests.optimizers.trajectories import configured
@@ -89,7 +90,7 @@ def test_whole_steps_without_rounding(reference, model):
     spec, stats = reference.spec, variables["stats"]
     batches = labelled_batches(config, reference.batches)
     loss = losses.from_config(spec["loss"], start_lr=spec["learning_rate"]["start_lr"])
-    loss_fn = loss_of(prediction_of(build_model(config), True, None), loss)
+    loss_fn = loss_of(prediction_of(build_model(config), True, AS_SUITS), loss)
     tx, schedule = reference.optimizer("full"), reference.schedule
 
     @jax.jit

@@ -17,6 +17,7 @@ from dpjax.formats import read_model_tree
 from dpjax.interop import flatten, read_model, write_model
 from dpjax.models import build_model, predict
 from dpjax.neighbors import NeighborCache
+from dpjax.nn.blocks import AS_SUITS
 from dpjax.train_state import TrainState
 from dpjax.training.bias import shifted_bias
 from dpjax.training.full_validation import error_sums, measured
@@ -81,7 +82,7 @@ def test_adam_steps_equal_the_reference(folder, batches, case):
     schedule = schedules.from_config(spec["learning_rate"], spec["num_steps_of_schedule"])
     clip = optimizers.clip_by_global_norm(spec["gradient_max_norm"])
     tx = optax.chain(clip, optimizers.from_config(spec["optimizer"], schedule))
-    loss_fn = loss_of(prediction_of(model, True, None), losses.from_config(spec["loss"], start_lr=start_lr))
+    loss_fn = loss_of(prediction_of(model, True, AS_SUITS), losses.from_config(spec["loss"], start_lr=start_lr))
     decay = spec.get("ema_decay")
     step = jax.jit(train_step_of(loss_fn, tx, UpdatePlan(schedule, ema_decay=decay)), donate_argnums=0)
     gradient = jax.jit(jax.grad(loss_fn, has_aux=True))
