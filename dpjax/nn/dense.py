@@ -28,6 +28,11 @@ def add_residual(x: jax.Array, y: jax.Array) -> jax.Array:
     return y
 
 
+def with_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
+    """``y`` (..., n) and ``bias`` (n,)."""
+    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+
+
 def has_timestep(n_in: int, n_out: int) -> bool:
     """Whether a layer of these widths can carry a time step: only where a skip connection exists."""
     return n_out in (n_in, 2 * n_in)
@@ -56,7 +61,7 @@ def dense(
     """
     y = x @ matrix if matrix.shape[0] > 1 else x * matrix[0].reshape((1,) * (x.ndim - 1) + (-1,))
     if bias is not None:
-        y = y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+        y = with_bias(y, bias)
     y = act(y)
     if idt is not None:
         y = y * idt.reshape((1,) * (y.ndim - 1) + (-1,))

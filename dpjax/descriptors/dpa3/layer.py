@@ -18,7 +18,7 @@ from dpjax.descriptors.dpa3.flat import FlatGraph
 from dpjax.descriptors.dpa3.graph import Graph as DenseGraph
 from dpjax.nn.activations import activation
 from dpjax.nn.blocks import Work
-from dpjax.nn.dense import Dense
+from dpjax.nn.dense import Dense, with_bias
 from dpjax.nn.moments import invariants
 from dpjax.nn.repeated import in_blocks
 from dpjax.nn.updates import joined, residual_weights
@@ -193,7 +193,7 @@ class RepflowLayer(nn.Module):
         """Linear function of node, neighbour and edge side by side, for each edge; ``near`` is the part of the neighbour."""
         n = self.config.n_dim
         matrix, bias, _ = layer.parameters(2 * n + self.config.e_dim)
-        return graph.to_edges(state.nodes @ matrix[:n] + bias) + near + state.edges @ matrix[2 * n :]
+        return graph.to_edges(with_bias(state.nodes @ matrix[:n], bias)) + near + state.edges @ matrix[2 * n :]
 
     def _angle_messages(
         self, state: State, angles: jax.Array, graph: Graph, parts: Sequence[str] = ("edge", "angle")
@@ -216,7 +216,7 @@ class RepflowLayer(nn.Module):
         of_angle, of_node, of_last, of_first = jnp.split(
             matrix, [n_angle, n_angle + n_node, n_angle + n_node + n_edge], axis=0
         )
-        first = graph.to_edges(nodes @ of_node + bias) + edges @ of_first
+        first = graph.to_edges(with_bias(nodes @ of_node, bias)) + edges @ of_first
         return graph.to_angles(first, edges @ of_last) + angles @ of_angle
 
     def _edge_from_angles(self, messages: jax.Array, edges: jax.Array, graph: Graph) -> jax.Array:
