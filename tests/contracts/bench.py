@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 
 import jax
 import numpy as np
 
 from dpjax.batching import Batch, Frame, Layout, pack, unpack_atoms
+from dpjax.batching.lists import with_lists
+from dpjax.descriptors.facts import list_plan
 from dpjax.models import RESOLVED, predict
 from dpjax.neighbors import search
 from tests.contracts.cases import Case, potential
@@ -38,7 +41,11 @@ class Bench:
 
     def pack(self, structures: Sequence[Structure]) -> tuple[Batch, list[np.ndarray]]:
         """The batch and each structure's places in it."""
-        return pack([self._frame(s) for s in structures], self.layout)
+        batch, places = pack([self._frame(s) for s in structures], self.layout)
+        plan = list_plan(self.potential.config.descriptor)
+        if plan is not None:
+            (batch,), _ = with_lists([batch], replace(plan, edges=160, angles=4096))
+        return batch, places
 
     def _frame(self, s: Structure) -> Frame:
         table = search(s.coord, s.atype, self.model.n_type, self.model.rcut, s.cell)

@@ -112,7 +112,7 @@ def flat_graph_of(
     centres = view.centre_types[_taken(atoms.nodes, atoms.receivers)]
     disp = view.disp.reshape(-1, 3)[atoms.edges].astype(dtype_of(config.precision))
     excluded = (*pair_exclude, *ordered_pairs(config.exclude_types))
-    listed = jnp.arange(atoms.edges.shape[1]) < atoms.n_edge[:, None]
+    listed = jnp.arange(atoms.edges.shape[1])[None] < atoms.n_edge[:, None]
     mask = listed & (jnp.sum(disp * disp, axis=-1) < flow.e_rcut**2)
     mask &= ~in_pairs(excluded, n_type, centres, view.neighbor_types.reshape(-1)[atoms.edges])
     edges = normalised(jnp.swapaxes(disp, 1, 2), mask, centres, config, davg, dstd)
@@ -120,7 +120,7 @@ def flat_graph_of(
     first, last = pairs.receivers, pairs.senders
     unit = jnp.swapaxes(unit, 1, 2)
     cosine = jnp.sum(_taken(unit, first) * _taken(unit, last), axis=-1)
-    counted = jnp.arange(first.shape[1]) < pairs.n_edge[:, None]
+    counted = jnp.arange(first.shape[1])[None] < pairs.n_edge[:, None]
     weight = jnp.where(counted, _taken(corner, first) * _taken(corner, last), 0.0)
     return FlatGraph(
         index=atoms.senders, own=atoms.receivers, first=first, last=last, length=edges.length, rows=edges.rows,
