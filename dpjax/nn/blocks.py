@@ -16,7 +16,8 @@ import jax.numpy as jnp
 CPU_BLOCK = 32  # atoms, where embedding networks are evaluated for every neighbour
 CPU_SERIES_BLOCK = 128  # atoms, where series replace them
 CPU_PAIRS = 2500  # pairs of neighbours, where networks are evaluated for each of them
-CPU_LISTED = 4  # atoms whose edges and angles are listed together
+CPU_MESSAGES = 20_000  # pairs of neighbours in layers of messages, whose blocks cost more to begin than to fetch
+CPU_LISTED = 8  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
 DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
 
@@ -37,11 +38,13 @@ class Work:
 AS_SUITS = Work()
 
 
-def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLOCK, pairs: int = 0) -> int:
+def block_size(
+    n_atom: int, requested: int | None = None, largest: int = CPU_BLOCK, pairs: int = 0, most: int = CPU_PAIRS
+) -> int:
     """Atoms per block: ``requested``, or all where a block may hold them, or the largest power of 2 that divides them.
 
     A block may hold ``largest`` atoms on a CPU and any number elsewhere, and fewer where networks run for pairs of neighbours:
-    those that have ``CPU_PAIRS`` or ``DEVICE_PAIRS`` of them.  Without pairs blocks have at least 16 atoms, and a section that
+    those that have ``most`` or ``DEVICE_PAIRS`` of them.  Without pairs blocks have at least 16 atoms, and a section that
     no block divides is run at once; ladder sizes above 16 are multiples of 16.
 
     Args:
@@ -49,6 +52,7 @@ def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLO
         requested: by the user.
         largest: on a CPU.
         pairs: of one atom's neighbours that networks are evaluated for.
+        most: of them in a block on a CPU.
     """
     if not isinstance(n_atom, int):  # a symbol of jax.export, of a program for several backends
         return n_atom
@@ -57,7 +61,7 @@ def block_size(n_atom: int, requested: int | None = None, largest: int = CPU_BLO
     on_cpu = jax.default_backend() == "cpu"
     largest = largest if on_cpu else n_atom
     if pairs:
-        largest = min(largest, max(1, (CPU_PAIRS if on_cpu else DEVICE_PAIRS) // pairs))
+        largest = min(largest, max(1, (most if on_cpu else DEVICE_PAIRS) // pairs))
     if largest >= n_atom:
         return n_atom
     sizes = [2**i for i in reversed(range(largest.bit_length())) if pairs or 2**i >= 16]

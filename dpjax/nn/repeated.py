@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dpjax.nn.blocks import Work, block_size, map_blocks
+from dpjax.nn.blocks import CPU_MESSAGES, Work, block_size, map_blocks
 
 State = TypeVar("State")
 
@@ -58,7 +58,7 @@ def in_blocks(
         pairs: of an atom's neighbours that there are arrays for.
         work: how it is divided.
     """
-    size = block_size(n_atom, work.block, pairs=pairs)
+    size = block_size(n_atom, work.block, pairs=pairs, most=CPU_MESSAGES)
     if size >= n_atom and not work.recompute:
         return method(module, *arrays)
     shell, variables = module.clone(parent=None, name=None), module.variables
