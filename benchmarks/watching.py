@@ -32,6 +32,7 @@ class Run:
     lines: list[Line]
     ended: str  # how it ended, and the end of what it printed
     failed: bool  # it ended by itself, with an error
+    peak: float  # bytes that it had in memory at most, as far as was seen; 0 where the system does not tell
 
     @property
     def start(self) -> float:
@@ -79,26 +80,38 @@ def _watch(command: Sequence[str], folder: Path, threads: int, timeout: float, e
         process = subprocess.Popen(command, cwd=folder, env=environment(threads), stdout=log, stderr=log)
         try:
             pin(process.pid, threads)
-            ended = _follow(process, curve, launch + timeout, enough)
+            ended, peak = _follow(process, curve, launch + timeout, enough)
         finally:
             process.kill()
             process.wait()
         log.seek(0)
         tail = " | ".join(log.read().strip().splitlines()[-3:])
     failed = process.returncode > 0  # negative: it was stopped here
-    return Run(launch, list(curve.lines.values()), f"{ended}: {tail}" if tail else ended, failed)
+    return Run(launch, list(curve.lines.values()), f"{ended}: {tail}" if tail else ended, failed, peak)
 
 
-def _follow(process: subprocess.Popen, curve: Curve, deadline: float, enough: Enough) -> str:
-    """Reads the learning curve until the process ends or is not needed any more; says how it ended."""
+def _follow(process: subprocess.Popen, curve: Curve, deadline: float, enough: Enough) -> tuple[str, float]:
+    """Reads the learning curve until the process ends or is not needed any more; says how it ended and its peak memory."""
+    peak = 0.0
     while process.poll() is None:
-        if curve.look() and enough(list(curve.lines.values())):
-            return "stopped when enough was seen"
+        if curve.look():
+            peak = max(peak, _peak(process.pid))
+            if enough(list(curve.lines.values())):
+                return "stopped when enough was seen", peak
         if time.perf_counter() > deadline:
-            return "stopped when its time was over"
+            return "stopped when its time was over", peak
         time.sleep(POLL)
     curve.look()
-    return f"ended with status {process.returncode}"
+    return f"ended with status {process.returncode}", peak
+
+
+def _peak(process: int) -> float:
+    """Bytes that a process has had in memory at most."""
+    try:
+        lines = Path(f"/proc/{process}/status").read_text(encoding="ascii").splitlines()
+        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
+    except (OSError, StopIteration):
+        return 0.0
 
 
 class Curve:
