@@ -120,7 +120,7 @@ class Layouts:
             return batches
         layout = batches[0].layout
         plan = self._listed.get(layout, self.lists) if remembered else self.lists
-        batches, plan = with_lists(batches, plan)
+        batches, plan = with_lists(batches, plan, SLACK if remembered else 1.0)
         if remembered:
             self._listed[layout] = plan
         return batches

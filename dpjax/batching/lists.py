@@ -39,10 +39,14 @@ class ListPlan:
     edges: int = 0
     angles: int = 0
 
-    def holding(self, lists: Lists) -> ListPlan:
-        """The same with at least as many places as these lists have."""
+    def holding(self, lists: Lists, slack: float) -> ListPlan:
+        """The same with at least as many places as these lists have, or ``slack`` times as many where they did not fit before."""
+
+        def room(have: int, need: int) -> int:
+            return have if need <= have else round_up(int(np.ceil(slack * need)), multiple=16)
+
         edges, angles = lists.sizes
-        return replace(self, edges=max(self.edges, edges), angles=max(self.angles, angles))
+        return replace(self, edges=room(self.edges, edges), angles=room(self.angles, angles))
 
 
 class Lists(NamedTuple):
@@ -155,11 +159,15 @@ def _rank(group: np.ndarray, n: int) -> np.ndarray:
     return np.arange(len(group)) - (np.cumsum(count) - count)[group]
 
 
-def with_lists(batches: list[Batch], plan: ListPlan) -> tuple[list[Batch], ListPlan]:
-    """Batches of one layout, one for each device, with lists of one size, and a plan that has room for as much."""
+def with_lists(batches: list[Batch], plan: ListPlan, slack: float = 1.0) -> tuple[list[Batch], ListPlan]:
+    """Batches of one layout, one for each device, with lists of one size, and a plan that has room for as much.
+
+    Args:
+        slack: times the places that are needed where those of the plan do not do, so that the next batches fit as well.
+    """
     lists = [make_lists(batch, plan) for batch in batches]
     for own in lists:
-        plan = plan.holding(own)
+        plan = plan.holding(own, slack)
     lists = [
         own if own.sizes == (plan.edges, plan.angles) else make_lists(b, plan)
         for own, b in zip(lists, batches, strict=True)

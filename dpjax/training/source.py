@@ -20,6 +20,7 @@ from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
 
+SLACK = 1.1  # times the places that the lists of a batch need, where there were too few: later batches may need a little more
 OBSERVED = 200  # frames searched before the first step
 
 
@@ -194,7 +195,7 @@ class BatchSource:
         if self.needs.lists is None or own_places() is not None:  # several processes would have to agree on sizes
             return batches
         n_atom = batches[0].batch.layout.n_atom
-        own, plan = with_lists([data.batch for data in batches], self._listed.get(n_atom, self.needs.lists))
+        own, plan = with_lists([data.batch for data in batches], self._listed.get(n_atom, self.needs.lists), SLACK)
         self._listed[n_atom] = plan
         return [data._replace(batch=batch) for data, batch in zip(batches, own, strict=True)]
 
