@@ -197,7 +197,7 @@ class BatchSource:
         n_atom = batches[0].batch.layout.n_atom
         own, plan = with_lists([data.batch for data in batches], self._listed.get(n_atom, self.needs.lists), SLACK)
         self._listed[n_atom] = plan
-        return [data._replace(batch=batch) for data, batch in zip(batches, own, strict=True)]
+        return [data.replace(batch=batch) for data, batch in zip(batches, own, strict=True)]
 
     def _frames_of(self, parts: Sequence[Part]) -> list[Frame]:
         return [frame for system, indices in parts for frame in self.frames(system, indices)]

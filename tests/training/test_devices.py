@@ -16,6 +16,7 @@ from dpjax.training import setup as training_setup
 from dpjax.training.devices import busy_devices, data_mesh, deal
 from dpjax.training.run import summary
 from dpjax.training.setup import prepare
+from tests.contracts.cases import dpa3
 from tests.training import tiny
 
 pytestmark = pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")
@@ -81,6 +82,13 @@ def alike(one, two) -> None:
 @pytest.mark.slow
 def test_two_devices_give_the_numbers_of_one(config, tmp_path, monkeypatch):
     alike(*both(config, tmp_path, monkeypatch))
+
+
+@pytest.mark.slow
+def test_two_devices_with_flat_lists(config, tmp_path, monkeypatch):
+    """Lists of both have one size, and one device is idle at times."""
+    flow = {"nlayers": 1, "use_dynamic_sel": True, "sel_reduce_factor": 2.0}
+    alike(*both(tiny.edited(config, {"model/descriptor": dpa3(flow)}), tmp_path, monkeypatch))
 
 
 def test_two_devices_with_series_and_a_restart_on_one(config, series, tmp_path, monkeypatch):
