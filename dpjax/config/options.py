@@ -161,9 +161,7 @@ def default_chg_spin(not_built: str = CHARGE_AND_SPIN) -> Option:
         "Charge and spin, as in [0, 1], of frames without charge_spin.npy and of evaluations that give none. Charges run from "
         "-100 to 99, spins from 0 to 99; digits after the point are cut off. Only add_chg_spin_ebd makes use of it."
     )
-    return Option(
-        "default_chg_spin", [list[float], None], doc, None, not_built=not_built, used_with="add_chg_spin_ebd"
-    )
+    return Option("default_chg_spin", [list[float], None], doc, None, not_built=not_built, used_with="add_chg_spin_ebd")
 
 
 TEBD_INPUT_MODES = ("concat", "strip")

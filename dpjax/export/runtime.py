@@ -31,8 +31,8 @@ from jax import export
 
 SUFFIX = ".dpx"
 FORMAT = "dpjax-artifact"
-# a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before, 3 adds outputs beside energies,
-# 4 models that pass messages, 5 charge and spin of frames
+# a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before, 3 adds outputs beside
+# energies, 4 models that pass messages, 5 charge and spin of frames
 FORMAT_VERSION = 5
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.npz"

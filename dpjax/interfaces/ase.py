@@ -33,8 +33,8 @@ class DPCalculator(Calculator):
 
     Cells may repeat in any directions.  A neighbour list with a skin is kept until atoms have moved too far; results do not depend
     on it.  Frame parameters are taken from ``atoms.info["fparam"]``, atomic ones from ``atoms.arrays["aparam"]`` or
-    ``atoms.info["aparam"]``, charge and spin from ``atoms.info["charge_spin"]`` or ``["charge"]`` and ``["spin"]``, which are refused
-    where the model cannot follow them.
+    ``atoms.info["aparam"]``, charge and spin from ``atoms.info["charge_spin"]`` or ``["charge"]`` and ``["spin"]``.  Charges and
+    spins are refused where the model cannot follow them.
 
     Args:
         model: a potential, or what :func:`dpjax.load` takes.

@@ -42,9 +42,7 @@ class FeatureMethods:
         """
         return self.features(coord, atype, cell, charge_spin=charge_spin, names=(DESCRIPTOR,))[DESCRIPTOR]
 
-    def fitting_last_layer(
-        self: Potential, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None
-    ) -> Any:
+    def fitting_last_layer(self: Potential, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None) -> Any:
         """What the last layer of the fitting net is given: the activations of its last hidden layer, ``neuron[-1]`` per atom.
 
         Args:
@@ -86,9 +84,7 @@ class FeatureMethods:
         if strangers:
             raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
         needed = LAST_LAYER in names or fparam is not None or aparam is not None
-        structures = read_structures(
-            self.config, coord, atype, cell, fparam, aparam, charge_spin, parameters=needed
-        )
+        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, parameters=needed)
         reading = Reading(lambda n_atom: {name: (n_atom, self.feature_width(name)) for name in names}, per_atom=names)
         job = Job(predict_features, {"names": tuple(names)})
         found = self.computed(self.searched(structures), structures.atype, not structures.ragged, job, reading)

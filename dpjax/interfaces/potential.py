@@ -99,8 +99,8 @@ class Potential(FeatureMethods):
             cell: (n_frame, 3, 3) angstrom, rows are cell vectors; None for open boundaries; or a list of such or None.
             fparam: (n_frame, numb_fparam) frame parameters; the model's ``default_fparam`` where absent.
             aparam: (n_frame, n_atom, numb_aparam) atomic parameters, or a list.
-            charge_spin: (n_frame, 2) charge and spin of each frame, for models that take them; the model's ``default_chg_spin`` where
-                absent.  Digits after the point are cut off.
+            charge_spin: (n_frame, 2) charge and spin of each frame, for models that take them; the model's
+                ``default_chg_spin`` where absent.  Digits after the point are cut off.
             spin: for models that take it.
             atomic: add ``atom_energy`` (n_frame, n_atom, 1), ``atom_virial`` (n_frame, n_atom, 9), ``mask`` (n_frame, n_atom).
             hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, second derivatives of the energy, x, y and z of

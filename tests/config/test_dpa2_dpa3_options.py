@@ -319,7 +319,12 @@ def test_parts_of_a_hybrid_have_a_default_where_they_agree():
     one, same, other, none = (
         edited(BASES["dpa3"], CHARGED | {"default_chg_spin": default}) for default in ([0, 1], [0, 1], [0, 2], None)
     )
-    for second, default in ((same, {"charge_spin": (0, 1)}), (BASES["dpa3"], {"charge_spin": (0, 1)}), (other, {}), (none, {})):
+    for second, default in (
+        (same, {"charge_spin": (0, 1)}),
+        (BASES["dpa3"], {"charge_spin": (0, 1)}),
+        (other, {}),
+        (none, {}),
+    ):
         parts = config.load(water({D: {"type": "hybrid", "list": [one, second]}})).model
         assert (parts.inputs, parts.default_inputs) == ({"charge_spin": 2}, default)
 

@@ -19,7 +19,9 @@ def labels(**options) -> tuple[LabelSpec, ...]:
 
 def test_a_system_without_the_file_needs_a_default(tmp_path):
     folder = write_system(tmp_path / "s")
-    with pytest.raises(DataError, match=r"charge_spin.npy is missing.*\(frames, 2\).*default_chg_spin.*add_chg_spin_ebd"):
+    with pytest.raises(
+        DataError, match=r"charge_spin.npy is missing.*\(frames, 2\).*default_chg_spin.*add_chg_spin_ebd"
+    ):
         open_system(folder, TYPE_MAP, labels())
     system = open_system(folder, TYPE_MAP, labels(default_chg_spin=[-1, 2]))
     assert system.inputs == ["charge_spin"] and not system.found["charge_spin"]
@@ -63,7 +65,9 @@ def test_frames_of_a_file_are_left_out_where_that_is_asked_for(tmp_path, caplog)
 
     from dpjax.data import open_systems
 
-    frames = [ase.Atoms("OH2", positions=np.eye(3) * (i + 1), info={"charge_spin": [c, 0]}) for i, c in enumerate((1, 200, 2))]
+    frames = [
+        ase.Atoms("OH2", positions=np.eye(3) * (i + 1), info={"charge_spin": [c, 0]}) for i, c in enumerate((1, 200, 2))
+    ]
     write(tmp_path / "a.xyz", frames, format="extxyz")
     [system] = open_systems(tmp_path / "a.xyz", TYPE_MAP, labels()[1:], skip_bad_frames=True)
     assert "frame 1: the charge is 200; expected -100 to 99" in caplog.text

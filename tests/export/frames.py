@@ -14,7 +14,9 @@ THIN = np.array([[1.7, 0.0, 0.0], [0.5, 9.0, 0.0], [1.0, -2.0, 8.0]])  # far thi
 SPACING = 2.2  # angstrom
 
 
-def frame(n_atom: int, *, periodic: bool = True, seed: int = 0, fparam: int = 0, aparam: int = 0, charge_spin: int = 0) -> dict:
+def frame(
+    n_atom: int, *, periodic: bool = True, seed: int = 0, fparam: int = 0, aparam: int = 0, charge_spin: int = 0
+) -> dict:
     """Keyword arguments of ``evaluate`` for one frame: points of a sheared grid, each moved a little, of two types."""
     rng = np.random.default_rng([n_atom, seed])
     edge = int(np.ceil(n_atom ** (1 / 3)))

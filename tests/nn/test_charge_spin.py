@@ -45,6 +45,10 @@ def test_tables_as_wide_as_they_are_long_have_a_skip_connection():
 def test_only_vectors_that_occur_have_a_slope():
     with jax.enable_x64(True):
         net, params = made(4)
-        slope = jax.grad(lambda params: net.apply({"params": params}, np.array([[1.0, 2.0], [-3.0, 2.0]])).sum())(params)
-    changed = [np.flatnonzero(np.any(slope[name]["layer"]["matrix"] != 0, axis=1)).tolist() for name in slope if "emb" in name]
+        slope = jax.grad(lambda params: net.apply({"params": params}, np.array([[1.0, 2.0], [-3.0, 2.0]])).sum())(
+            params
+        )
+    changed = [
+        np.flatnonzero(np.any(slope[name]["layer"]["matrix"] != 0, axis=1)).tolist() for name in slope if "emb" in name
+    ]
     assert changed == [[97, 101], [2]]

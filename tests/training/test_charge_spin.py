@@ -57,7 +57,9 @@ def test_data_that_do_not_fit_stop_the_run(systems, tmp_path):
         dpjax.train(config(systems), tmp_path / "run")
     wrong = tiny.system(tmp_path / "wrong")
     np.save(wrong / "set.000" / "charge_spin.npy", GIVEN + [[0, 0], [0, 0], [100, 0], [0, 0]])
-    with pytest.raises(DataError, match=r"wrong/set.000/charge_spin.npy: frame 2 .*: the charge is 100; expected -100 to 99"):
+    with pytest.raises(
+        DataError, match=r"wrong/set.000/charge_spin.npy: frame 2 .*: the charge is 100; expected -100 to 99"
+    ):
         dpjax.train(config([wrong]), tmp_path / "run")
 
 

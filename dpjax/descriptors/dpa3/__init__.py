@@ -2,8 +2,9 @@
 
 A node is an atom, an edge an atom and one of its neighbours, an angle an atom and two of them.  Nodes start as activated type
 vectors, edges from the smoothed 1/r, angles from their cosine; layers update them from one another, and the nodes are the
-descriptor.  Zhang et al., arXiv:2506.01686.  Lengths in angstrom.  With ``add_chg_spin_ebd`` a vector for the charge and the spin of
-the frame is added to the type vectors of its atoms.
+descriptor.  Zhang et al., arXiv:2506.01686.  Lengths in angstrom.
+
+With ``add_chg_spin_ebd`` a vector for the charge and the spin of the frame is added to the type vectors of its atoms.
 
 A neighbour is an atom of the structure, whichever of its periodic images is near, so nothing is exchanged with copies.
 """
