@@ -59,5 +59,6 @@ class Batch:
     first: Array  # (n_frame,) int32 type of the frame's first atom, as it was given; 0 on padding frames
     fparam: Array | None = None  # (n_frame, n)
     aparam: Array | None = None  # (n_atom, n)
+    charge_spin: Array | None = None  # (n_frame, 2) where descriptors take them
     lists: Any = None  # edges and angles one after another (``batching.lists.Lists``), for models that take them
     layout: Layout = flax.struct.field(pytree_node=False, default=None)

@@ -23,6 +23,7 @@ class Frame:
     cell: np.ndarray | None = None  # (3, 3) or None for open boundaries
     fparam: np.ndarray | None = None  # (k,)
     aparam: np.ndarray | None = None  # (n, k)
+    charge_spin: np.ndarray | None = None  # (2,)
 
 
 def _sections(frames: Sequence[Frame], n_section: int) -> tuple[np.ndarray, np.ndarray]:
@@ -150,8 +151,9 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
         count=np.zeros((n_atom, len(layout.nbrs)), np.int32),
         natoms=np.zeros(layout.frames, np.int32),
         first=np.zeros(layout.frames, np.int32),
-        fparam=_stack_fparam(frames, layout),
+        fparam=_stack_frames([f.fparam for f in frames], layout),
         aparam=_stack_atoms([f.aparam for f in frames], places, n_atom),
+        charge_spin=_stack_frames([f.charge_spin for f in frames], layout),
         layout=layout,
     )
     real = places >= 0
@@ -168,10 +170,10 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
     return batch, np.split(places, np.cumsum(sizes)[:-1])
 
 
-def _stack_fparam(frames: Sequence[Frame], layout: Layout) -> np.ndarray | None:
-    if frames[0].fparam is None:
+def _stack_frames(arrays: Sequence[np.ndarray | None], layout: Layout) -> np.ndarray | None:
+    if arrays[0] is None:
         return None
-    rows = np.stack([f.fparam for f in frames])
+    rows = np.stack(arrays)
     return np.concatenate([rows, np.zeros((layout.frames - len(rows), rows.shape[1]))])
 
 

@@ -55,6 +55,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--mass", nargs="+", default=[], metavar="NAME=AMU", help="masses instead of those of the elements"
     )
     parser.add_argument("--fparam", nargs="+", type=float, metavar="X", help="frame parameters of the model")
+    parser.add_argument(
+        "--charge-spin",
+        nargs=2,
+        type=float,
+        metavar=("Q", "S"),
+        help="charge and spin of the structure, for models that take them",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of velocities and of the Langevin thermostat (default: 0)")
     add_head_option(parser)
 
@@ -97,10 +104,11 @@ def run(args: argparse.Namespace) -> None:
     options = {key: value for key, value in (("head", args.head), ("dtype", args.dtype)) if value is not None}
     potential = dpjax.load(checkpoint(args.model), **options)
     structure = read_structure(args.structure, potential.type_map, args.frame, _masses(args.mass))
+    inputs = {"fparam": args.fparam, "charge_spin": args.charge_spin}
     if args.minimize and not args.restart:
-        structure, force, steps = minimized(potential, structure, args.minimize, skin=args.skin, fparam=args.fparam)
+        structure, force, steps = minimized(potential, structure, args.minimize, skin=args.skin, **inputs)
         log.info("relaxed in %d steps: the largest force component is %.4g eV/angstrom", steps, force)
-    simulation = Simulation(potential, structure, dynamics, seed=args.seed, skin=args.skin, fparam=args.fparam)
+    simulation = Simulation(potential, structure, dynamics, seed=args.seed, skin=args.skin, **inputs)
     whole = Run(simulation, schedule, args.output, args.restart)
     source = "of the structure" if structure.momentum is not None else f"drawn at {dynamics.temperature} K"
     if not args.restart:

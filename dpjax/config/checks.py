@@ -144,19 +144,6 @@ def check_per_type(values: tuple | None, type_map: tuple[str, ...], what: str, p
         )
 
 
-def check_chg_spin(default_chg_spin: tuple[float, ...] | None, used: bool, path: str) -> Iterator[Problem]:
-    """``default_chg_spin`` must be a charge and a spin; where they are ``used``, the tables must have a row for them."""
-    if default_chg_spin is None:
-        return
-    if len(default_chg_spin) != 2:
-        yield Problem(path, f"found {len(default_chg_spin)} numbers; give two: the charge and the spin, as in [0, 1].")
-        return
-    for i, (name, least, most) in enumerate((("charge", -100, 99), ("spin", 0, 99))):
-        if used and not least <= int(default_chg_spin[i]) <= most:
-            text = f"found {show(default_chg_spin[i])}; the {name} must lie between {least} and {most}."
-            yield Problem(join(path, i), text)
-
-
 def check_elements(used: bool, type_map: tuple[str, ...], path: str) -> Iterator[Problem]:
     """Where electronic configurations are ``used``, every type must be an element."""
     others = [name for name in type_map if name not in ELEMENTS] if used else []

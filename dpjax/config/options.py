@@ -146,22 +146,22 @@ def tebd_dim(default: int = 8) -> Option:
 CHARGE_AND_SPIN = "a model of frames with a charge and a spin"
 
 
-def add_chg_spin_ebd() -> Option:
-    """``add_chg_spin_ebd``."""
+def add_chg_spin_ebd(not_built: str = CHARGE_AND_SPIN) -> Option:
+    """``add_chg_spin_ebd``; `not_built` says what it waits for, nothing where a descriptor has it."""
     doc = (
         "Add a trained vector made from the total charge and the spin of the frame to the type vectors; both numbers are read "
         "from charge_spin.npy."
     )
-    return Option("add_chg_spin_ebd", bool, doc, False, not_built=CHARGE_AND_SPIN)
+    return Option("add_chg_spin_ebd", bool, doc, False, not_built=not_built)
 
 
-def default_chg_spin() -> Option:
-    """``default_chg_spin``."""
+def default_chg_spin(not_built: str = CHARGE_AND_SPIN) -> Option:
+    """``default_chg_spin``; as :func:`add_chg_spin_ebd`."""
     doc = (
         "Charge and spin, as in [0, 1], of frames without charge_spin.npy and of evaluations that give none. Charges run from "
         "-100 to 99, spins from 0 to 99; digits after the point are cut off. Only add_chg_spin_ebd makes use of it."
     )
-    return Option("default_chg_spin", [list[float], None], doc, None, not_built=CHARGE_AND_SPIN)
+    return Option("default_chg_spin", [list[float], None], doc, None, not_built=not_built, used_with="add_chg_spin_ebd")
 
 
 TEBD_INPUT_MODES = ("concat", "strip")

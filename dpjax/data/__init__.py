@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dpjax.data.batch_size import BatchSizes, batch_sizes
 from dpjax.data.finding import find_systems
-from dpjax.data.labels import ENERGY_LABELS, LabelSpec, label_requirements, output_labels
+from dpjax.data.labels import ENERGY_LABELS, LabelSpec, label_requirements, model_labels, output_labels
 from dpjax.data.loading import load_systems
 from dpjax.data.probability import steps_of_epochs, steps_per_epoch, system_probabilities
 from dpjax.data.reader import SystemReader, open_readers
@@ -25,6 +25,7 @@ __all__ = [
     "find_systems",
     "label_requirements",
     "load_systems",
+    "model_labels",
     "open_readers",
     "open_system",
     "open_systems",

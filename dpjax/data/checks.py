@@ -1,4 +1,4 @@
-"""Checks of values, made whenever frames are read: no NaN, no infinity, no cell without volume."""
+"""Checks of values, made whenever frames are read: no NaN, no infinity, nothing out of its range, no cell without volume."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dpjax.config.charge_spin import within
 from dpjax.data.labels import BOX, LabelSpec
 from dpjax.errors import DataError
 
@@ -39,6 +40,28 @@ def check_finite(reader: SystemReader, spec: LabelSpec, frames: np.ndarray, valu
         f"{file}: frame {frame}{place} (counting from 0, in file order) holds {values[row, column]}; expected a finite "
         "number. Remove the frame from all files of the set, or calculate it again."
     )
+
+
+def check_ranges(reader: SystemReader, spec: LabelSpec, frames: np.ndarray, values: np.ndarray) -> None:
+    """Raises DataError naming file, frame and number of the first value out of its range; arguments as for `check_finite`."""
+    found = out_of_range(spec, values)
+    if found is not None:
+        row, text = found
+        file, frame = reader.locate(spec, int(frames[row]))
+        raise DataError(
+            f"{file}: frame {frame} (counting from 0, in file order): {text}. Correct it, or remove the frame from all files of "
+            "the set."
+        )
+
+
+def out_of_range(spec: LabelSpec, values: np.ndarray) -> tuple[int, str] | None:
+    """The first of some frames, (f, size), with a number out of the ranges of an array, and what is wrong; None without any."""
+    outside = [~within(values[:, i], least, most) for i, (_, least, most) in enumerate(spec.ranges)]
+    if not np.any(outside):
+        return None
+    row, column = np.argwhere(np.transpose(outside))[0]
+    name, least, most = spec.ranges[column]
+    return int(row), f"the {name} is {values[row, column]:g}; expected {least} to {most}"
 
 
 def check_cells(reader: SystemReader, frames: np.ndarray, boxes: np.ndarray) -> None:

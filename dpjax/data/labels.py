@@ -6,10 +6,12 @@ polarizabilities and properties in the user's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dpjax.config import ModelConfig
+from dpjax.config.charge_spin import RANGES
 from dpjax.config.fittings.outputs import ENERGY, AtomicOutput
 from dpjax.errors import ConfigError
 
@@ -30,6 +32,7 @@ class LabelSpec:
         advice: what a user can do when the file is missing.
         selected: model types to whose atoms a file may be restricted (not in mixed systems); None: it holds all atoms.
         atoms: the positions of those atoms in the files of one system, filled in when the system is opened.
+        ranges: name and bounds of each component, where they have bounds; digits after the point do not count.
     """
 
     name: str
@@ -43,6 +46,7 @@ class LabelSpec:
     advice: str = ""
     selected: tuple[int, ...] | None = None
     atoms: tuple[int, ...] | None = None
+    ranges: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -108,10 +112,17 @@ INPUTS: dict[str, LabelSpec] = {
     for spec in (
         LabelSpec("fparam", advice="set model/fitting_net/numb_fparam to 0 or give model/fitting_net/default_fparam"),
         LabelSpec("aparam", per_atom=True, advice="set model/fitting_net/numb_aparam to 0"),
-        LabelSpec("charge_spin", size=2, advice="use a model without charge and spin inputs"),
+        LabelSpec(
+            "charge_spin",
+            size=2,
+            ranges=RANGES,
+            advice="give model/descriptor/default_chg_spin, or set model/descriptor/add_chg_spin_ebd to false",
+        ),
     )
 }
 """Every array that a model can take as input; sizes of fparam and aparam come from the model."""
+
+DESCRIPTOR_INPUTS = ("charge_spin",)  # those that descriptors take; the others enter the fitting net
 
 _ADVICE: dict[str, tuple[str, str]] = {
     "tensor": ("set loss/pref to 0", "set loss/pref_atomic to 0"),
@@ -153,6 +164,7 @@ def label_requirements(
     numb_generalized_coord: int = 0,
     default_fparam: tuple[float, ...] | None = None,
     charge_spin: bool = False,
+    default_charge_spin: tuple[float, float] | None = None,
     selected: int | tuple[int, ...] | None = None,
 ) -> tuple[LabelSpec, ...]:
     """The arrays to read for a model.
@@ -164,6 +176,7 @@ def label_requirements(
         numb_generalized_coord: number of generalised coordinates, needed for ``drdq``.
         default_fparam: frame parameters of systems without ``fparam.npy``; None makes the file required.
         charge_spin: the model takes total charge and spin of a frame.
+        default_charge_spin: those of systems without ``charge_spin.npy``; None makes the file required.
         selected: types with an output, see ``output_labels``.
 
     Returns:
@@ -177,19 +190,52 @@ def label_requirements(
     specs = [known[name] for name in dict.fromkeys(names)]
     specs = [_generalized(spec, numb_generalized_coord) if spec.name == "drdq" else spec for spec in specs]
     if numb_fparam:
-        fallback = 0.0 if default_fparam is None else tuple(default_fparam)
-        required = default_fparam is None
-        specs.append(replace(INPUTS["fparam"], size=numb_fparam, default=fallback, required=required))
+        specs.append(_input("fparam", numb_fparam, default_fparam))
     if numb_aparam:
-        specs.append(replace(INPUTS["aparam"], size=numb_aparam, required=True))
+        specs.append(_input("aparam", numb_aparam))
     if charge_spin:
-        specs.append(replace(INPUTS["charge_spin"], required=True))
+        specs.append(_input("charge_spin", 2, default_charge_spin))
     if len({spec.name for spec in specs}) < len(specs):
         raise ConfigError(
             f"model/fitting_net/property_name is {output.label!r}, but {output.label}.npy holds an input of this model. "
             "Give the property, and its label file, another name."
         )
     return tuple(specs)
+
+
+def model_labels(
+    model: ModelConfig, names: Iterable[str] = (), *, inputs: Container[str] = INPUTS, numb_generalized_coord: int = 0
+) -> tuple[LabelSpec, ...]:
+    """The arrays to read for a model: labels that are asked for, and what it takes as input.
+
+    Args:
+        model: its configuration.
+        names: labels, as for :func:`label_requirements`.
+        inputs: those of the model's inputs that are needed.
+        numb_generalized_coord: as for :func:`label_requirements`.
+
+    Raises:
+        ConfigError: as :func:`label_requirements`.
+    """
+    sizes = {name: size for name, size in model.inputs.items() if name in inputs}
+    defaults = model.default_inputs
+    return label_requirements(
+        names,
+        model.fitting_net.output,
+        numb_fparam=sizes.get("fparam", 0),
+        numb_aparam=sizes.get("aparam", 0),
+        charge_spin="charge_spin" in sizes,
+        default_fparam=defaults.get("fparam"),
+        default_charge_spin=defaults.get("charge_spin"),
+        numb_generalized_coord=numb_generalized_coord,
+        selected=getattr(model.fitting_net, "sel_type", None),
+    )
+
+
+def _input(name: str, size: int, default: tuple[float, ...] | None = None) -> LabelSpec:
+    """An input of a model; a system without it is an error unless there is a default."""
+    fallback = 0.0 if default is None else tuple(default)
+    return replace(INPUTS[name], size=size, default=fallback, required=default is None)
 
 
 def _generalized(spec: LabelSpec, number: int) -> LabelSpec:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dpjax.data.checks import flat_cells
+from dpjax.data.checks import flat_cells, out_of_range
 from dpjax.data.labels import BOX, COORD, LabelSpec
 from dpjax.errors import DataError
 
@@ -49,7 +49,7 @@ def check_frame(place: str, record: Record, n_name: int | None) -> None:
 
 
 def check_values(place: str, record: Record, specs: Iterable[LabelSpec]) -> None:
-    """Raises DataError where a frame holds no finite numbers, too few of them, or a cell without volume."""
+    """Raises DataError where a frame holds no finite numbers, too few of them, one out of its range, or a cell without volume."""
     n_atom = len(record["atype"])
     for spec in (COORD, BOX, *specs):
         name = stored(spec, record)
@@ -57,6 +57,8 @@ def check_values(place: str, record: Record, specs: Iterable[LabelSpec]) -> None
             raise DataError(f"{place}: `{name}` has {record[name].size} numbers; expected {spec.width(n_atom)}.")
         if name is not None and not np.isfinite(record[name]).all():
             raise DataError(f"{place}: `{name}` holds a number that is not finite.")
+        if name is not None and (found := out_of_range(spec, record[name][None])):
+            raise DataError(f"{place}: {found[1]}.")
     if "box" in record and flat_cells(record["box"][None])[0]:
         raise DataError(f"{place}: the cell has no volume.")
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dpjax.data.checks import check_cells, check_finite
-from dpjax.data.labels import BOX, COORD, LabelSpec
+from dpjax.data.checks import check_cells, check_finite, check_ranges
+from dpjax.data.labels import BOX, COORD, INPUTS, LabelSpec
 from dpjax.data.reader import SystemReader, open_readers
 from dpjax.data.records import Origins
 from dpjax.errors import DataError
@@ -76,6 +76,11 @@ class System:
         return getattr(self.reader, "copies", None)
 
     @property
+    def inputs(self) -> list[str]:
+        """Names of the labels that models take as inputs."""
+        return [name for name in INPUTS if name in self.labels]
+
+    @property
     def places(self) -> np.ndarray:
         """(n_atom,) where the atoms of the files are among those of ``types``, which are sorted."""
         return np.arange(self.n_atom) if self.mixed else np.argsort(self.order)
@@ -124,7 +129,7 @@ class System:
             (f, n, size). What the files lack holds its default.
 
         Raises:
-            DataError: a value is NaN or infinite, or a cell has no volume.
+            DataError: a value is NaN, infinite or out of its range, or a cell has no volume.
         """
         frames = np.asarray(indices, dtype=np.int64)
         return {name: self._array(name, frames) for name in names}
@@ -156,6 +161,7 @@ class System:
             return np.array(np.broadcast_to(np.asarray(spec.default, dtype=np.float64), shape))
         values = self.reader.read(spec, frames)
         check_finite(self.reader, spec, frames, values)
+        check_ranges(self.reader, spec, frames, values)
         if name == "box":
             check_cells(self.reader, frames, values)
         return self._reorder(spec, values.reshape(shape))

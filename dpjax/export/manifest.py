@@ -10,6 +10,7 @@ import numpy as np
 
 from dpjax import units
 from dpjax.config import ModelConfig
+from dpjax.config.charge_spin import RANGES
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors import members
 from dpjax.descriptors.crowding import cuts
@@ -70,6 +71,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         "numb_fparam": fitting.numb_fparam,
         "numb_aparam": fitting.numb_aparam,
         "default_fparam": None if fitting.default_fparam is None else list(fitting.default_fparam),
+        **({"charge_spin": _describe_charge_spin(config)} if model.takes_charge_spin else {}),
         "atom_exclude_types": list(config.silent_types),
         "predicts": {"total": model.output.total, "atomic": model.output.atomic},
         "entries": {entry.name: _describe_entry(model, entry) for entry in wanted},
@@ -81,6 +83,13 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         },
         "model": config.raw,
     } | ({} if config.compress is None else {"compress": config.compress.to_section()})
+
+
+def _describe_charge_spin(config: ModelConfig) -> dict[str, Any]:
+    """Charge and spin of frames that give none, and between which numbers they must lie; digits after the point are cut off."""
+    default = config.default_inputs.get("charge_spin")
+    ranges = {name: [least, most] for name, least, most in RANGES}
+    return {"default_chg_spin": None if default is None else list(default), "ranges": ranges}
 
 
 def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:
@@ -99,6 +108,8 @@ def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:
 
 def _format_version(model: StandardModel) -> int:
     """The oldest format that says it all: 1 knows energies, atoms in sections by type and lists that are cut before the program."""
+    if model.takes_charge_spin:
+        return 5
     if model.passes_messages:
         return 4
     if model.output is not ENERGY:
@@ -177,8 +188,9 @@ def _describe_inputs(model: StandardModel) -> dict[str, Any]:
     }
     if model.takes_first:
         inputs["first"] = ["int32", ["frames"]]
-    if fitting.numb_fparam:
-        inputs["fparam"] = ["float64", ["frames", fitting.numb_fparam]]
+    for name in ("fparam", "charge_spin"):
+        if size := model.config.inputs.get(name):
+            inputs[name] = ["float64", ["frames", size]]
     return inputs
 
 

@@ -151,8 +151,9 @@ def structure_shapes(model: StandardModel, sizes: Symbols, entry: Entry) -> dict
         shapes["columns"] = of(jnp.int8, sizes.columns)
     if model.takes_first:
         shapes["first"] = of(jnp.int32, sizes.frames)
-    if fitting.numb_fparam:
-        shapes["fparam"] = of(jnp.float64, sizes.frames, fitting.numb_fparam)
+    for name in ("fparam", "charge_spin"):
+        if size := model.config.inputs.get(name):
+            shapes[name] = of(jnp.float64, sizes.frames, size)
     return shapes
 
 
@@ -303,7 +304,7 @@ def _block_program(model, variables, structure, every, section, entry, find):
         disp = coord[atoms["index"]] + image - atoms["coord"][:, None, :]
         fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
         own = {**atoms, "atype": atoms.get("type")}
-        rows = table_rows(model, own, every.get("type"), structure.get("first"))
+        rows = table_rows(model, own, every.get("type"), structure.get("first"), structure.get("charge_spin"))
 
         def values(disp):
             view = neighborhood(model, section, disp, rows, nbrs)

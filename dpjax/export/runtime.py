@@ -31,8 +31,9 @@ from jax import export
 
 SUFFIX = ".dpx"
 FORMAT = "dpjax-artifact"
-# a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before, 3 adds outputs beside energies
-FORMAT_VERSION = 4
+# a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before, 3 adds outputs beside
+# energies, 4 models that pass messages, 5 charge and spin of frames
+FORMAT_VERSION = 5
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.npz"
 
@@ -201,6 +202,7 @@ class Artifact:
         force: bool = True,
         hessian: bool = False,
         search_on_device: bool = False,
+        charge_spin=None,
     ) -> dict[str, np.ndarray]:
         """Energies, forces and virials of frames with equally many atoms, or what else the model predicts.
 
@@ -215,6 +217,7 @@ class Artifact:
             hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, if the artifact was frozen with it.
             search_on_device: the program finds the neighbours, which are otherwise found here with NumPy.  Frames go one by one;
                 not together with ``atomic`` or ``hessian``.
+            charge_spin: (n_frame, 2) charge and spin of each frame, for models that take them; the model's default where absent.
 
         Returns:
             ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV.  Models of other
@@ -232,7 +235,7 @@ class Artifact:
             )
         if search_on_device and (atomic or hessian):
             raise ArtifactError("search_on_device gives energy, force and virial; leave atomic and hessian out")
-        frames = _frames(self.manifest, coord, atype, cell, fparam, aparam)
+        frames = _frames(self.manifest, coord, atype, cell, fparam, aparam, charge_spin)
         if not frames:
             return {}
         if search_on_device:
@@ -435,6 +438,7 @@ class Frame:
     cell: np.ndarray | None  # (3, 3)
     fparam: np.ndarray | None  # (numb_fparam,)
     aparam: np.ndarray | None  # (n, numb_aparam)
+    charge_spin: np.ndarray | None  # (2,)
     all_types: np.ndarray  # (n_given,) with placeholders
     first: int | None = None  # type of the first atom as given, for models that take it
     edges: Edges | None = None
@@ -445,7 +449,7 @@ class Frame:
         return self.all_types >= 0
 
 
-def _frames(manifest: dict, coord, atype, cell, fparam, aparam) -> list[Frame]:
+def _frames(manifest: dict, coord, atype, cell, fparam, aparam, charge_spin=None) -> list[Frame]:
     coord = _numbers(coord, "coord")
     if coord.ndim != 3 or coord.shape[-1] != 3:
         raise ArtifactError(
@@ -456,6 +460,7 @@ def _frames(manifest: dict, coord, atype, cell, fparam, aparam) -> list[Frame]:
     cell = None if cell is None else _shaped(cell, (n_frame, 3, 3), "cell")
     fparam = _parameters(fparam, "fparam", (n_frame, manifest["numb_fparam"]), manifest["default_fparam"])
     aparam = _parameters(aparam, "aparam", (n_frame, n_atom, manifest["numb_aparam"]))
+    charge_spin = _charge_spin(manifest, charge_spin, n_frame)
     out = []
     for i in range(n_frame):
         real = types[i] >= 0
@@ -472,6 +477,7 @@ def _frames(manifest: dict, coord, atype, cell, fparam, aparam) -> list[Frame]:
                 None if cell is None else cell[i],
                 None if fparam is None else fparam[i],
                 None if aparam is None else aparam[i][real],
+                None if charge_spin is None else charge_spin[i],
                 types[i],
                 _first(types[i]) if "first" in manifest["inputs"] else None,
             )
@@ -524,6 +530,20 @@ def _parameters(value, name: str, shape: tuple[int, ...], default=None) -> np.nd
     if value is None and default is None:
         raise ArtifactError(f"this model needs {name} of shape {shape}")
     return np.broadcast_to(np.asarray(default, float), shape) if value is None else _shaped(value, shape, name)
+
+
+def _charge_spin(manifest: dict, value, n_frame: int) -> np.ndarray | None:
+    """(n_frame, 2) within their ranges, for models that take them."""
+    known = manifest.get("charge_spin", {"default_chg_spin": None, "ranges": {}})
+    ranges = known["ranges"]
+    rows = _parameters(value, "charge_spin", (n_frame, len(ranges)), known["default_chg_spin"])
+    for column, (name, (least, most)) in enumerate(ranges.items()):
+        wrong = np.flatnonzero(~((least - 1 < rows[:, column]) & (rows[:, column] < most + 1)))
+        if len(wrong):
+            raise ArtifactError(
+                f"charge_spin of frame {wrong[0]}: the {name} is {rows[wrong[0], column]:g}; expected {least} to {most}"
+            )
+    return rows
 
 
 # --- neighbours ---------------------------------------------------------------------------------------------------------------
@@ -854,9 +874,11 @@ def pack(frames: list[Frame], sizes: Sizes, *, by_type: bool) -> tuple[dict, np.
     if frames[0].first is not None:
         structure["first"] = np.zeros(sizes.frames, np.int32)
         structure["first"][: len(frames)] = [f.first for f in frames]
-    if frames[0].fparam is not None:
-        structure["fparam"] = np.zeros((sizes.frames, len(frames[0].fparam)))
-        structure["fparam"][: len(frames)] = [f.fparam for f in frames]
+    for name in ("fparam", "charge_spin"):
+        given = [getattr(f, name) for f in frames]
+        if given[0] is not None:
+            structure[name] = np.zeros((sizes.frames, len(given[0])))
+            structure[name][: len(given)] = given
     return structure, places
 
 

@@ -141,7 +141,7 @@ def _compare(config: ModelConfig, pretrained: Pretrained) -> None:
 SHAPING = (
     "type", "list", "neuron", "axis_neuron", "type_one_side", "attn", "attn_layer", "tebd_dim", "tebd_input_mode",
     "use_econf_tebd", "use_tebd_bias", "concat_output_tebd", "lmax", "resnet_dt", "numb_fparam", "numb_aparam",
-    "dim_case_embd", "numb_dos", "task_dim", "fit_diag",
+    "dim_case_embd", "numb_dos", "task_dim", "fit_diag", "add_chg_spin_ebd",
 )  # fmt: skip
 
 

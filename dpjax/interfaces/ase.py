@@ -33,7 +33,8 @@ class DPCalculator(Calculator):
 
     Cells may repeat in any directions.  A neighbour list with a skin is kept until atoms have moved too far; results do not depend
     on it.  Frame parameters are taken from ``atoms.info["fparam"]``, atomic ones from ``atoms.arrays["aparam"]`` or
-    ``atoms.info["aparam"]``.  ``info`` of a charge or spin is refused where the model cannot follow it.
+    ``atoms.info["aparam"]``, charge and spin from ``atoms.info["charge_spin"]`` or ``["charge"]`` and ``["spin"]``.  Charges and
+    spins are refused where the model cannot follow them.
 
     Args:
         model: a potential, or what :func:`dpjax.load` takes.
@@ -117,7 +118,7 @@ class DPCalculator(Calculator):
             self._types_of(atoms),
             atoms.cell.array if periodic else None,
             pbc=atoms.pbc,
-            **_parameters(inputs),
+            **_given(inputs, "charge_spin" in self.potential.config.inputs),
             atomic="energies" in properties or "stresses" in properties,
         )
         if atoms is not self.atoms:
@@ -221,25 +222,47 @@ def _inputs(atoms: Atoms) -> dict[str, Any]:
     return found
 
 
-def _parameters(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Frame and atomic parameters in the shapes of one frame.
+def _given(inputs: Mapping[str, np.ndarray], charged: bool) -> dict[str, np.ndarray]:
+    """Inputs of the model in the shapes of one frame.
+
+    Args:
+        inputs: as ``atoms.info`` has them.
+        charged: whether the model takes charge and spin.
 
     Raises:
-        ModelError: a charge or spin that the model cannot follow.
+        ModelError: a charge or spin that the model cannot follow, or one of the two without the other.
     """
-    for key, harmless in (("charge_spin", ()), ("charge", (0,)), ("spin", (0, 1))):
-        if key in inputs and inputs[key].tolist() not in harmless:
-            raise ModelError(
-                f"atoms.info[{key!r}] is {inputs[key].tolist()}, but this model has no input for charge and spin: its energy "
-                "would be that of the states it was trained on. Take it out of atoms.info"
-            )
-    out = {}
+    out = _charge_and_spin(inputs) if charged else {}
+    if not charged:
+        _refuse_charges(inputs)
     if "fparam" in inputs:
         out["fparam"] = np.atleast_1d(inputs["fparam"])
     if "aparam" in inputs:
         rows = inputs["aparam"]
         out["aparam"] = rows[:, None] if rows.ndim == 1 else rows
     return out
+
+
+def _refuse_charges(inputs: Mapping[str, np.ndarray]) -> None:
+    for key, harmless in (("charge_spin", ()), ("charge", (0,)), ("spin", (0, 1))):
+        if key in inputs and inputs[key].tolist() not in harmless:
+            raise ModelError(
+                f"atoms.info[{key!r}] is {inputs[key].tolist()}, but this model has no input for charge and spin: its energy "
+                "would be that of the states it was trained on. Take it out of atoms.info"
+            )
+
+
+def _charge_and_spin(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """``charge_spin``, if the atoms have one: from the key of this name, or from ``charge`` and ``spin``."""
+    apart = [inputs[key] for key in ("charge", "spin") if key in inputs]
+    both = np.ravel(apart) if len(apart) == 2 else None
+    whole = inputs.get("charge_spin", both)
+    if apart and (both is None or not np.array_equal(np.ravel(whole), both)):
+        found = {key: inputs[key].tolist() for key in ("charge_spin", "charge", "spin") if key in inputs}
+        raise ModelError(
+            f"atoms.info has {found}; give this model a charge and a spin, or both numbers as charge_spin, which must then agree"
+        )
+    return {} if whole is None else {"charge_spin": whole}
 
 
 def _stress(virial: np.ndarray, volume: float) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dpjax.checkpoints import folder
 from dpjax.config.tasks import branch_of
-from dpjax.data import System, find_systems, label_requirements, open_systems
+from dpjax.data import System, find_systems, model_labels, open_systems
 from dpjax.errors import ConfigError, DataError, ModelError, OutputError
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
 from dpjax.interfaces.files import load, models_of, save, stored
@@ -179,18 +179,10 @@ class _Beginning(System):
 
 def _labelled(pot: Potential, systems: Paths, limit: int) -> list[System]:
     """The systems that have the label, so many frames of each."""
-    fitting = pot.config.fitting_net
-    output = fitting.output
+    output = pot.config.fitting_net.output
     if not output.biased:
         raise ConfigError(f"the bias cannot be changed: a {output.label} turns with its frame and has none")
-    specs = label_requirements(
-        (output.label, output.atom_label),
-        output,
-        numb_fparam=fitting.numb_fparam,
-        numb_aparam=fitting.numb_aparam,
-        default_fparam=fitting.default_fparam,
-        selected=getattr(fitting, "sel_type", None),
-    )
+    specs = model_labels(pot.config, (output.label, output.atom_label))
     entries = [systems] if isinstance(systems, (str, Path)) else list(systems)
     paths = [path for entry in entries for path in find_systems(str(entry))]
     found = [system for path in paths for system in open_systems(path, pot.type_map, specs, str(path))]
@@ -218,14 +210,13 @@ def _residuals(members: Sequence[Potential], system: System) -> Iterator[tuple[n
     """(n, n_type) atoms of each type and (n, size) label minus the mean prediction, for some frames at a time."""
     pot = members[0]
     output = pot.config.fitting_net.output
-    inputs = [name for name in ("fparam", "aparam") if name in system.labels]
     frames = np.arange(system.n_frame)
     size = max(1, ATOMS_PER_CHUNK // max(system.n_atom, 1))
     for part in (frames[i : i + size] for i in range(0, len(frames), size)):
-        arrays = system.arrays(part, ["coord", "box", output.label, *inputs])
+        arrays = system.arrays(part, ["coord", "box", output.label, *system.inputs])
         cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
         types = np.stack([system.frame_types(i) for i in part])
-        given = {name: arrays[name] for name in inputs}
+        given = {name: arrays[name] for name in system.inputs}
         each = [member.evaluate(arrays["coord"], types, cell, **given)[output.total] for member in members]
         found = np.mean(each, axis=0)
         residual = arrays[output.label].reshape(len(part), -1) - found.reshape(len(part), -1)

@@ -10,7 +10,6 @@ import numpy as np
 
 from dpjax.data import System
 
-INPUTS = ("fparam", "aparam")
 PAIRS_PER_ATOM = 100  # numbers of a Hessian that take as much memory as all else of an atom
 
 
@@ -39,8 +38,7 @@ class Piece:
 
     def read(self) -> dict[str, np.ndarray]:
         """``coord``, ``box``, labels and inputs of the model, as :meth:`System.arrays` gives them, and ``types``."""
-        inputs = [name for name in INPUTS if name in self.system.labels]
-        arrays = self.system.arrays(self.frames, ["coord", "box", *self.labels, *inputs])
+        arrays = self.system.arrays(self.frames, ["coord", "box", *self.labels, *self.system.inputs])
         return arrays | {"types": self.system.frames_types(self.frames)}
 
 
@@ -73,7 +71,7 @@ def structures(chunk: Sequence[Piece], arrays: Sequence[dict[str, np.ndarray]]) 
         own["box"].reshape(-1, 3, 3) if piece.system.periodic else [None] * len(piece.frames)
         for piece, own in zip(chunk, arrays, strict=True)
     ]
-    given = {name: _rows(own[name] for own in arrays) for name in INPUTS if name in arrays[0]}
+    given = {name: _rows(own[name] for own in arrays) for name in chunk[0].system.inputs}
     coord, types = (_rows(own[name] for own in arrays) for name in ("coord", "types"))
     return {"coord": coord, "atype": types, "cell": _rows(cells), **given}
 

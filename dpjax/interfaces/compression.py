@@ -13,7 +13,7 @@ import numpy as np
 
 from dpjax.config import load_any
 from dpjax.config.loading import Tasks
-from dpjax.data import System, find_systems, label_requirements, open_systems
+from dpjax.data import System, find_systems, model_labels, open_systems
 from dpjax.errors import ConfigError, DataError, ModelError
 from dpjax.formats import read_model_tree
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
@@ -68,11 +68,7 @@ def stored_distance(model: str | os.PathLike) -> float | None:
 
 def opened(pot: Potential, paths: Sequence[str]) -> list[System]:
     """The systems at some paths, with the inputs that a model takes."""
-    fitting = pot.config.fitting_net
-    specs = label_requirements(
-        (), fitting.output, numb_fparam=fitting.numb_fparam, numb_aparam=fitting.numb_aparam,
-        default_fparam=fitting.default_fparam, selected=getattr(fitting, "sel_type", None),
-    )  # fmt: skip
+    specs = model_labels(pot.config)
     return [system for path in paths for system in open_systems(path, pot.type_map, specs, str(path))]
 
 
@@ -111,12 +107,11 @@ def differences(
     for system in systems:
         frames = np.unique(np.linspace(0, system.n_frame - 1, min(each, system.n_frame)).astype(int))
         count += len(frames)
-        inputs = [name for name in ("fparam", "aparam") if name in system.labels]
-        arrays = system.arrays(frames, ["coord", "box", *inputs])
+        arrays = system.arrays(frames, ["coord", "box", *system.inputs])
         types = np.stack([system.frame_types(i) for i in frames])
         cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
         given = arrays["coord"], types, cell
-        one, two = (pot.evaluate(*given, **{name: arrays[name] for name in inputs}) for pot in (full, other))
+        one, two = (pot.evaluate(*given, **{name: arrays[name] for name in system.inputs}) for pot in (full, other))
         for name, values in one.items():
             pairs.setdefault(name, []).append((values.ravel(), two[name].ravel()))
     if not count:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dpjax.data import LabelSpec, System, find_systems, label_requirements, open_systems
+from dpjax.data import System, find_systems, model_labels, open_systems
 from dpjax.errors import ConfigError, DataError
 from dpjax.interfaces.chunks import Piece, chunks, pieces, structures
 from dpjax.interfaces.potential import Potential
@@ -60,6 +60,7 @@ def model_deviation(
     *,
     fparam: Any = None,
     aparam: Any = None,
+    charge_spin: Any = None,
     labels: Mapping[str, np.ndarray] | None = None,
     relative: float | None = None,
     relative_v: float | None = None,
@@ -68,7 +69,7 @@ def model_deviation(
 
     Args:
         models: at least two with the same types; with ``labels`` one is enough.
-        coord, atype, cell, fparam, aparam: as for ``Potential.evaluate``.
+        coord, atype, cell, fparam, aparam, charge_spin: as for ``Potential.evaluate``.
         labels: ``energy`` (n_frame,), ``force`` (n_frame, n_atom, 3) and ``virial`` (n_frame, 9) to compare with: the root of
             the mean square error of the models is given instead of their spread.
         relative: divide deviations of forces by the length of the mean force, or that of the label, plus this level (eV/angstrom).
@@ -79,7 +80,7 @@ def model_deviation(
         DataError: as for ``Potential.evaluate``.
     """
     check_models(models, with_labels=labels is not None)
-    rows = _predictions(models, coord, atype, cell, fparam, aparam)
+    rows = _predictions(models, coord, atype, cell, fparam, aparam, charge_spin)
     predicted = {name: np.stack([np.stack([row[name] for row in own]) for own in rows]) for name in LABELS}
     real = np.broadcast_to(np.asarray(atype) >= 0, predicted["force"].shape[1:3])
     return _deviation(predicted, real, labels, relative, relative_v)
@@ -125,13 +126,15 @@ def _deviation(
 
 
 def _predictions(models: Sequence[Potential], *given: Any, **more: Any) -> list[list[dict[str, Any]]]:
-    """Outputs of the frames, model by model; neighbours are searched once for each cut-off."""
-    frames: dict[float, Any] = {}
+    """Outputs of the frames, model by model; neighbours are searched once for models of one cut-off, and of the same inputs."""
+    frames: dict[Any, Any] = {}
     rows = []
     for model in models:
-        if model.rcut not in frames:
-            frames[model.rcut] = model.frames(*given, **more)
-        rows.append(model.evaluate_frames(frames[model.rcut]))
+        inputs, defaults = model.config.inputs, model.config.default_inputs
+        alike = (model.rcut, *inputs.items(), *defaults.items())
+        if alike not in frames:
+            frames[alike] = model.frames(*given, **more)
+        rows.append(model.evaluate_frames(frames[alike]))
     return rows
 
 
@@ -173,7 +176,7 @@ def system_deviations(
         DataError: a path without systems, or without the labels that are compared.
     """
     check_models(models, with_labels=real_error)
-    specs = _requirements(models[0], real_error)
+    specs = model_labels(models[0].config, LABELS if real_error else ())
 
     def opened() -> Iterator[Piece]:
         for entry in [systems] if isinstance(systems, (str, Path)) else systems:
@@ -194,17 +197,6 @@ def system_deviations(
             if piece.last:
                 yield piece.system.name, Deviation.joined(parts)
                 parts = []
-
-
-def _requirements(model: Potential, real_error: bool) -> tuple[LabelSpec, ...]:
-    fitting = model.config.fitting_net
-    return label_requirements(
-        LABELS if real_error else (),
-        fitting.output,
-        numb_fparam=fitting.numb_fparam,
-        numb_aparam=fitting.numb_aparam,
-        default_fparam=fitting.default_fparam,
-    )
 
 
 def _labels(system: System, real_error: bool) -> tuple[str, ...]:

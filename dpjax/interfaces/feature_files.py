@@ -14,7 +14,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-from dpjax.data import System, find_systems, label_requirements, open_systems
+from dpjax.data import System, find_systems, model_labels, open_systems
+from dpjax.data.labels import DESCRIPTOR_INPUTS, INPUTS
 from dpjax.errors import DataError, OutputError
 from dpjax.interfaces.features import DESCRIPTOR, LAST_LAYER, structural
 from dpjax.interfaces.potential import Potential
@@ -105,11 +106,8 @@ def _embeddings(potential: Potential, features: dict[str, np.ndarray], types: np
 
 
 def _opened(potential: Potential, systems: Systems, names: Sequence[str]) -> Iterator[System]:
-    """The systems, with the parameters that the model needs for these features."""
-    fitting, sizes = potential.config.fitting_net, {}
-    if LAST_LAYER in names:
-        sizes = {"numb_fparam": fitting.numb_fparam, "numb_aparam": fitting.numb_aparam}
-    specs = label_requirements((), fitting.output, default_fparam=fitting.default_fparam, **sizes)
+    """The systems, with the inputs that the model needs for these features."""
+    specs = model_labels(potential.config, inputs=INPUTS if LAST_LAYER in names else DESCRIPTOR_INPUTS)
     for entry in [systems] if isinstance(systems, (str, Path)) else systems:
         for path in find_systems(str(entry)):
             for system in open_systems(path, potential.type_map, specs, str(path)):
@@ -122,12 +120,11 @@ def _chunks(
     potential: Potential, system: System, names: Sequence[str]
 ) -> Iterator[tuple[np.ndarray, dict[str, np.ndarray]]]:
     """Numbers of frames and their features, atoms in the order of the files."""
-    inputs = [name for name in ("fparam", "aparam") if name in system.labels]
     for frames in system.portions(ATOMS_PER_CHUNK):
-        arrays = system.arrays(frames, ["coord", "box", *inputs])
+        arrays = system.arrays(frames, ["coord", "box", *system.inputs])
         cell = arrays["box"].reshape(-1, 3, 3) if system.periodic else None
-        parameters = {name: arrays[name] for name in inputs}
-        found = potential.features(arrays["coord"], system.frames_types(frames), cell, **parameters, names=names)
+        given = {name: arrays[name] for name in system.inputs}
+        found = potential.features(arrays["coord"], system.frames_types(frames), cell, **given, names=names)
         yield frames, {name: values[:, system.places] for name, values in found.items()}
 
 

@@ -24,13 +24,13 @@ DESCRIPTOR, LAST_LAYER = FEATURES
 class FeatureMethods:
     """The methods of a :class:`~dpjax.interfaces.potential.Potential` that give features in place of predictions."""
 
-    def descriptor(self: Potential, coord, atype, cell=None) -> Any:
+    def descriptor(self: Potential, coord, atype, cell=None, charge_spin=None) -> Any:
         """Descriptors of atoms, as the fitting net is given them.
 
         Atoms of types that are excluded from the prediction have one, too; frame and atomic parameters do not enter.
 
         Args:
-            coord, atype, cell: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+            coord, atype, cell, charge_spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
 
         Returns:
             (n_frame, n_atom, dim) float64, atoms in the given order, zero for placeholders; a list of (n_atom, dim) if frames were
@@ -38,14 +38,15 @@ class FeatureMethods:
 
         Raises:
             DataError: as for ``evaluate``.
+            ModelError: charge and spin are given or missing, and should not be.
         """
-        return self.features(coord, atype, cell, names=(DESCRIPTOR,))[DESCRIPTOR]
+        return self.features(coord, atype, cell, charge_spin=charge_spin, names=(DESCRIPTOR,))[DESCRIPTOR]
 
-    def fitting_last_layer(self: Potential, coord, atype, cell=None, fparam=None, aparam=None) -> Any:
+    def fitting_last_layer(self: Potential, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None) -> Any:
         """What the last layer of the fitting net is given: the activations of its last hidden layer, ``neuron[-1]`` per atom.
 
         Args:
-            coord, atype, cell, fparam, aparam: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+            coord, atype, cell, fparam, aparam, charge_spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
 
         Returns:
             (n_frame, n_atom, dim) in the precision of the fitting net, laid out as those of :meth:`descriptor`.
@@ -53,16 +54,25 @@ class FeatureMethods:
         Raises:
             DataError, ModelError: as for ``evaluate``.
         """
-        return self.features(coord, atype, cell, fparam, aparam, names=(LAST_LAYER,))[LAST_LAYER]
+        return self.features(coord, atype, cell, fparam, aparam, charge_spin, names=(LAST_LAYER,))[LAST_LAYER]
 
     def features(
-        self: Potential, coord, atype, cell=None, fparam=None, aparam=None, *, names: Sequence[str] = FEATURES
+        self: Potential,
+        coord,
+        atype,
+        cell=None,
+        fparam=None,
+        aparam=None,
+        charge_spin=None,
+        *,
+        names: Sequence[str] = FEATURES,
     ) -> dict[str, Any]:
         """Descriptors and last hidden layer, or one of the two, in one pass.
 
         Args:
-            coord, atype, cell, fparam, aparam: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
-            names: ``descriptor``, ``fitting_last_layer``.  For the descriptor alone parameters may be left out.
+            coord, atype, cell, fparam, aparam, charge_spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+            names: ``descriptor``, ``fitting_last_layer``.  For the descriptor alone frame and atomic
+                parameters may be left out.
 
         Returns:
             name -> array as :meth:`descriptor` and :meth:`fitting_last_layer` give it.
@@ -74,7 +84,7 @@ class FeatureMethods:
         if strangers:
             raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
         needed = LAST_LAYER in names or fparam is not None or aparam is not None
-        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, parameters=needed)
+        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, parameters=needed)
         reading = Reading(lambda n_atom: {name: (n_atom, self.feature_width(name)) for name in names}, per_atom=names)
         job = Job(predict_features, {"names": tuple(names)})
         found = self.computed(self.searched(structures), structures.atype, not structures.ragged, job, reading)

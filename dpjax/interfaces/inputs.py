@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpjax.config import ModelConfig
+from dpjax.data.checks import out_of_range
+from dpjax.data.labels import INPUTS
 from dpjax.errors import DataError, ModelError
 
 
@@ -19,32 +21,40 @@ class Structures:
     cell: list[np.ndarray | None]  # (3, 3)
     fparam: list[np.ndarray | None]  # (numb_fparam,)
     aparam: list[np.ndarray | None]  # (n, numb_aparam)
+    charge_spin: list[np.ndarray | None]  # (2,)
     ragged: bool
 
+    def inputs(self, i: int) -> dict[str, np.ndarray | None]:
+        """What a frame has beside atoms and cell, under the names of the fields of a :class:`~dpjax.batching.Frame`."""
+        return {name: getattr(self, name)[i] for name in INPUTS}
 
-def read_structures(config: ModelConfig, coord, atype, cell, fparam, aparam, *, parameters: bool = True) -> Structures:
+
+def read_structures(
+    config: ModelConfig, coord, atype, cell, fparam=None, aparam=None, charge_spin=None, *, parameters: bool = True
+) -> Structures:
     """Check and split the arguments of ``evaluate``; see there for shapes.
 
     Args:
-        parameters: read frame and atomic parameters; without them those of every frame are None.
+        parameters: read frame and atomic parameters, which enter the fitting net; without them those of every frame are None.
 
     Raises:
-        DataError: a shape or type that does not fit.
-        ModelError: a parameter the model does not take, or needs and did not get.
+        DataError: a shape, type, charge or spin that does not fit.
+        ModelError: an input the model does not take, or needs and did not get.
     """
     ragged = isinstance(coord, (list, tuple)) and not _is_nested_rectangular(coord)
     coords = [_array(c, (-1, 3), f"coord of frame {i}") for i, c in enumerate(coord if ragged else _frames(coord))]
     n = len(coords)
     types = _split_types(atype, coords, len(config.type_map))
     cells = _split_cells(cell, n)
+    charged = _split_charge_spin(charge_spin, n, config)
     if not parameters:
-        return Structures(coords, types, cells, [None] * n, [None] * n, ragged)
+        return Structures(coords, types, cells, [None] * n, [None] * n, charged, ragged)
     fitting = config.fitting_net
     return Structures(
         coords, types, cells,
         _split_fparam(fparam, n, fitting.numb_fparam, fitting.default_fparam),
         _split_aparam(aparam, coords, fitting.numb_aparam),
-        ragged,
+        charged, ragged,
     )  # fmt: skip
 
 
@@ -128,3 +138,23 @@ def _split_aparam(aparam, coords, size: int) -> list[np.ndarray | None]:
     return [
         _array(a, (len(c), size), f"aparam of frame {i}") for i, (a, c) in enumerate(zip(aparam, coords, strict=True))
     ]
+
+
+def _split_charge_spin(charge_spin, n: int, config: ModelConfig) -> list[np.ndarray | None]:
+    if "charge_spin" not in config.inputs:
+        if charge_spin is not None:
+            raise ModelError("charge_spin was given but this model has no such input; leave it out")
+        return [None] * n
+    if charge_spin is None:
+        default = config.default_inputs.get("charge_spin")
+        if default is None:
+            raise ModelError(
+                "this model needs charge_spin of shape (n_frame, 2), the charge and the spin of each frame, and has no "
+                "default_chg_spin"
+            )
+        return [np.asarray(default, dtype=np.float64)] * n
+    rows = _array(charge_spin, (n, 2), "charge_spin")
+    found = out_of_range(INPUTS["charge_spin"], rows)
+    if found is not None:
+        raise DataError(f"charge_spin of frame {found[0]}: {found[1]}")
+    return list(rows)

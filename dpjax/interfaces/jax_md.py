@@ -50,6 +50,7 @@ def neighbor_fn_and_energy(
     capacity_multiplier: float = MARGIN,
     fparam: Any = None,
     aparam: Any = None,
+    charge_spin: Any = None,
 ) -> tuple[NeighborFn, EnergyFn]:
     """A potential for JAX-MD.
 
@@ -65,13 +66,14 @@ def neighbor_fn_and_energy(
         capacity_multiplier: room over what the structure at hand needs.
         fparam: (numb_fparam,) or, of many structures, (n_structure, numb_fparam).
         aparam: (n_atom, numb_aparam), or a list.
+        charge_spin: (2,) charge and spin or, of many structures, (n_structure, 2).
 
     Returns:
         ``neighbor_fn`` with ``allocate`` and ``update``, and ``energy_fn(R, neighbor=..., box=...)`` in eV.
 
     Raises:
         DataError: types or boxes that do not fit.
-        ModelError: the model predicts no energies, or needs a parameter that is missing.
+        ModelError: the model predicts no energies, or needs an input that is missing.
     """
     many = isinstance(atype, (list, tuple)) and len(atype) > 0 and np.ndim(atype[0]) == 1
     atypes = list(atype) if many else [np.asarray(atype)]
@@ -80,7 +82,7 @@ def neighbor_fn_and_energy(
         raise DataError(f"box: found {len(boxes)}, expected one for each of the {len(atypes)} structures")
     given = read_structures(
         potential.config, [np.zeros((len(a), 3)) for a in atypes], [np.asarray(a) for a in atypes], None,
-        fparam if many or fparam is None else np.asarray(fparam)[None], aparam if many or aparam is None else [aparam],
+        *(value if many or value is None else [value] for value in (fparam, aparam, charge_spin)),
     )  # fmt: skip
     periodic = np.array([[False] * 3 if b is None else [bool(p) for p in pbc] for b in boxes])
     fractional = fractional_coordinates and not many and boxes[0] is not None
@@ -89,7 +91,8 @@ def neighbor_fn_and_energy(
             f"pbc: found {tuple(pbc)} with fractional coordinates, which jax_md.space wraps in all directions; give real "
             "coordinates (fractional_coordinates=False) and move them by jax_md.space.free()"
         )
-    system = MovingSystem(potential, given.atype, periodic, skin, given.fparam, given.aparam)
+    inputs = [given.inputs(i) for i in range(len(atypes))]
+    system = MovingSystem(potential, given.atype, periodic, skin, inputs)
     places = Places(system, None if boxes[0] is None or many else box_matrix(boxes[0]), fractional, _rows(boxes))
     return NeighborFn(places, float(capacity_multiplier)), EnergyFn(places)
 

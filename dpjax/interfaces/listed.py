@@ -92,6 +92,7 @@ class ListedPotential:
         pbc: Sequence[bool] = (True, True, True),
         fparam: np.ndarray | None = None,
         aparam: np.ndarray | None = None,
+        charge_spin: np.ndarray | None = None,
         atomic: bool = False,
     ) -> Output:
         """What ``Potential.evaluate`` gives for this structure, without the axis of the frames.
@@ -101,18 +102,18 @@ class ListedPotential:
             atype: (n_atom,) types; -1 marks a placeholder.
             cell: (3, 3) angstrom, rows are cell vectors; None for open boundaries.
             pbc: directions in which the cell repeats; vectors of the others may be zero.
-            fparam, aparam: (numb_fparam,) and (n_atom, numb_aparam).
+            fparam, aparam, charge_spin: (numb_fparam,), (n_atom, numb_aparam) and (2,), where the model takes them.
             atomic: add the quantities of atoms, with a program of its own.
 
         Raises:
             DataError, ModelError: as ``Potential.evaluate``.
             NonFiniteError: the result is NaN or infinite.
         """
-        fparam, aparam = (None if value is None else np.asarray(value)[None] for value in (fparam, aparam))
+        inputs = [None if value is None else np.asarray(value)[None] for value in (fparam, aparam, charge_spin)]
         given = read_structures(
-            self.potential.config, np.asarray(coord)[None], atype, None if cell is None else [cell], fparam, aparam
+            self.potential.config, np.asarray(coord)[None], atype, None if cell is None else [cell], *inputs
         )
-        frame = Frame(given.coord[0], given.atype[0], None, given.cell[0], given.fparam[0], given.aparam[0])
+        frame = Frame(given.coord[0], given.atype[0], None, given.cell[0], **given.inputs(0))
         pbc = tuple(bool(p) for p in pbc) if cell is not None else (False, False, False)
         with jax.enable_x64(True):
             listed = self._listed
@@ -208,15 +209,16 @@ class ListedPotential:
 
 
 def _moved(listed: Listed, frame: Frame) -> Batch:
-    """The batch of a list with the coordinates, cell and parameters of a structure."""
+    """The batch of a list with the coordinates, cell and inputs of a structure."""
     batch, places = listed.batch, listed.places
     real = places >= 0
     coord = np.zeros(batch.coord.shape)
     coord[places[real]] = frame.coord[real]
     cell = frame.cell[None] if any(listed.pbc) else np.zeros((1, 3, 3))
     changes: dict[str, Any] = {"coord": coord, "cell": cell}
-    if frame.fparam is not None:
-        changes["fparam"] = frame.fparam[None]
+    for name in ("fparam", "charge_spin"):
+        if getattr(frame, name) is not None:
+            changes[name] = getattr(frame, name)[None]
     if frame.aparam is not None:
         changes["aparam"] = np.zeros(batch.aparam.shape)
         changes["aparam"][places[real]] = frame.aparam[real]

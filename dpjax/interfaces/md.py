@@ -95,7 +95,7 @@ class Simulation:
         seed: of velocities that are drawn and of the Langevin thermostat.
         skin: angstrom, of the neighbour list.
         margin: room of the neighbour list over what the start needs.
-        fparam: (numb_fparam,) frame parameters.
+        fparam, charge_spin: (numb_fparam,) frame parameters, (2,) charge and spin.
 
     Attributes:
         step: steps done.
@@ -105,7 +105,7 @@ class Simulation:
 
     def __init__(
         self, potential: Potential, structure: Structure, dynamics: Dynamics, *, seed: int = 0, skin: float = 1.0,
-        margin: float = 1.25, fparam: Any = None,
+        margin: float = 1.25, fparam: Any = None, charge_spin: Any = None,
     ):  # fmt: skip
         from jax_md import space  # after dpjax.interfaces.jax_md, which says what to install
 
@@ -116,7 +116,8 @@ class Simulation:
         if npt and float(volume(structure.cell)) < 0:
             raise DataError("npt needs cell vectors that form a right-handed system; exchange two of them")
         with jax.enable_x64(True):
-            self.neighbor_fn, self.energy_fn = _functions(potential, structure, npt, skin, margin, fparam)
+            given = {"fparam": fparam, "charge_spin": charge_spin}
+            self.neighbor_fn, self.energy_fn = _functions(potential, structure, npt, skin, margin, given)
             shift = space.periodic_general(structure.cell.T)[1] if npt else space.free()[1]
             self.simulator = _simulator(dynamics, self.energy_fn, shift)
             start = jnp.asarray(structure.coord)
@@ -248,6 +249,7 @@ def minimized(
     *,
     skin: float = 1.0,
     fparam: Any = None,
+    charge_spin: Any = None,
 ) -> tuple[Structure, float, int]:
     """The structure after at most ``most`` steps of JAX-MD's FIRE, in its cell, without velocities.
 
@@ -255,6 +257,7 @@ def minimized(
 
     Args:
         tolerance: eV/angstrom; ends when no component of a force is larger.
+        fparam, charge_spin: as for :class:`Simulation`.
 
     Returns:
         The structure, the largest force component, and the number of steps.
@@ -262,7 +265,8 @@ def minimized(
     from jax_md import minimize, space
 
     with jax.enable_x64(True):
-        neighbor_fn, energy_fn = _functions(potential, structure, False, skin, 1.25, fparam)
+        given = {"fparam": fparam, "charge_spin": charge_spin}
+        neighbor_fn, energy_fn = _functions(potential, structure, False, skin, 1.25, given)
         start = jnp.asarray(structure.coord)
         neighbors = neighbor_fn.allocate(start)
         init, apply = minimize.fire_descent(energy_fn, _short_steps(space.free()[1], min(LONGEST_STEP, skin / 4.0)))
@@ -285,11 +289,11 @@ def _short_steps(shift: Callable, longest: float) -> Callable:
     return limited
 
 
-def _functions(potential, structure: Structure, fractional: bool, skin, margin, fparam) -> tuple[NeighborFn, EnergyFn]:
+def _functions(potential, structure: Structure, fractional: bool, skin, margin, inputs) -> tuple[NeighborFn, EnergyFn]:
     box = None if structure.cell is None else structure.cell.T
     return neighbor_fn_and_energy(
         potential, box, structure.atype, fractional_coordinates=fractional, pbc=structure.pbc, skin=skin,
-        capacity_multiplier=margin, fparam=fparam,
+        capacity_multiplier=margin, **inputs,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ energies are NaN, never wrong; :meth:`MovingSystem.diagnose` then says why and :
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -114,7 +114,7 @@ class MovingSystem:
         atypes: (n,) types of each structure; -1 marks a placeholder.
         pbc: (n_frame, 3) bool, directions in which the cells repeat.
         skin: angstrom.
-        fparams, aparams: (numb_fparam,) and (n, numb_aparam) of each structure, or None.
+        inputs: of each structure what its frame has beside atoms and cell, as ``Structures.inputs`` gives it.
 
     Attributes:
         places: (atoms of all structures,) on the axis of the batch.
@@ -122,8 +122,8 @@ class MovingSystem:
     """
 
     def __init__(
-        self, potential: Potential, atypes: Sequence[np.ndarray], pbc: np.ndarray, skin: float, fparams: Sequence[Any],
-        aparams: Sequence[Any],
+        self, potential: Potential, atypes: Sequence[np.ndarray], pbc: np.ndarray, skin: float,
+        inputs: Sequence[Mapping[str, Any]],
     ):  # fmt: skip
         model = potential.model
         if model.output is not ENERGY:
@@ -133,8 +133,8 @@ class MovingSystem:
         self.potential, self.skin, self.pbc = potential, float(skin), np.asarray(pbc, bool)
         self.variables = jax.device_put(potential.variables, potential.device)
         tables = [_no_neighbors(len(atype), len(potential.type_map)) for atype in atypes]
-        rows = zip(atypes, tables, fparams, aparams, strict=True)
-        frames = [Frame(np.zeros((len(a), 3)), a, table, None, f, x) for a, table, f, x in rows]
+        rows = zip(atypes, tables, inputs, strict=True)
+        frames = [Frame(np.zeros((len(a), 3)), a, table, **own) for a, table, own in rows]
         own = np.concatenate(atypes) if model.n_section > 1 else np.minimum(np.concatenate(atypes), 0)
         atoms = np.bincount(own[own >= 0], minlength=model.n_section)
         batch, split = pack(frames, make_layout(atoms, np.zeros(model.n_section), len(frames)))

@@ -99,7 +99,9 @@ class Potential(FeatureMethods):
             cell: (n_frame, 3, 3) angstrom, rows are cell vectors; None for open boundaries; or a list of such or None.
             fparam: (n_frame, numb_fparam) frame parameters; the model's ``default_fparam`` where absent.
             aparam: (n_frame, n_atom, numb_aparam) atomic parameters, or a list.
-            charge_spin, spin: for models that take them.
+            charge_spin: (n_frame, 2) charge and spin of each frame, for models that take them; the model's
+                ``default_chg_spin`` where absent.  Digits after the point are cut off.
+            spin: for models that take it.
             atomic: add ``atom_energy`` (n_frame, n_atom, 1), ``atom_virial`` (n_frame, n_atom, 9), ``mask`` (n_frame, n_atom).
             hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, second derivatives of the energy, x, y and z of
                 the first atom before those of the next; takes about as long as the forces do for each number of coordinates.
@@ -119,16 +121,15 @@ class Potential(FeatureMethods):
             n_atom, 3, 9).
 
         Raises:
-            DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types.
+            DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types, charges or spins out of range.
             ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy.
             ConfigError: ``atoms_per_batch`` is no positive number.
         """
-        for name, value in (("charge_spin", charge_spin), ("spin", spin)):
-            if value is not None:
-                raise ModelError(f"{name} was given but this model has no such input; leave it out")
+        if spin is not None:
+            raise ModelError("spin was given but this model has no such input; leave it out")
         if hessian:
             require_energy(self.model.output)
-        structures = read_structures(self.config, coord, atype, cell, fparam, aparam)
+        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin)
         if atoms_per_batch is not None and not (isinstance(atoms_per_batch, int) and atoms_per_batch > 0):
             raise ConfigError(
                 f"atoms_per_batch: found {atoms_per_batch!r}, expected a number of atoms above 0, or None"
@@ -152,12 +153,12 @@ class Potential(FeatureMethods):
         other._runner = Runner(self._programs, Resolver(self.model, variables), self.device)
         return other
 
-    def frames(self, coord, atype, cell=None, fparam=None, aparam=None) -> list[Frame]:
+    def frames(self, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None) -> list[Frame]:
         """Frames with their neighbours, for :meth:`evaluate_frames` of this model and of others with its types and cut-off.
 
         Arguments and errors as for :meth:`evaluate`.
         """
-        structures = read_structures(self.config, coord, atype, cell, fparam, aparam)
+        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin)
         return self.searched(structures).frames(range(len(structures.coord)))
 
     def evaluate_frames(self, frames: Sequence[Frame], atomic: bool = False, hessian: bool = False) -> list[Output]:
@@ -227,8 +228,8 @@ class _Searched:
         for name, table, x, t, c in zip(names, tables, coord, atype, cell, strict=True):
             pot._warn_truncation(table, x, c)
             pot._overflow.note(name, table, x, t, c)
-        parameters = [(given.fparam[i], given.aparam[i]) for i in numbers]
-        return [Frame(x, t, n, c, *p) for x, t, n, c, p in zip(coord, atype, tables, cell, parameters, strict=True)]
+        rows = zip(coord, atype, tables, cell, strict=True)
+        return [Frame(*row, **given.inputs(i)) for i, row in zip(numbers, rows, strict=True)]
 
 
 def output_shapes(output: AtomicOutput, n_atom: int, atomic: bool, hessian: bool = False) -> dict[str, tuple[int, ...]]:

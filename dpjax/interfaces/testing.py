@@ -14,7 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from dpjax.data import LabelSpec, System, find_systems, label_requirements, open_systems
+from dpjax.config import ModelConfig
+from dpjax.data import LabelSpec, System, find_systems, model_labels, open_systems
 from dpjax.errors import DataError, NonFiniteError
 from dpjax.interfaces.chunks import Piece, chunks, per_piece, pieces, structures
 from dpjax.interfaces.quantities import Quantity, Structures, quantities_of
@@ -37,7 +38,7 @@ def test_model(
     """Evaluates a model on labelled systems.
 
     Args:
-        pot: a ``Potential``: its ``type_map`` and ``evaluate`` are used, and what its configuration says of the fitting net.
+        pot: a ``Potential``: its ``type_map``, ``evaluate`` and its configuration are used.
         systems: opened systems, or paths; a path is searched for systems below it.
         n_frames: frames per system, the first ones; None or 0 takes all.
         progress: called with each system's report as soon as it is there.
@@ -51,7 +52,7 @@ def test_model(
     """
     output = pot.config.fitting_net.output
     quantities = quantities_of(output, atomic)
-    specs = _requirements(pot.config.fitting_net, quantities, output.atom_label)
+    specs = _requirements(pot.config, quantities, output.atom_label)
     order = np.random.default_rng(shuffle_seed).permutation if shuffle_seed is not None else np.arange
 
     def tested() -> Iterator[Piece]:
@@ -80,16 +81,9 @@ def test_model(
     return TestReport(tuple(reports), {quantity.name: quantity for quantity in quantities})
 
 
-def _requirements(fitting: Any, quantities: Sequence[Quantity], of_atoms: str) -> tuple[LabelSpec, ...]:
+def _requirements(model: ModelConfig, quantities: Sequence[Quantity], of_atoms: str) -> tuple[LabelSpec, ...]:
     """The arrays to read: labels, those of the atoms required if they are compared, and inputs of the model."""
-    specs = label_requirements(
-        [quantity.label for quantity in quantities],
-        fitting.output,
-        numb_fparam=fitting.numb_fparam,
-        numb_aparam=fitting.numb_aparam,
-        default_fparam=fitting.default_fparam,
-        selected=getattr(fitting, "sel_type", None),
-    )
+    specs = model_labels(model, [quantity.label for quantity in quantities])
     advice = "test without the values of the atoms"
     return tuple(replace(spec, required=True, advice=advice) if spec.name == of_atoms else spec for spec in specs)
 

@@ -32,7 +32,9 @@ class NormalModes:
     force: np.ndarray
 
 
-def normal_modes(potential: Potential, coord, atype, cell=None, *, masses, fparam=None, aparam=None) -> NormalModes:
+def normal_modes(
+    potential: Potential, coord, atype, cell=None, *, masses, fparam=None, aparam=None, charge_spin=None
+) -> NormalModes:
     """The normal modes of one structure, translations and rotations among them.
 
     Args:
@@ -41,7 +43,7 @@ def normal_modes(potential: Potential, coord, atype, cell=None, *, masses, fpara
         atype: (n,) types.
         cell: (3, 3) angstrom, rows are cell vectors; None for a molecule.
         masses: (n,) amu.
-        fparam, aparam: (numb_fparam,) and (n, numb_aparam), as ``Potential.evaluate`` takes them for one frame.
+        fparam, aparam, charge_spin: (numb_fparam,), (n, numb_aparam) and (2,), as ``Potential.evaluate`` takes them for one frame.
 
     Raises:
         DataError: masses that are not positive, or not one for each atom; what ``Potential.evaluate`` finds wrong.
@@ -50,7 +52,7 @@ def normal_modes(potential: Potential, coord, atype, cell=None, *, masses, fpara
     coord, masses = np.asarray(coord, np.float64), np.asarray(masses, np.float64)
     if masses.shape != coord.shape[:1] or not (masses > 0).all():
         raise DataError(f"masses: found shape {masses.shape}, expected {coord.shape[:1]}, positive numbers in amu")
-    one = {"cell": cell, "fparam": fparam, "aparam": aparam}
+    one = {"cell": cell, "fparam": fparam, "aparam": aparam, "charge_spin": charge_spin}
     one = {name: None if value is None else np.asarray(value)[None] for name, value in one.items()}
     out = potential.evaluate(coord[None], np.asarray(atype), **one, hessian=True)
     hessian = out["hessian"][0]

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from dpjax.config.charge_spin import RANGES
 from dpjax.config.descriptors import DPA3Config
-from dpjax.errors import ModelError
 from dpjax.interop.networks import common_precision, read_layer, write_layer
 from dpjax.interop.se_e2_a import shared_row
-from dpjax.interop.type_embedding import read_type_embedding, write_type_embedding
+from dpjax.interop.type_embedding import read_type_embedding, write_table, write_type_embedding
 
 Tree = dict[str, Any]
 _KEYS = (
@@ -46,26 +46,25 @@ NAMES = {
         "repflow_variable.repflow_layers": "repflows.layers",
         "repflow_variable.@variables.davg": "repflows.mean",
         "repflow_variable.@variables.dstd": "repflows.stddev",
-        "type_embedding.embedding": vectors,
+        "type_embedding.embedding": f"type_embedding.{vectors}",
+        "chg_embedding.embedding": f"chg_embedding.{vectors}",
+        "spin_embedding.embedding": f"spin_embedding.{vectors}",
+        "mix_cs_mlp": "mix_cs_mlp",
     }
     for source, vectors in (
-        ("pytorch", "type_embedding.embedding.embedding_net"),
-        ("jax", "type_embedding.embedding_net"),
+        ("pytorch", "embedding.embedding_net"),
+        ("jax", "embedding_net"),
     )
 }
+_TABLES = {  # of charges and of spins, with their lengths
+    name: most - least + 1 for name, (_, least, most) in zip(("chg_embedding", "spin_embedding"), RANGES, strict=True)
+}
+_MIXING = "mix_cs_mlp"  # the layer behind both
 _RESIDUAL = re.compile(r"([nea]_residual)_(\d+)")  # ours; theirs are lists
 
 
 def read_section(tree: Tree) -> Tree:
-    """The input section that describes the stored descriptor.
-
-    Raises:
-        ModelError: the stored descriptor uses something this version does not have.
-    """
-    if tree.get("add_chg_spin_ebd"):
-        raise ModelError(
-            "descriptor: add_chg_spin_ebd is true, and models of frames with a charge and a spin are not built yet"
-        )
+    """The input section that describes the stored descriptor."""
     flow = tree["repflow_args"]
     section = {"type": "dpa3", **{key: tree[key] for key in _KEYS if key in tree}}
     return section | {"repflow": {key: flow[key] for key in _FLOW_KEYS if key in flow}}
@@ -75,10 +74,17 @@ def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     """Collections ``params`` and ``stats`` of the stored descriptor."""
     flow = tree["repflow_variable"]
     params = {"type_embedding": read_type_embedding(tree["type_embedding"])}
+    if tree.get("add_chg_spin_ebd"):
+        params["charge_spin"] = _read_charge_spin(tree)
     params |= {name: read_layer(flow[name]) for name in ("edge_embd", "angle_embd")}
     params |= {f"layers_{i}": _read_repflow_layer(layer) for i, layer in enumerate(flow["repflow_layers"])}
     stats = {key: shared_row(flow["@variables"][key], f"descriptor/{key}") for key in ("davg", "dstd")}
     return params, stats
+
+
+def _read_charge_spin(tree: Tree) -> Tree:
+    tables = {name: read_type_embedding(tree[name]) for name in _TABLES}
+    return tables | {_MIXING: read_layer(tree[_MIXING])}
 
 
 def _read_repflow_layer(tree: Tree) -> Tree:
@@ -105,7 +111,9 @@ def write_tree(config: DPA3Config, type_map: tuple[str, ...], params: Tree, stat
         "precision": precision,
         "exclude_types": [list(pair) for pair in config.exclude_types],
         "type_map": list(type_map),
+        "default_chg_spin": None if config.default_chg_spin is None else list(config.default_chg_spin),
         "type_embedding": write_type_embedding(config, type_map, params["type_embedding"]),
+        **(_write_charge_spin(config, params["charge_spin"], linear) if config.add_chg_spin_ebd else {}),
         "repflow_variable": {
             "edge_embd": write_layer(params["edge_embd"], **linear),
             "angle_embd": write_layer(params["angle_embd"], **linear),
@@ -121,6 +129,11 @@ def write_tree(config: DPA3Config, type_map: tuple[str, ...], params: Tree, stat
             },
         },
     }
+
+
+def _write_charge_spin(config: DPA3Config, params: Tree, linear: Tree) -> Tree:
+    tables = {name: write_table(config, n, params[name]) for name, n in _TABLES.items()}
+    return tables | {_MIXING: write_layer(params[_MIXING], **linear)}
 
 
 def _write_repflow_layer(config: DPA3Config, n_type: int, params: Tree, linear: Tree) -> Tree:

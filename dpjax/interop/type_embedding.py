@@ -40,25 +40,48 @@ def write_type_embedding(config: Any, type_map: tuple[str, ...], params: Tree) -
         type_map: symbols of the types.
         params: parameters of the net.
     """
+    options = {"use_econf_tebd": config.use_econf_tebd, "use_tebd_bias": config.use_tebd_bias}
+    return write_table(config, len(type_map), params, type_map=list(type_map), **options)
+
+
+def write_table(
+    config: Any,
+    n_type: int,
+    params: Tree,
+    *,
+    type_map: list[str] | None = None,
+    use_econf_tebd: bool = False,
+    use_tebd_bias: bool = False,
+) -> Tree:
+    """The ``TypeEmbedNet`` tree of any table of vectors of the length ``tebd_dim`` of a descriptor.
+
+    Args:
+        config: the descriptor's hyper-parameters.
+        n_type: vectors of the table, without that of padding.
+        params: parameters of the net.
+        type_map: names of what the vectors stand for, if it has any.
+        use_econf_tebd: the net takes electron configurations.
+        use_tebd_bias: its layer has a bias.
+    """
     common = {"activation_function": "Linear", "precision": common_precision(config.precision)}
     shape = {"neuron": [config.tebd_dim], "resnet_dt": False, **common}
     layer = write_layer(params["layer"], resnet=True, trainable=config.trainable, **common)
     return {
         "@class": "TypeEmbedNet",
         "@version": 2,
-        "ntypes": len(type_map),
+        "ntypes": n_type,
         **shape,
         "trainable": config.trainable,
         "padding": True,
-        "use_econf_tebd": config.use_econf_tebd,
-        "use_tebd_bias": config.use_tebd_bias,
-        "type_map": list(type_map),
+        "use_econf_tebd": use_econf_tebd,
+        "use_tebd_bias": use_tebd_bias,
+        "type_map": type_map,
         "embedding": {
             "@class": "EmbeddingNetwork",
             "@version": 2,
-            "in_dim": DIMENSION if config.use_econf_tebd else len(type_map),
+            "in_dim": DIMENSION if use_econf_tebd else n_type,
             **shape,
-            "bias": config.use_tebd_bias,
+            "bias": use_tebd_bias,
             "layers": [layer],
         },
     }

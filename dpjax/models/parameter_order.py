@@ -12,7 +12,8 @@ from collections.abc import Iterable
 SIBLINGS = (
     *("descriptor", "fitting_net"),
     *("repinit", "repinit_three_body", "repformers", "g2_embd", "edge_embd", "angle_embd", "layers"),
-    *("degree_gain", "attention", "embedding", "type_pair_embedding", "type_embedding"),
+    *("degree_gain", "attention", "embedding", "type_pair_embedding", "type_embedding", "charge_spin"),
+    *("chg_embedding", "spin_embedding", "mix_cs_mlp"),
     *("g1_shape_tranform", "tebd_transform"),
     *("linear1", "linear2", "g1_self_mlp", "proj_g1g2", "proj_g1g1g2", "attn2", "loc_attn"),
     *(

@@ -28,6 +28,15 @@ from dpjax.nn.precision import require_x64, with_all_digits
 
 Rows = dict[str, jax.Array]  # per atom
 FEATURES = ("descriptor", "fitting_last_layer")
+VIEW = (
+    "count",
+    "types",
+    "kinds",
+    "empty_kinds",
+    "index",
+    "condition",
+    "lists",
+)  # of the rows what a descriptor is handed
 
 
 class StandardModel(nn.Module):
@@ -92,6 +101,11 @@ class StandardModel(nn.Module):
     def takes_first(self) -> bool:
         """Whether empty places get the vector of the type of their frame's first atom, as DeePMD-kit has it."""
         return is_mixed(self.config.descriptor) and self.config.conventions == "reference"
+
+    @property
+    def takes_charge_spin(self) -> bool:
+        """Whether atoms are told charge and spin of their frame."""
+        return "charge_spin" in self.config.inputs
 
     def atomic_output(
         self,
@@ -191,18 +205,21 @@ def where_rows(keep: jax.Array, values: jax.Array) -> jax.Array:
 def atom_rows(model: StandardModel, batch: Batch, take: slice) -> Rows:
     """What a slice of the atom axis needs beside displacements: :func:`table_rows` of a batch."""
     own = {name: getattr(batch, name)[take] for name in ("atype", "frame", "index", "count")}
-    rows = table_rows(model, own, batch.atype, batch.first)
+    rows = table_rows(model, own, batch.atype, batch.first, batch.charge_spin)
     return rows if batch.lists is None else rows | {"lists": batch.lists}
 
 
-def table_rows(model: StandardModel, own: Mapping[str, Array], atype: Array | None, first: Array | None) -> Rows:
-    """What atoms need beside displacements: neighbour counts, and types where sections do not say them.
+def table_rows(
+    model: StandardModel, own: Mapping[str, Array], atype: Array | None, first: Array | None, charge_spin: Array | None
+) -> Rows:
+    """What atoms need beside displacements: counts, types where sections do not say them, what descriptors know of a frame.
 
     Args:
         model: the model.
         own: of these atoms ``frame`` and ``count`` (n, ...), and ``atype`` and ``index`` where sections do not say the types.
         atype: (n_atom,) of all atoms, which ``index`` counts; None where sections say the types.
         first: (n_frame,) type of each frame's first atom; None for models that do not take it.
+        charge_spin: (n_frame, 2) charge and spin; None for models that do not take them.
     """
     rows = {"count": own["count"]}
     if not model.by_type:
@@ -211,6 +228,8 @@ def table_rows(model: StandardModel, own: Mapping[str, Array], atype: Array | No
         rows["index"] = jnp.asarray(own["index"])
     if model.takes_first:
         rows["empty_kinds"] = jnp.asarray(first)[own["frame"]]
+    if model.takes_charge_spin:
+        rows["condition"] = jnp.asarray(charge_spin)[own["frame"]]
     return rows
 
 
@@ -223,8 +242,7 @@ def neighborhood(
     work: Work = AS_SUITS,
 ) -> Neighborhood:
     """The view of atoms of one section; ``rows`` as :func:`table_rows` gives them, and others that are not for the view."""
-    names = ("count", "types", "kinds", "empty_kinds", "index", "lists")
-    own = {name: rows[name] for name in names if name in rows}
+    own = {name: rows[name] for name in VIEW if name in rows}
     return Neighborhood(disp, nbrs=tuple(nbrs), centre=section if model.by_type else None, work=work, **own)
 
 

@@ -22,7 +22,7 @@ from dpjax.models import init_variables
 log = logging.getLogger(__name__)
 
 MAY_DIFFER = {  # from a model that is continued: settings of the training, of fresh parameters and of statistics
-    "trainable", "seed", "precision", "rcond", "atom_ener", "set_davg_zero", "default_fparam", "layer_name",
+    "trainable", "seed", "precision", "rcond", "atom_ener", "set_davg_zero", "default_fparam", "default_chg_spin", "layer_name",
 }  # fmt: skip
 
 

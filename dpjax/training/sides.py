@@ -13,7 +13,7 @@ import numpy as np
 from dpjax import losses
 from dpjax.config import Config, DataConfig, ModelConfig
 from dpjax.config.dpjax_section import DpjaxConfig
-from dpjax.data import Sampler, System, label_requirements, load_systems
+from dpjax.data import Sampler, System, load_systems, model_labels
 from dpjax.data.waiting import counter
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members, selections, unresolved, with_selections
 from dpjax.descriptors.crowding import cuts
@@ -91,15 +91,8 @@ def open_systems(
     options: DpjaxConfig | None = None,
 ) -> list[System]:
     """The systems of a data section with the labels of the loss, ``extra`` ones where they are, and the inputs of the model."""
-    fitting = model.fitting_net
-    specs = label_requirements(
-        (*label_names(loss), *extra),
-        fitting.output,
-        numb_fparam=fitting.numb_fparam,
-        numb_aparam=fitting.numb_aparam,
-        default_fparam=fitting.default_fparam,
-        numb_generalized_coord=getattr(loss, "numb_generalized_coord", 0),
-        selected=getattr(fitting, "sel_type", None),
+    specs = model_labels(
+        model, (*label_names(loss), *extra), numb_generalized_coord=getattr(loss, "numb_generalized_coord", 0)
     )
     options = options or DpjaxConfig()
     return load_systems(
@@ -119,7 +112,7 @@ def label_names(loss: losses.Loss) -> tuple[str, ...]:
 
 def model_needs(model: ModelConfig) -> ModelNeeds:
     """What packing must know of the model."""
-    fitting, n_type = model.fitting_net, len(model.type_map)
+    n_type = len(model.type_map)
     sel = capacity(model.descriptor, n_type)
     return ModelNeeds(
         n_type=n_type,
@@ -127,8 +120,7 @@ def model_needs(model: ModelConfig) -> ModelNeeds:
         rcut=cutoff(model.descriptor),
         sel=sel,
         cuts=cuts(model),
-        fparam=fitting.numb_fparam > 0,
-        aparam=fitting.numb_aparam > 0,
+        inputs=tuple(model.inputs),
         lists=list_plan(model.descriptor),
     )
 

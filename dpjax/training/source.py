@@ -33,8 +33,7 @@ class ModelNeeds:
     rcut: float  # angstrom
     sel: tuple[int | None, ...]  # per section
     cuts: tuple[Cut, ...]  # what each descriptor keeps
-    fparam: bool = False
-    aparam: bool = False
+    inputs: tuple[str, ...] = ()  # what it takes of a frame beside atoms and cell, as fields of a ``Frame``
     lists: ListPlan | None = None  # edges and angles that a batch lists
 
 
@@ -126,18 +125,16 @@ class BatchSource:
         return self._extent(Frame(coord, types, table, source.cell(frame) if inner else None))
 
     def frames(self, system: int, indices: Sequence[int]) -> list[Frame]:
-        """Frames of one system with their neighbours and parameters."""
-        source, needs = self.systems[system], self.needs
-        wanted = ["coord", *(["fparam"] if needs.fparam else []), *(["aparam"] if needs.aparam else [])]
-        arrays = source.arrays(indices, wanted)
+        """Frames of one system with their neighbours and inputs."""
+        source, inputs = self.systems[system], self.needs.inputs
+        arrays = source.arrays(indices, ["coord", *inputs])
         return [
             Frame(
                 coord=arrays["coord"][k],
                 atype=source.frame_types(i),
                 table=self.neighbors.table(system, int(i)),
                 cell=source.cell(int(i)),
-                fparam=arrays["fparam"][k] if needs.fparam else None,
-                aparam=arrays["aparam"][k] if needs.aparam else None,
+                **{name: arrays[name][k] for name in inputs},
             )
             for k, i in enumerate(indices)
         ]

@@ -303,12 +303,30 @@ def test_they_can_be_parts_of_a_hybrid(kind):
         config.normalize(water({D: {"type": "hybrid", "list": [broken]}}))
 
 
-def test_charge_and_spin_are_refused_as_not_built():
-    config.load(water({D: BASES["dpa3"]}))
-    with pytest.raises(
-        ConfigError, match="add_chg_spin_ebd: found true, but a model of frames with a charge and a spin is not"
+def test_charge_and_spin_are_inputs():
+    plain = config.load(water({D: BASES["dpa3"]})).model
+    assert (plain.inputs, plain.default_inputs) == ({}, {})
+    charged = config.load(water({D: edited(BASES["dpa3"], CHARGED)})).model
+    assert (charged.inputs, charged.default_inputs) == ({"charge_spin": 2}, {})
+    given = edited(BASES["dpa3"], CHARGED | {"default_chg_spin": [-1, 0.5]})
+    fitting = {"model/fitting_net/numb_fparam": 3, "model/fitting_net/numb_aparam": 1}
+    both = config.load(water({D: {"type": "hybrid", "list": [BASES["dpa3"], given]}} | fitting)).model
+    assert both.inputs == {"fparam": 3, "aparam": 1, "charge_spin": 2}
+    assert both.default_inputs == {"charge_spin": (-1, 0.5)}
+
+
+def test_parts_of_a_hybrid_have_a_default_where_they_agree():
+    one, same, other, none = (
+        edited(BASES["dpa3"], CHARGED | {"default_chg_spin": default}) for default in ([0, 1], [0, 1], [0, 2], None)
+    )
+    for second, default in (
+        (same, {"charge_spin": (0, 1)}),
+        (BASES["dpa3"], {"charge_spin": (0, 1)}),
+        (other, {}),
+        (none, {}),
     ):
-        config.load(water({D: edited(BASES["dpa3"], {"add_chg_spin_ebd": True})}))
+        parts = config.load(water({D: {"type": "hybrid", "list": [one, second]}})).model
+        assert (parts.inputs, parts.default_inputs) == ({"charge_spin": 2}, default)
 
 
 ODD = (None, True, 0, -1, 3, 10**40, -2.5, 1e308, float("nan"), "", "auto", "x", [], [None], [-1], [["a"]], {}, [{}])

@@ -35,9 +35,8 @@ class Bench:
         self.layout = Layout(atoms=(48, 80) if self.model.by_type else (128,), nbrs=nbrs, frames=N_FRAME)
 
     def structure(self, kind: str = "crystal", **options) -> Structure:
-        """A random structure with the parameters the model takes."""
-        fitting = self.potential.config.fitting_net
-        return make(kind, fparam=fitting.numb_fparam, aparam=fitting.numb_aparam, **options)
+        """A random structure with the inputs the model takes."""
+        return make(kind, **self.potential.config.inputs, **options)
 
     def pack(self, structures: Sequence[Structure]) -> tuple[Batch, list[np.ndarray]]:
         """The batch and each structure's places in it."""
@@ -49,7 +48,7 @@ class Bench:
 
     def _frame(self, s: Structure) -> Frame:
         table = search(s.coord, s.atype, self.model.n_type, self.model.rcut, s.cell)
-        return Frame(s.coord, s.atype, table, s.cell, s.fparam, s.aparam)
+        return Frame(s.coord, s.atype, table, s.cell, s.fparam, s.aparam, s.charge_spin)
 
     @cached_property
     def program(self):

@@ -174,6 +174,11 @@ CASES = [
     ),
     Case("dpa3", model(dpa3(exclude_types=[[0, 0]]), pair_exclude_types=[[1, 1]])),
     Case(
+        "dpa3-charge-spin",
+        model(dpa3(add_chg_spin_ebd=True, concat_output_tebd=True), fitting={"numb_fparam": 1}),
+        slow=True,
+    ),
+    Case(
         "dpa3-sequential",
         model(
             dpa3({"sequential_update": True, "a_compress_rate": 1, "n_multi_edge_message": 2, "use_dynamic_sel": True}),

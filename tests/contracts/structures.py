@@ -17,6 +17,7 @@ class Structure:
     cell: np.ndarray | None = None  # (3, 3) angstrom
     fparam: np.ndarray | None = None  # (k,)
     aparam: np.ndarray | None = None  # (n, k)
+    charge_spin: np.ndarray | None = None  # (2,)
 
     def replace(self, **changes) -> Structure:
         return dataclasses.replace(self, **changes)
@@ -49,7 +50,9 @@ def scattered(n_atom: int, box: np.ndarray, rng: np.random.Generator, apart: flo
     return points
 
 
-def make(kind: str, *, numbers=(4, 7), fparam: int = 0, aparam: int = 0, seed: int = 0) -> Structure:
+def make(
+    kind: str, *, numbers=(4, 7), fparam: int = 0, aparam: int = 0, charge_spin: int = 0, seed: int = 0
+) -> Structure:
     """A random structure of two types: ``crystal`` (triclinic cell thinner than twice a 3 angstrom cut-off) or ``cluster``."""
     rng = np.random.default_rng([seed, kind == "cluster"])
     box = np.array([[4.9, 0.0, 0.0], [0.8, 5.2, 0.0], [-0.6, 0.5, 5.0]])
@@ -60,6 +63,7 @@ def make(kind: str, *, numbers=(4, 7), fparam: int = 0, aparam: int = 0, seed: i
         cell=None if kind == "cluster" else box,
         fparam=rng.normal(size=fparam) if fparam else None,
         aparam=rng.normal(size=(n_atom, aparam)) if aparam else None,
+        charge_spin=np.array([-1.0, 2.0]) if charge_spin else None,
     )
 
 

@@ -31,6 +31,8 @@ def test_the_model_feels_every_input(bench):
     variants = [s, moved]
     given = {name: getattr(s, name) for name in ("fparam", "aparam") if getattr(s, name) is not None}
     variants += [s.replace(**{name: value + 0.1}) for name, value in given.items()]
+    if s.charge_spin is not None:
+        variants += [s.replace(charge_spin=s.charge_spin + step) for step in np.eye(2)]
     here, *others = bench(*variants)
     for out in others:
         changes = np.abs(summed(bench.output, out) - summed(bench.output, here))

@@ -14,7 +14,9 @@ THIN = np.array([[1.7, 0.0, 0.0], [0.5, 9.0, 0.0], [1.0, -2.0, 8.0]])  # far thi
 SPACING = 2.2  # angstrom
 
 
-def frame(n_atom: int, *, periodic: bool = True, seed: int = 0, fparam: int = 0, aparam: int = 0) -> dict:
+def frame(
+    n_atom: int, *, periodic: bool = True, seed: int = 0, fparam: int = 0, aparam: int = 0, charge_spin: int = 0
+) -> dict:
     """Keyword arguments of ``evaluate`` for one frame: points of a sheared grid, each moved a little, of two types."""
     rng = np.random.default_rng([n_atom, seed])
     edge = int(np.ceil(n_atom ** (1 / 3)))
@@ -27,6 +29,8 @@ def frame(n_atom: int, *, periodic: bool = True, seed: int = 0, fparam: int = 0,
         out["fparam"] = rng.normal(size=(1, fparam))
     if aparam:
         out["aparam"] = rng.normal(size=(1, n_atom, aparam))
+    if charge_spin:
+        out["charge_spin"] = np.array([[-1.0, 2.0 + seed]])
     return out
 
 
@@ -41,8 +45,9 @@ def together(frames: list[dict]) -> dict:
     """Frames of any sizes as one ragged call of ``Potential.evaluate``: one compilation for all."""
     joined = {"coord": [f["coord"][0] for f in frames], "atype": [f["atype"] for f in frames]}
     joined["cell"] = [None if f["cell"] is None else f["cell"][0] for f in frames]
-    if "fparam" in frames[0]:
-        joined["fparam"] = np.concatenate([f["fparam"] for f in frames])
+    for name in ("fparam", "charge_spin"):
+        if name in frames[0]:
+            joined[name] = np.concatenate([f[name] for f in frames])
     if "aparam" in frames[0]:
         joined["aparam"] = [f["aparam"][0] for f in frames]
     return joined

@@ -35,6 +35,7 @@ FAMILIES = [  # a section and its conventions, which only models with type vecto
             "se_atten_v2",
             "se_atten-dos",
             "dpa2",
+            "dpa3-charge-spin",
         )
     ),
 ]
@@ -61,9 +62,8 @@ def in_artifact(name: str, conventions: str, tmp_path, monkeypatch) -> tuple[dpj
 
 
 def frame_for(pot: dpjax.Potential, n_atom: int, **options) -> dict[str, Any]:
-    """A frame with the parameters that the model takes."""
-    fitting = pot.config.fitting_net
-    return frame(n_atom, fparam=fitting.numb_fparam, aparam=fitting.numb_aparam, **options)
+    """A frame with the inputs that the model takes."""
+    return frame(n_atom, **pot.config.inputs, **options)
 
 
 @pytest.mark.parametrize(("name", "conventions"), FAMILIES)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from itertools import groupby
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -24,3 +25,10 @@ def on_arrays(evaluate):
         return {name: [row for part in out for row in part[name]] for name in out[0]} if out else {}
 
     return of_lists
+
+
+def bare_config(fitting, silent=()) -> SimpleNamespace:
+    """What the configuration of such a model says: its fitting net, and its inputs, none of which has a default."""
+    sizes = {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam}
+    inputs = {name: size for name, size in sizes.items() if size}
+    return SimpleNamespace(fitting_net=fitting, silent_types=silent, inputs=inputs, default_inputs={})

@@ -60,6 +60,8 @@ def atoms_of(s: Structure, pbc=True) -> Atoms:
         atoms.info["fparam"] = s.fparam
     if s.aparam is not None:
         atoms.set_array("aparam", s.aparam)
+    if s.charge_spin is not None:
+        atoms.info["charge_spin"] = s.charge_spin
     return atoms
 
 

@@ -86,12 +86,13 @@ def section_of(case: Case) -> dict:
 
 
 def structures(pot: dpjax.Potential) -> dict[str, np.ndarray]:
-    """Two frames, flattened, with whatever parameters the potential takes; ``mixed`` are other types, frame by frame."""
-    fitting = pot.config.fitting_net
-    s = make("crystal", numbers=(5, 6), fparam=fitting.numb_fparam, aparam=fitting.numb_aparam)
+    """Two frames, flattened, with whatever inputs the potential takes; ``mixed`` are other types, frame by frame."""
+    s = make("crystal", numbers=(5, 6), **pot.config.inputs)
     rng = np.random.default_rng(3)
     data = {"coord": np.stack([s.coord, s.coord + rng.normal(scale=0.05, size=s.coord.shape)]).reshape(2, -1)}
     data |= {"cell": np.stack([s.cell.ravel()] * 2), "atype": s.atype, "mixed": np.stack([s.atype, s.atype[::-1]])}
+    if s.charge_spin is not None:
+        data["charge_spin"] = np.stack([s.charge_spin, s.charge_spin + 1])
     return data | {name: getattr(s, name) for name in ("fparam", "aparam") if getattr(s, name) is not None}
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +11,7 @@ from dpjax.config.fittings import EnerFittingConfig
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.errors import DataError, NonFiniteError, OutputError
 from dpjax.interfaces import testing
-from tests.interfaces.stacking import on_arrays
+from tests.interfaces.stacking import bare_config, on_arrays
 
 NO_PARAMETERS = EnerFittingConfig()
 
@@ -23,7 +22,7 @@ class Zero:
     type_map = ("O", "H")
 
     def __init__(self, fitting=NO_PARAMETERS, energy=0.0, silent=()):
-        self.config = SimpleNamespace(fitting_net=fitting, silent_types=silent)
+        self.config = bare_config(fitting, silent)
         self.energy = energy
         self.calls = []
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from dpjax.cli.main import main
 from dpjax.config.fittings import DipoleFittingConfig, DosFittingConfig, PolarFittingConfig, PropertyFittingConfig
 from dpjax.errors import DataError, NonFiniteError
 from dpjax.interfaces.testing import test_model as run  # not a test case
-from tests.interfaces.stacking import on_arrays
+from tests.interfaces.stacking import bare_config, on_arrays
 from tests.interfaces.test_testing import write_system
 
 TYPES = (1, 0, 1, 1)  # H O H H
@@ -33,7 +32,7 @@ class Linear:
     type_map = ("O", "H")
 
     def __init__(self, fitting, silent=(), factor=1.0):
-        self.config = SimpleNamespace(fitting_net=fitting, silent_types=silent)
+        self.config = bare_config(fitting, silent)
         self.silent, self.factor = silent, factor
 
     @on_arrays

@@ -221,13 +221,12 @@ def test_other_shapes_numbers_and_sources_are_refused(weights):
 
 def test_models_that_are_not_built_say_what_is_missing(weights, monkeypatch):
     section = copy.deepcopy(weights[0])
-    lengths = {"e_rcut": 4.0, "e_rcut_smth": 1.0, "e_sel": 8, "a_rcut": 3.0, "a_rcut_smth": 1.0, "a_sel": 4}
-    section["descriptor"] = {"type": "dpa3", "repflow": lengths, "add_chg_spin_ebd": True}
-    with pytest.raises(ConfigError, match="a charge and a spin is not built yet"):
+    section["descriptor"] = {"type": "se_a_tpe", "rcut": 4.0, "rcut_smth": 1.0, "sel": [8, 16], "neuron": [2, 4]}
+    with pytest.raises(ConfigError, match="'se_a_tpe' is not built yet"):
         dpjax.interop.from_weights(section, weights[1])
     state = {"_extra_state": {"model_params": section}}
     monkeypatch.setattr(checkpoint_files, "read_torch", lambda path: {"model": state})
-    with pytest.raises(ModelError, match=r"model\.pt: .*a charge and a spin is not built yet"):
+    with pytest.raises(ModelError, match=r"model\.pt: .*'se_a_tpe' is not built yet"):
         dpjax.load(fixture("se_e2_a/model.pt"))
 
 
@@ -320,7 +319,7 @@ def test_tensorflow_models_that_are_not_built(case):
 
 
 @pytest.mark.parametrize("source", ["pytorch", "jax"])
-@pytest.mark.parametrize("name", ["dpa2", "dpa3-sequential"])
+@pytest.mark.parametrize("name", ["dpa2", "dpa3-sequential", "dpa3-charge-spin"])
 def test_residual_vectors_of_layers_are_found_by_name(name, source):
     """They are lists in a tree and numbered in a checkpoint."""
     pot = potential(next(case.section for case in CASES if case.name == name))

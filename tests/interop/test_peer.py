@@ -111,10 +111,9 @@ def test_deepmd_kit_gives_the_same_tensors_and_properties(case, tmp_path):
 
 
 def crystal(pot: dpjax.Potential) -> dict[str, np.ndarray]:
-    """A frame with whatever parameters the potential takes."""
-    fitting = pot.config.fitting_net
-    s = make("crystal", numbers=(5, 8), fparam=fitting.numb_fparam, aparam=fitting.numb_aparam)
-    given = {name: getattr(s, name) for name in ("coord", "cell", "fparam", "aparam")}
+    """A frame with whatever inputs the potential takes."""
+    s = make("crystal", numbers=(5, 8), **pot.config.inputs)
+    given = {name: getattr(s, name) for name in ("coord", "cell", "fparam", "aparam", "charge_spin")}
     return {name: array[None] for name, array in given.items() if array is not None} | {"atype": s.atype}
 
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dpjax.config import options
-from dpjax.config.checks import check_activation, check_chg_spin
+from dpjax.config.charge_spin import check_chg_spin
+from dpjax.config.checks import check_activation
 from dpjax.config.descriptors.dpa3_repflow import REPFLOW, RepflowConfig
 from dpjax.config.descriptors.layers import check_surroundings
 from dpjax.config.problems import Problem
@@ -44,8 +45,8 @@ def _options() -> list[Option]:
     return [
         Option("repflow", dict, REPFLOW.doc, REQUIRED, sub_fields=REPFLOW.options()),
         options.concat_output_tebd(False),
-        options.add_chg_spin_ebd(),
-        options.default_chg_spin(),
+        options.add_chg_spin_ebd(not_built=""),
+        options.default_chg_spin(not_built=""),
         options.activation("silu", "the layers"),
         options.precision(),
         options.exclude_types(),

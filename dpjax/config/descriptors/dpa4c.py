@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dpjax.config import options
+from dpjax.config.charge_spin import check_chg_spin
 from dpjax.config.checks import (
     check_at_least,
-    check_chg_spin,
     check_choice,
     check_positive,
     check_precision,

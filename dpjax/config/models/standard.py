@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from dpjax.config.charge_spin import default_charge_spin, takes_charge_spin
 from dpjax.config.descriptors import (
     DESCRIPTORS,
     HybridConfig,
@@ -51,6 +52,19 @@ class ModelConfig(CommonModelConfig):
         every = set(range(len(self.type_map)))
         kept = every if selected is None else {selected} if isinstance(selected, int) else set(selected)
         return tuple(sorted((every - kept) | set(self.atom_exclude_types)))
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """What the model takes beside atoms and cells, with its length: ``fparam``, ``aparam`` of each atom, ``charge_spin``."""
+        fitting, charged = self.fitting_net, takes_charge_spin(self.descriptor)
+        lengths = {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam, "charge_spin": 2 * charged}
+        return {name: length for name, length in lengths.items() if length}
+
+    @property
+    def default_inputs(self) -> dict[str, tuple[float, ...]]:
+        """Those of :attr:`inputs` that a frame need not give, and what the model then takes."""
+        given = {"fparam": self.fitting_net.default_fparam, "charge_spin": default_charge_spin(self.descriptor)}
+        return {name: tuple(value) for name, value in given.items() if name in self.inputs and value is not None}
 
 
 def network_options() -> list[Option]:

@@ -4,6 +4,8 @@ A node is an atom, an edge an atom and one of its neighbours, an angle an atom a
 vectors, edges from the smoothed 1/r, angles from their cosine; layers update them from one another, and the nodes are the
 descriptor.  Zhang et al., arXiv:2506.01686.  Lengths in angstrom.
 
+With ``add_chg_spin_ebd`` a vector for the charge and the spin of the frame is added to the type vectors of its atoms.
+
 A neighbour is an atom of the structure, whichever of its periodic images is near, so nothing is exchanged with copies.
 """
 
@@ -21,6 +23,7 @@ from dpjax.descriptors.dpa3.layer import Graph, RepflowLayer, Scales, State
 from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.activations import activation
+from dpjax.nn.charge_spin import ChargeSpinEmbedding
 from dpjax.nn.dense import Dense
 from dpjax.nn.repeated import repeated
 
@@ -36,6 +39,8 @@ class DPA3(TypeVectors):
         self.edge_embd = Dense(flow.e_dim, "none", dtype=self.dtype)
         self.angle_embd = Dense(flow.a_dim, "none", use_bias=False, dtype=self.dtype)
         self.layers = [RepflowLayer(flow, self.config.activation_function, self.dtype) for _ in range(flow.nlayers)]
+        if self.config.add_chg_spin_ebd:
+            self.charge_spin = ChargeSpinEmbedding(flow.n_dim, self.config.activation_function, self.dtype)
 
     @property
     def dim_out(self) -> int:
@@ -52,11 +57,16 @@ class DPA3(TypeVectors):
         self.angle_embd.parameters(1)
         for layer in self.layers:
             layer.init_parameters()
+        if self.config.add_chg_spin_ebd:
+            self.charge_spin.init_parameters()
 
     def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
         """Descriptor of all atoms; values (n_atom, dim_out) and frame (n_atom, e_dim, 3) in its precision."""
         graph = self._graph(view)
-        vectors = graph.start(self.type_embedding()[view.centre_types])  # padding has type -1, the last vector
+        vectors = self.type_embedding()[view.centre_types]  # padding has type -1, the last vector
+        if self.config.add_chg_spin_ebd:
+            vectors = vectors + self.charge_spin(view.condition)
+        vectors = graph.start(vectors)
         state = repeated(self.layers, self._start(vectors, graph), graph, work=view.work)
         scale = Scales.of(self.config.repflow).edges ** 0.5
         frame = jnp.swapaxes(graph.turned_sums(state.edges), -2, -1) / scale

@@ -104,9 +104,8 @@ class DeepEval:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _features(self, inputs: Inputs, *names: str) -> list[np.ndarray]:
-        for name in ("charge_spin", "spin"):
-            if name in inputs.parameters:
-                raise ModelError(f"{name} was given but this model has no such input; leave it out")
+        if "spin" in inputs.parameters:
+            raise ModelError("spin was given but this model has no such input; leave it out")
         parts = [
             self.potential.features(part.coord, part.atype, part.cell, **part.parameters, names=names)
             for part in inputs.portions(self._atoms_at_once)
@@ -206,13 +205,17 @@ class DeepEval:
         """Parameters of each atom that the model takes."""
         return self.potential.config.fitting_net.numb_aparam
 
+    def get_dim_chg_spin(self) -> int:
+        """2 where the model takes charge and spin of a frame, else 0."""
+        return self.potential.config.inputs.get("charge_spin", 0)
+
     def has_chg_spin_ebd(self) -> bool:
         """Whether the model takes charge and spin of a frame."""
-        return False
+        return self.get_dim_chg_spin() > 0
 
     def has_default_chg_spin(self) -> bool:
         """Whether charge and spin may be left out."""
-        return False
+        return "charge_spin" in self.potential.config.default_inputs
 
     @property
     def has_efield(self) -> bool:

@@ -52,7 +52,8 @@ def read_inputs(
     dim_aparam: int,
     fparam: Any = None,
     aparam: Any = None,
-    **others: Any,
+    charge_spin: Any = None,
+    spin: Any = None,
 ) -> Inputs:
     """Check and shape the arguments of an ``eval`` method.
 
@@ -64,7 +65,8 @@ def read_inputs(
         dim_fparam, dim_aparam: numbers that the model takes for a frame, for an atom.
         fparam: (n_frame, dim_fparam), or (dim_fparam,) for all frames.
         aparam: (n_frame, n_atom, dim_aparam), or (n_atom, dim_aparam) for all frames, or (dim_aparam,) for all atoms.
-        others: ``charge_spin`` (n_frame, 2) and ``spin`` (n_frame, n_atom, 3), handed on.
+        charge_spin: (n_frame, 2), or (2,) for all frames; handed on.
+        spin: (n_frame, n_atom, 3); handed on.
 
     Raises:
         DataError: numbers that do not make up whole frames.
@@ -82,8 +84,10 @@ def read_inputs(
         given["fparam"] = _repeated("fparam", fparam, dim_fparam, (n_frame,))
     if aparam is not None:
         given["aparam"] = _repeated("aparam", aparam, dim_aparam, (n_frame, n_atom))
-    shapes = {"charge_spin": (n_frame, 2), "spin": (n_frame, n_atom, 3)}
-    given |= {name: _shaped(name, value, shapes[name]) for name, value in others.items() if value is not None}
+    if charge_spin is not None:
+        given["charge_spin"] = _repeated("charge_spin", charge_spin, 2, (n_frame,))
+    if spin is not None:
+        given["spin"] = _shaped("spin", spin, (n_frame, n_atom, 3))
     return Inputs(coord.reshape(n_frame, n_atom, 3), types, cell, given)
 
 

@@ -29,11 +29,12 @@ def calc_model_devi(
     atomic: bool = False,
     relative: float | None = None,
     relative_v: float | None = None,
+    charge_spin: Any = None,
 ) -> np.ndarray:
     """How far models differ on structures; neighbours are searched once for all models with one cut-off.
 
     Args:
-        coord, box, atype, mixed_type, fparam, aparam: as for ``DeepPot.eval``.
+        coord, box, atype, mixed_type, fparam, aparam, charge_spin: as for ``DeepPot.eval``.
         models: at least two with the same types; with ``real_data`` one is enough.
         fname: file that the table is added to.
         frequency: steps between two frames, for the first column.
@@ -52,8 +53,9 @@ def calc_model_devi(
     """
     sizes = {"dim_fparam": models[0].get_dim_fparam(), "dim_aparam": models[0].get_dim_aparam()} if models else {}
     inputs = read_inputs(
-        coord, box, atype, mixed_type, fparam=fparam, aparam=aparam, **{"dim_fparam": 0, "dim_aparam": 0} | sizes
-    )
+        coord, box, atype, mixed_type, fparam=fparam, aparam=aparam, charge_spin=charge_spin,
+        **{"dim_fparam": 0, "dim_aparam": 0} | sizes,
+    )  # fmt: skip
     found = model_deviation(
         [model.potential for model in models], inputs.coord, inputs.atype, inputs.cell, **inputs.parameters,
         labels=None if real_data is None else _totals(real_data, inputs.atype),
