@@ -175,7 +175,9 @@ CASES = [
     Case("dpa3", model(dpa3(exclude_types=[[0, 0]]), pair_exclude_types=[[1, 1]])),
     Case(
         "dpa3-charge-spin",
-        model(dpa3(add_chg_spin_ebd=True, concat_output_tebd=True), fitting={"numb_fparam": 1}),
+        model(
+            dpa3({"update_residual": 0.5}, add_chg_spin_ebd=True, concat_output_tebd=True), fitting={"numb_fparam": 1}
+        ),
         slow=True,
     ),
     Case(
