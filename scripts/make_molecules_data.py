@@ -17,10 +17,11 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -109,6 +110,42 @@ def random_rotation(rng: np.random.Generator) -> np.ndarray:
     return q if np.linalg.det(q) > 0 else -q
 
 
+def dynamics(
+    atoms: Any,
+    temperature: float,
+    rng: np.random.Generator,
+    n_frame: int,
+    interval: int,
+    equilibration: int,
+    method: str = "GFN2-xTB",
+) -> Iterator[np.ndarray]:
+    """Langevin dynamics: positions (n_atom, 3) angstrom of one frame after another.
+
+    Args:
+        atoms: of ASE, where to start; they move, and get momenta, heavy hydrogen and a calculator.
+        temperature: K.
+        rng: for momenta and noise.
+        n_frame: how many frames.
+        interval: steps of 1 fs between two frames.
+        equilibration: steps before the first interval.
+        method: of tblite, whose forces drive the atoms.
+    """
+    from ase import units
+    from ase.md.langevin import Langevin
+    from tblite.ase import TBLite
+
+    symbols = atoms.get_chemical_symbols()
+    atoms.set_masses([HEAVY_HYDROGEN if s == "H" else mass for s, mass in zip(symbols, atoms.get_masses())])
+    atoms.calc = TBLite(method=method, verbosity=0)
+    spread = np.sqrt(atoms.get_masses() * units.kB * temperature)
+    atoms.set_momenta(spread[:, None] * rng.normal(size=(len(atoms), 3)))
+    motion = Langevin(atoms, units.fs, temperature_K=temperature, friction=0.02 / units.fs, fixcm=False, rng=rng)
+    motion.run(equilibration)
+    for _ in range(n_frame):
+        motion.run(interval)
+        yield atoms.get_positions()
+
+
 def sample(trajectory: Trajectory, interval: int, equilibration: int) -> tuple[list[str], np.ndarray]:
     """Elements, and positions (n_frame, n_atom, 3) angstrom, every frame turned at random about its centre.
 
@@ -117,28 +154,18 @@ def sample(trajectory: Trajectory, interval: int, equilibration: int) -> tuple[l
         interval: steps of 1 fs between two frames.
         equilibration: steps before the first interval.
     """
-    from ase import units
     from ase.build import molecule
-    from ase.md.langevin import Langevin
-    from tblite.ase import TBLite
 
     rng = np.random.default_rng(trajectory.seed)
     atoms = molecule(MOLECULES[trajectory.molecule])
-    symbols = atoms.get_chemical_symbols()
-    atoms.set_masses([HEAVY_HYDROGEN if s == "H" else mass for s, mass in zip(symbols, atoms.get_masses())])
-    atoms.calc = TBLite(method="GFN2-xTB", verbosity=0)
-    spread = np.sqrt(atoms.get_masses() * units.kB * trajectory.temperature)
-    atoms.set_momenta(spread[:, None] * rng.normal(size=(len(atoms), 3)))
-    dynamics = Langevin(
-        atoms, units.fs, temperature_K=trajectory.temperature, friction=0.02 / units.fs, fixcm=False, rng=rng
-    )
-    dynamics.run(equilibration)
-    frames = []
-    for _ in range(trajectory.n_frame):
-        dynamics.run(interval)
-        position = atoms.get_positions()
-        frames.append((position - position.mean(axis=0)) @ random_rotation(rng).T)
-    return symbols, np.stack(frames)
+    steps = dynamics(atoms, trajectory.temperature, rng, trajectory.n_frame, interval, equilibration)
+    frames = [turned(position, rng) for position in steps]
+    return atoms.get_chemical_symbols(), np.stack(frames)
+
+
+def turned(position: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """The same atoms about their centre, turned at random."""
+    return (position - position.mean(axis=0)) @ random_rotation(rng).T
 
 
 def calculator(symbols: Sequence[str], position: np.ndarray, field: np.ndarray | None = None):
@@ -186,14 +213,15 @@ def run(job: tuple[Trajectory, int, int]) -> tuple[Trajectory, list[str], list[d
 
 
 def write_system(folder: Path, symbols: Sequence[str], frames: Sequence[dict[str, np.ndarray]]) -> None:
-    """Writes one deepmd/npy system without a cell; energies in float64, all else in float32."""
+    """Writes one deepmd/npy system, without a cell if its frames have no ``box``; energies in float64, all else in float32."""
     (folder / "set.000").mkdir(parents=True, exist_ok=True)
     for name in frames[0]:
         rows = np.stack([frame[name] for frame in frames])
         np.save(folder / "set.000" / f"{name}.npy", rows.astype(np.float64 if name == "energy" else np.float32))
     (folder / "type.raw").write_text(" ".join(str(TYPE_MAP.index(s)) for s in symbols) + "\n")
     (folder / "type_map.raw").write_text(" ".join(TYPE_MAP) + "\n")
-    (folder / "nopbc").touch()
+    if "box" not in frames[0]:
+        (folder / "nopbc").touch()
 
 
 def missing_libraries() -> str:

@@ -20,6 +20,7 @@ import argparse
 import multiprocessing
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -167,14 +168,18 @@ def langevin(pos, forces, temperature, n_step, rng, timestep=1.0, friction=0.02,
     return pos
 
 
+def random_cell(volume: float, strain: float, rng: np.random.Generator) -> np.ndarray:
+    """A cube with random strains of up to ``strain`` in each component, of a given volume, (3, 3) lower triangular."""
+    cell = np.tril(np.eye(3) + rng.uniform(-strain, strain, size=(3, 3)))
+    return cell * (volume / np.linalg.det(cell)) ** (1 / 3)
+
+
 def sample(system: System, rng: np.random.Generator, n_step: int) -> tuple[np.ndarray, np.ndarray]:
     """One decorrelated frame: positions (n_atom, 3) and cell (3, 3), angstrom."""
     model = WaterModel()
     temperature = rng.uniform(*system.temperature)
     volume = system.n_water * WATER_MASS_DENSITY / rng.uniform(*system.density)
-    strain = rng.uniform(-system.strain, system.strain, size=(3, 3))
-    cell = np.tril(np.eye(3) + strain)
-    cell *= (volume / np.linalg.det(cell)) ** (1 / 3)
+    cell = random_cell(volume, system.strain, rng)
     pair = PairForces(system.n_water, cell, model)
 
     def forces(pos):
@@ -188,20 +193,25 @@ def sample(system: System, rng: np.random.Generator, n_step: int) -> tuple[np.nd
     return pos.reshape(-1, 3), cell
 
 
-def label(types: np.ndarray, pos: np.ndarray, cell: np.ndarray) -> dict[str, np.ndarray]:
-    """GFN1-xTB energy (eV), force (eV/angstrom) and virial (eV, -dE/dstrain, rows as the cell) of one frame."""
+def label(
+    symbols: Sequence[str], pos: np.ndarray, cell: np.ndarray | None, method: str = "GFN1-xTB"
+) -> dict[str, np.ndarray]:
+    """Energy (eV), force (eV/angstrom) and virial (eV, -dE/dstrain, rows as the cell) of one frame.
+
+    Without a cell the virial is that of the forces between the atoms, which is -dE/dstrain, too.
+    """
     from ase import Atoms
     from tblite.ase import TBLite
 
-    atoms = Atoms(["OH"[t] for t in types], positions=pos, cell=cell, pbc=True)
-    atoms.calc = TBLite(method="GFN1-xTB", accuracy=0.1, verbosity=0)
-    energy = atoms.get_potential_energy()
-    virial = -atoms.get_stress(voigt=False) * atoms.get_volume()
+    atoms = Atoms(symbols, positions=pos, cell=cell, pbc=cell is not None)
+    atoms.calc = TBLite(method=method, accuracy=0.1, verbosity=0)
+    energy, force = atoms.get_potential_energy(), atoms.get_forces()
+    virial = force.T @ pos if cell is None else -atoms.get_stress(voigt=False) * atoms.get_volume()
     return {
         "coord": pos.reshape(-1),
-        "box": cell.reshape(-1),
+        **({} if cell is None else {"box": cell.reshape(-1)}),
         "energy": np.array([energy]),
-        "force": atoms.get_forces().reshape(-1),
+        "force": force.reshape(-1),
         "virial": virial.reshape(-1),
     }
 
@@ -215,7 +225,7 @@ def make_frame(job: tuple[System, int, int, Path]) -> str:
         rng = np.random.default_rng([20260, number, index])
         pos, cell = sample(system, rng, n_step)
         partial = path.with_suffix(".tmp.npz")
-        np.savez(partial, **label(system.types, pos, cell))
+        np.savez(partial, **label(["OH"[t] for t in system.types], pos, cell))
         partial.rename(path)
     return path.stem
 

@@ -1,9 +1,12 @@
-"""Access to the larger reference sets, which live beside a checkout and are not part of the repository."""
+"""Access to the larger reference sets, which live beside a checkout and are not part of the repository, and to scripts."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -33,3 +36,11 @@ def golden(*parts: str) -> Path:
     path = REPOSITORY.joinpath("tests", "goldens", *parts)
     assert path.exists(), f"{path} is part of the repository and missing"
     return path
+
+
+def load_script(name: str) -> ModuleType:
+    """The module of ``scripts/NAME.py``; scripts that it takes functions from must have been loaded before."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / "scripts" / f"{name}.py")
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

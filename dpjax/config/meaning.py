@@ -79,6 +79,8 @@ def refusals(section: Argument, value: dict, path: str = "") -> Iterator[Problem
         if problem is not None:
             yield problem
             return  # what stands inside waits for the same
+        component = variant.registry[choice_of(variant, value).name]
+        yield from component.lacks(value, path)
     options = options_of(section, value)
     for key, item in value.items():
         option, here = options[key], join(path, key)

@@ -82,6 +82,7 @@ class Component:
         sections: ``sections(section, path, context)`` gives the dataclasses of sub-sections by field name; a value of None
             says that the sub-section is wrong and was reported.
         idle: ``idle(config)`` yields the options that were set and change nothing beside the others, with the reason.
+        lacks: ``lacks(section, path)`` yields what a valid section asks for by its options together and this version cannot do.
     """
 
     name: str
@@ -94,6 +95,7 @@ class Component:
     newer: bool = False
     sections: Callable[[dict, str, Context], dict[str, Any]] = lambda section, path, context: {}
     idle: Callable[[Any], Iterable[tuple[str, str]]] = lambda config: ()
+    lacks: Callable[[dict, str], Iterable[Problem]] = lambda section, path: ()
 
     @functools.cache  # noqa: B019  the tables of components live as long as the program
     def argument(self) -> Argument:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpjax.config import multi_task
+from dpjax.config.descriptors.hybrid import MESSAGES
 from dpjax.config.problems import Problem, Report
 from dpjax.config.suggestions import join
 
@@ -146,9 +147,14 @@ def problems(raw: dict[str, Any]) -> Iterator[Problem]:
         written = branch.get(DESCRIPTOR)
         if isinstance(written, str) and ":" in written:
             level = int(written.rpartition(":")[2])
-            if level > 1 or (level == 1 and "tebd_dim" not in sections[name][DESCRIPTOR]):
+            if level > 1 or (level == 1 and not _has_type_vectors(sections[name][DESCRIPTOR])):
                 text = (
                     f"found {written!r}; :0 shares the whole descriptor, :1 its type vectors, which this descriptor "
                     f"{'has' if level > 1 else 'does not have'}."
                 )
                 yield Problem(join(here, DESCRIPTOR), text)
+
+
+def _has_type_vectors(descriptor: dict[str, Any]) -> bool:
+    """Whether a descriptor tells types apart by vectors, whose length is an option of it or of one of its parts."""
+    return "tebd_dim" in descriptor or descriptor["type"] in MESSAGES

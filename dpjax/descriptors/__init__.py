@@ -29,7 +29,6 @@ from dpjax.descriptors.se_e2_a import SeE2A
 from dpjax.descriptors.se_e2_r import SeE2R
 from dpjax.descriptors.se_e3 import SeE3
 from dpjax.descriptors.se_e3_tebd import SeE3Tebd
-from dpjax.errors import ConfigError
 
 __all__ = [
     "DESCRIPTORS",
@@ -76,16 +75,11 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
     """The descriptor module of a model section.
 
     Raises:
-        ConfigError: ``sel`` is still ``auto`` (it is resolved from data before a model is built); a hybrid that is not built.
+        ConfigError: ``sel`` is still ``auto`` (it is resolved from data before a model is built).
     """
     section, excluded = config.descriptor, ordered_pairs(config.pair_exclude_types)
     for member in members(section):
         kept(member)
-    if passes_messages(section) and is_by_type(section):
-        raise ConfigError(
-            "model/descriptor/list: found a descriptor that passes messages beside one with networks per type, whose atoms come in "
-            "sections by type; such a hybrid is not built. Take se_atten or se_e3_tebd in the place of the latter."
-        )
 
     def make(member, **options) -> nn.Module:
         options["tabulated"] = config.compress is not None

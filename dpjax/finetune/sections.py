@@ -107,16 +107,31 @@ def with_pretrained_sel(data: Section, pretrained: ModelConfig) -> Section:
     alike = len(parts) == len(theirs) and all(
         isinstance(part, dict) and part.get("type", "se_e2_a") == other["type"] for part, other in zip(parts, theirs)
     )
-    counted = alike and any(isinstance(part.get("sel", "auto"), str) for part in parts)
-    if not counted or (types.new and any(map(has_type_networks, members(pretrained.descriptor)))):
+    configs = members(pretrained.descriptor)
+    counted = alike and any(_left_open(part, path) for part, own in zip(parts, configs) for path in selections(own))
+    if not counted or (types.new and any(map(has_type_networks, configs))):
         return data
     descriptor = in_our_types(pretrained, types)["descriptor"]
     filled = [
-        {**part, "sel": other["sel"]} if isinstance(part.get("sel", "auto"), str) else part
-        for part, other in zip(parts, _parts(descriptor), strict=True)
+        _filled(part, other, [path for path in selections(config) if _left_open(part, path)])
+        for part, other, config in zip(parts, _parts(descriptor), configs, strict=True)
     ]
     section = {**own, "list": filled} if "list" in own else filled[0]
     return {**data, "model": {**model, "descriptor": section}}
+
+
+def _left_open(part: Section, path: Sequence[str]) -> bool:
+    """Whether the length of a list is to be counted; ``sel`` is, too, where it is missing."""
+    given = _at(part, path)
+    return isinstance(given, str) or (given is None and tuple(path) == ("sel",))
+
+
+def _filled(part: Section, other: Section, paths: Sequence[Sequence[str]]) -> Section:
+    """A section with what another has at some paths."""
+    for key, *inner in paths:
+        value = _filled(part[key], other[key], [inner]) if inner else other[key]
+        part = {**part, key: value}
+    return part
 
 
 def _parts(descriptor: Section) -> list[Any]:

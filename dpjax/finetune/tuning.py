@@ -141,7 +141,8 @@ def _compare(config: ModelConfig, pretrained: Pretrained) -> None:
 SHAPING = (
     "type", "list", "neuron", "axis_neuron", "type_one_side", "attn", "attn_layer", "tebd_dim", "tebd_input_mode",
     "use_econf_tebd", "use_tebd_bias", "concat_output_tebd", "lmax", "resnet_dt", "numb_fparam", "numb_aparam",
-    "dim_case_embd", "numb_dos", "task_dim", "fit_diag", "add_chg_spin_ebd",
+    "dim_case_embd", "numb_dos", "task_dim", "fit_diag", "nlayers", "n_dim", "e_dim", "a_dim", "n_multi_edge_message",
+    "update_angle", "g1_dim", "g2_dim", "use_three_body", "add_tebd_to_repinit_out", "add_chg_spin_ebd",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, is_dataclass
 from typing import Any
 
 import jax
@@ -107,8 +107,17 @@ def _settings(path: str, registry: Registry, ours: Any, theirs: Any) -> Iterator
             for i, pair in enumerate(zip(ours.list, theirs.list, strict=True)):
                 yield from _settings(f"{path}/list/{i}", registry, *pair)
     else:
-        settled = [f.name for f in fields(ours) if f.name not in MAY_DIFFER]
-        yield from ((f"{path}/{name}", getattr(ours, name), getattr(theirs, name)) for name in settled)
+        yield from _values(path, ours, theirs)
+
+
+def _values(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Path and values of the settings of a section, and of the sections in it, in two models of one kind."""
+    for name in (f.name for f in fields(ours) if f.name not in MAY_DIFFER):
+        own, other = getattr(ours, name), getattr(theirs, name)
+        if is_dataclass(own) and is_dataclass(other):
+            yield from _values(f"{path}/{name}", own, other)
+        else:
+            yield f"{path}/{name}", own, other
 
 
 def _as_written(value: Any) -> str:

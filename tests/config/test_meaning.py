@@ -10,11 +10,13 @@ import pytest
 from dpjax import config
 from dpjax.config import meaning
 from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.descriptors.hybrid import BY_TYPE, MESSAGES
 from dpjax.config.fittings import FITTINGS
 from dpjax.config.learning_rate import LEARNING_RATES
 from dpjax.config.losses import LOSSES
 from dpjax.config.models import MODELS
 from dpjax.config.optimizers import OPTIMIZERS
+from dpjax.descriptors import facts
 from dpjax.errors import ConfigError
 from tests.config import sections
 from tests.config.inputs import water
@@ -113,6 +115,32 @@ def test_options_without_effect_say_what_is_done_instead(path, caplog):
     caplog.set_level("INFO", logger="dpjax")
     config.load(water({path: True}))
     assert f"{path}: true changes nothing: " in caplog.text and "XLA" in caplog.text
+
+
+def test_what_is_not_built_together_is_refused():
+    """Messages go between all atoms, networks per type want those of one type: this version has each by itself."""
+    dpa3, by_type, by_vector = (
+        {"type": name} | sections.DESCRIPTORS[kind]
+        for name, kind in (("dpa3", "dpa3"), ("se_a", "se_e2_a"), ("dpa1", "se_atten"))
+    )
+
+    def hybrid(*parts: dict) -> dict:
+        return water({"model/descriptor": {"type": "hybrid", "list": list(parts)}})
+
+    config.normalize(hybrid(dpa3, by_type))  # a valid input
+    [problem] = config.not_built(hybrid(by_vector, by_type, dpa3))
+    assert problem.path == "model/descriptor/list"
+    with pytest.raises(
+        ConfigError, match="list: found dpa3, .* beside se_e2_a, .* not built .* Take se_atten or se_e3_tebd"
+    ):
+        config.load(hybrid(dpa3, by_type))
+    assert not config.not_built(hybrid(dpa3, by_vector)) and not config.not_built(hybrid(by_vector, by_type))
+
+
+def test_the_two_lists_of_descriptors_agree():
+    """One by name, in the language of the input; one by the dataclass that a section becomes."""
+    for names, classes in ((MESSAGES, facts.MESSAGES), (BY_TYPE, facts.BY_TYPE)):
+        assert {DESCRIPTORS[name].config.__name__ for name in names} == set(classes)
 
 
 def test_what_stands_inside_a_nested_section_is_refused_with_its_path():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 
 import numpy as np
@@ -10,7 +9,7 @@ import pytest
 
 from dpjax.config.fittings.outputs import DIPOLE, POLARIZABILITY, density_of_states, named_property
 from dpjax.data import LabelSpec, find_systems, label_requirements, open_system, output_labels
-from tests.shared import REPOSITORY
+from tests.shared import REPOSITORY, load_script
 
 SCRIPT = REPOSITORY / "scripts" / "make_molecules_data.py"
 FOLDER = REPOSITORY / "examples" / "molecules"
@@ -18,14 +17,7 @@ SYSTEMS = [FOLDER / path for path in find_systems(["train", "valid"], base=FOLDE
 LEVELS = np.array([-12.3, -7.01, 2.2])  # eV
 
 
-def load_script():
-    spec = importlib.util.spec_from_file_location(SCRIPT.stem, SCRIPT)
-    module = sys.modules[SCRIPT.stem] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-maker = load_script()
+maker = load_script(SCRIPT.stem)
 N_DOS = len(maker.GRID)
 SPACING = maker.GRID[1] - maker.GRID[0]
 

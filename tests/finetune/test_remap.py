@@ -13,8 +13,10 @@ import dpjax
 from dpjax.errors import ConfigError
 from dpjax.finetune import TypeChange, remapped
 from dpjax.interfaces.potential import Potential
+from tests.contracts.cases import dpa2, dpa3
 from tests.training.tiny import CELL, positions
 
+THREE_BODY = {"use_three_body": True, "three_body_rcut": 2.4, "three_body_rcut_smth": 1.6, "three_body_sel": 40}
 BASE = {"rcut": 3.0, "rcut_smth": 1.0, "neuron": [2, 4], "seed": 1}
 BY_TYPE = {**BASE, "sel": [8, 16], "set_davg_zero": True}
 MIXED = {**BASE, "sel": 24, "tebd_dim": 3}
@@ -26,6 +28,12 @@ DESCRIPTORS = {
     "se_atten strip": {**MIXED, "type": "se_atten", "axis_neuron": 2, "attn_layer": 0, "tebd_input_mode": "strip"},
     "se_atten econf": {**MIXED, "type": "se_atten", "axis_neuron": 2, "attn_layer": 0, "use_econf_tebd": True},
     "se_e3_tebd": {**MIXED, "type": "se_e3_tebd"},
+}
+DESCRIPTORS |= {
+    "dpa2": dpa2(),
+    "dpa2 three-body": dpa2(None, THREE_BODY, add_tebd_to_repinit_out=True, use_econf_tebd=True),
+    "dpa3": dpa3(),
+    "dpa3 dynamic": dpa3({"use_dynamic_sel": True}, concat_output_tebd=True, use_tebd_bias=True),
 }
 DESCRIPTORS["hybrid"] = {
     "type": "hybrid",
@@ -40,7 +48,7 @@ def section(descriptor: dict, types: list[str]) -> dict:
     """A model section; descriptors with networks per type get a ``sel`` for each."""
     descriptor = copy.deepcopy(descriptor)
     for part in descriptor.get("list", [descriptor]):
-        if isinstance(part["sel"], list):
+        if isinstance(part.get("sel"), list):
             part["sel"] = [(WIDE if "C" in types and part["type"] != "se_e3" else KEPT)[name] for name in types]
     return {"type_map": types, "descriptor": descriptor, "fitting_net": {"neuron": [4], "seed": 2}}
 

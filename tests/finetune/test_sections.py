@@ -12,6 +12,7 @@ from dpjax.errors import ConfigError
 from dpjax.finetune import TypeChange, remapped, with_pretrained_model, with_pretrained_models, with_pretrained_sel
 from dpjax.finetune.sections import in_our_types
 from dpjax.models import build_model, init_variables
+from tests.contracts.cases import dpa2, dpa3
 
 SE_E2_A = {
     "type": "se_e2_a",
@@ -117,6 +118,24 @@ def test_a_count_that_is_left_open_is_the_pretrained_one():
         {"model": None},
     ):
         assert with_pretrained_sel(same, model(hybrid)) is same
+
+
+@pytest.mark.parametrize(
+    ("descriptor", "counts"),
+    [
+        (dpa2(), [("repinit", "nsel"), ("repformer", "nsel")]),
+        (dpa3(), [("repflow", "e_sel"), ("repflow", "a_sel")]),
+        (dpa3(), [("repflow", "a_sel")]),
+    ],
+)
+def test_counts_inside_a_section_that_are_left_open(descriptor, counts):
+    own = copy.deepcopy(descriptor)
+    for part, key in counts:
+        own[part][key] = "auto"
+    data = {"model": {"type_map": ["C", "N"], "descriptor": own}}
+    assert with_pretrained_sel(data, model(descriptor))["model"]["descriptor"] == descriptor
+    given = {"model": {"type_map": ["C", "N"], "descriptor": descriptor}}
+    assert with_pretrained_sel(given, model(descriptor)) is given
 
 
 def test_a_new_type_needs_a_number_of_neighbours():

@@ -15,6 +15,7 @@ from dpjax.cli.main import main
 from dpjax.errors import ConfigError, ModelError
 from dpjax.finetune import Start, chosen_start
 from dpjax.formats import read_model_tree, write_model_tree
+from tests.contracts.cases import dpa2, dpa3
 from tests.training import tiny
 
 NAMES = ["H", "C", "O"]
@@ -150,6 +151,46 @@ def test_what_does_not_fit_is_named(system, pretrained, tmp_path, edits, message
         section[key] = value
     with pytest.raises(ConfigError, match=message):
         dpjax.train(config, tmp_path, finetune=pretrained)
+
+
+@pytest.fixture(scope="module", params=["dpa2", "dpa3"])
+def passing(request, tmp_path_factory) -> tuple[dict, Path]:
+    """A descriptor that passes messages, and the file of a model that has it."""
+    descriptor = {"dpa2": dpa2(), "dpa3": dpa3()}[request.param]
+    pot = dpjax.build({"type_map": ["O", "H"], "descriptor": descriptor, "fitting_net": {"neuron": [4], "seed": 2}})
+    path = tmp_path_factory.mktemp("passing") / "model.dp"
+    dpjax.save(pot, path)
+    return descriptor, path
+
+
+@pytest.mark.slow
+def test_models_that_pass_messages(passing, system, tmp_path):
+    """Other types, and a list whose length is left open: a shifted bias without a step, other parameters after one."""
+    descriptor, path = passing
+    part, key = ("repinit", "nsel") if descriptor["type"] == "dpa2" else ("repflow", "a_sel")
+    own = descriptor | {part: descriptor[part] | {key: "auto"}}
+    old, label = dpjax.load(path), frames(system)[3]
+    runs = []
+    for steps in (0, 1):
+        edits = {"training/numb_steps": steps, "training/disp_freq": 1, "training/save_freq": 1}
+        result = dpjax.train(inputs(system, edits, descriptor=own), tmp_path / str(steps), finetune=path)
+        runs.append(dpjax.load(result.checkpoint))
+        written = json.loads((tmp_path / str(steps) / "out.json").read_text())["model"]
+        assert written["type_map"] == NAMES and written["descriptor"][part][key] == descriptor[part][key]
+    start, end = runs
+    before = energies(old, system)
+    np.testing.assert_allclose(energies(start, system), before + np.mean(label - before), atol=1e-10)
+    assert "new: C (fresh)" in (tmp_path / "0" / "finetune.out").read_text()
+    moved = jax.tree.map(lambda a, b: np.any(a != b), start.variables["params"], end.variables["params"])
+    assert np.mean(jax.tree.leaves(moved)) > 0.9
+
+
+def test_settings_inside_a_section_that_do_not_fit_are_named(passing, system, tmp_path):
+    descriptor, path = passing
+    part, key = ("repformer", "g1_dim") if descriptor["type"] == "dpa2" else ("repflow", "n_dim")
+    own = descriptor | {part: descriptor[part] | {key: 7}}
+    with pytest.raises(ConfigError, match=f"model/descriptor/{part}/{key}: found 7, but the model to start from has 6"):
+        dpjax.train(inputs(system, descriptor=own), tmp_path, finetune=path)
 
 
 def test_contradictions_and_missing_files(system, pretrained, tmp_path):

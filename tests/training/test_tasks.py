@@ -16,8 +16,11 @@ from dpjax.training import setup as training_setup
 from dpjax.training.lcurve import read_lcurve
 from dpjax.training.task_setup import drawn_moments, prepare_tasks
 from dpjax.training.tasks import PieceOptimizer, TaskDraw, arranged, common_tree, taken_apart
+from tests.contracts.cases import dpa2, dpa3
 from tests.training import tiny
 from tests.training.test_restart import same
+
+MESSAGES = {"dpa2": dpa2(), "dpa3": dpa3()}
 
 
 def test_pieces_come_apart_and_together():
@@ -295,6 +298,38 @@ def test_tasks_can_be_trained_in_mixed_precision(systems, tmp_path):
 def test_a_restart_ends_with_the_same_bits(done, systems, tmp_path):
     result = dpjax.train(inputs(systems), tmp_path, restart=done[1] / "model.ckpt-4")
     assert same(load_checkpoint(result.checkpoint)[0], load_checkpoint(done[0].checkpoint)[0])
+
+
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_type_vectors_of_descriptors_that_pass_messages_are_shared_alone(kind, systems):
+    edits = {"model/shared_dict/d": MESSAGES[kind]}
+    edits |= {f"model/model_dict/{name}/descriptor": "d:1" for name in ("water", "ice")}
+    prepared = prepare_tasks(load_tasks(inputs(systems, edits)))
+    common = prepared.setups["ice"].variables["params"]
+    own = {f"{name}:{part}" for name in ("water", "ice") for part in ("descriptor", "fitting_net")}
+    assert set(common) == {"shared:d.type_embedding", *own}
+    models = [setup.arrange(common)["descriptor"] for setup in prepared.setups.values()]
+    assert models[0]["type_embedding"] is models[1]["type_embedding"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", MESSAGES)
+def test_tasks_share_a_descriptor_that_passes_messages(kind, systems, tmp_path):
+    """Both train it, each head can be loaded, and a restart ends with the same bits."""
+    data = inputs(systems, {"model/shared_dict/d": MESSAGES[kind]})
+    result = dpjax.train(data, tmp_path / "run")
+    arrays, _ = load_checkpoint(result.checkpoint)
+    assert set(arrays["params"]) == {"shared:d", "water:fitting_net", "ice:fitting_net"}
+    before = prepare_tasks(load_tasks(data)).setups["ice"].variables["params"]
+    for piece, tree in arrays["params"].items():
+        assert not same(tree, before[piece]), piece
+    water, ice = (dpjax.load(tmp_path / "run", head=head) for head in ("water", "ice"))
+    assert same(water.variables["params"]["descriptor"], ice.variables["params"]["descriptor"])
+    coord, types = np.array([[[0.0, 0, 0], [1.0, 0, 0], [0, 1.1, 0]]]), np.array([0, 1, 1])
+    energies = [pot.evaluate(coord, types)["energy"] for pot in (water, ice)]
+    assert np.all(np.isfinite(energies)) and energies[0] != energies[1]
+    again = dpjax.train(data, tmp_path / "again", restart=tmp_path / "run" / "model.ckpt-4")
+    assert same(load_checkpoint(again.checkpoint)[0], arrays)
 
 
 @pytest.mark.slow

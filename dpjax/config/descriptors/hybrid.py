@@ -10,6 +10,9 @@ from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import join
 
+MESSAGES = ("dpa2", "dpa3")  # atoms see what others have become
+BY_TYPE = ("se_e2_a", "se_e2_r", "se_e3")  # networks per type
+
 
 @dataclass(frozen=True)
 class HybridConfig:
@@ -28,6 +31,7 @@ def hybrid(components: tuple[Component, ...]) -> Component:
         _check,
         doc="Several descriptors, whose outputs are joined to one.",
         sections=lambda section, path, context: {"list": _parse(parts, section, path, context)},
+        lacks=_lacks,
     )
 
 
@@ -55,3 +59,16 @@ def _parse(parts: Registry, section: dict, path: str, context: Context) -> tuple
 def _check(cfg: HybridConfig, path: str, context: Context) -> Iterator[Problem]:
     if not cfg.list:
         yield Problem(join(path, "list"), "found an empty list; give at least one descriptor.")
+
+
+def _lacks(section: dict, path: str) -> Iterator[Problem]:
+    """Those that pass messages see all atoms at once; those with networks per type see the atoms of one type at a time."""
+    types = [part["type"] for part in section["list"]]
+    messages, by_type = ([name for name in types if name in kind] for kind in (MESSAGES, BY_TYPE))
+    if messages and by_type:
+        text = (
+            f"found {messages[0]}, which passes messages between all atoms, beside {by_type[0]}, whose networks per type need "
+            "atoms in sections by type; such a hybrid is not built yet in this version. Take se_atten or se_e3_tebd in the place "
+            f"of {by_type[0]}."
+        )
+        yield Problem(join(path, "list"), text)
