@@ -95,7 +95,10 @@ def test_zip_of_something_else(plain, tmp_path):
 
 def test_newer_format(plain, tmp_path):
     path = with_manifest(plain, tmp_path / "model.dpx", format_version=runtime.FORMAT_VERSION + 1)
-    with pytest.raises(ArtifactError, match=r"format version 5, written by dpjax .* unzip model.dpx runtime.py"):
+    with pytest.raises(
+        ArtifactError,
+        match=rf"format version {runtime.FORMAT_VERSION + 1}, written by dpjax .* unzip model.dpx runtime.py",
+    ):
         Artifact(path)
 
 
