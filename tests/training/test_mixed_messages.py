@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import jax
 import numpy as np
@@ -11,9 +12,10 @@ import pytest
 import dpjax
 from dpjax import losses
 from dpjax.config import load
+from dpjax.models import predict
 from dpjax.training.lcurve import read_lcurve
 from dpjax.training.setup import TrainingSetup, prepare
-from dpjax.training.step import LabelledBatch, prediction_of, real_rows
+from dpjax.training.step import LabelledBatch, real_rows
 from tests.contracts.bench import QUICK
 from tests.contracts.cases import dpa2, dpa3
 from tests.training import tiny
@@ -59,8 +61,7 @@ class Trainable:
 
     def __init__(self, setup: TrainingSetup):
         self.setup, self.source = setup, setup.training.source
-        whole = prediction_of(setup.model, True, None)
-        self._predict = jax.jit(lambda variables, batch: whole(variables, batch, None), compiler_options=QUICK)
+        self._predict = jax.jit(partial(predict, setup.model), compiler_options=QUICK)
         zero = {f"{end}_pref_{x}": 0.0 for end in ("start", "limit") for x in TERMS}
         self._losses = {
             x: losses.from_config({"type": "ener"} | zero | {f"start_pref_{x}": 2.0, f"limit_pref_{x}": 1.0})
