@@ -165,6 +165,7 @@ def config(tmp_path):
     return tiny.config([tiny.system(tmp_path / "system")], {"training/training_data/batch_size": 1})
 
 
+@pytest.mark.slow
 def test_training_by_series_is_the_same_training(config, tmp_path, monkeypatch):
     plain = final_params(config, tmp_path / "plain")
     monkeypatch.setattr(expansion, "SERIES_COST", 0.0)

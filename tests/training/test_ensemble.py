@@ -46,6 +46,7 @@ def test_the_first_member_is_what_one_model_becomes(done, system, tmp_path):
     assert read_lcurve(done[1] / "lcurve.out")["rmse_f_trn"].shape == (4,)
 
 
+@pytest.mark.slow
 def test_members_that_are_computed_together_become_the_same(done, system, tmp_path, monkeypatch):
     """As on accelerators."""
     monkeypatch.setattr(training_setup, "take_turns", lambda: False)

@@ -166,6 +166,7 @@ def test_a_seed_for_each_member(system):
     assert same(first["members_1"], other["members_1"])
 
 
+@pytest.mark.slow
 def test_a_restart_ends_where_the_whole_run_does(trained, tmp_path):
     config, folder, result = trained
     dpjax.train(tiny.edited(config, {"training/numb_steps": 3, "learning_rate/decay_rate": 0.5}), tmp_path)

@@ -85,6 +85,7 @@ def test_every_stage_gives_the_numbers_of_stage_zero(system, whole, tmp_path, st
     assert result.programs == 1
 
 
+@pytest.mark.slow
 def test_a_restart_may_have_another_stage_or_one_device(system, whole, tmp_path, monkeypatch, caplog):
     for number, (steps, stage) in enumerate([(2, 3), (4, 1)]):
         dpjax.train(inputs(system, stage, **{"training/numb_steps": steps}), tmp_path, restart=number > 0)

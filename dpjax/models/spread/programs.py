@@ -187,10 +187,10 @@ class SpreadPrograms:
             nearest = -jax.lax.pmax(-nearest_distance(disp, listed.count, plan.near), SLABS)
             expansion = model.apply(variables, nearest, grid, method=StandardModel.expand)
         if self._differentiates(atomic):
-            values, gradient = outputs_and_gradient(model, variables, geometry, batch, None, expansion)
+            values, gradient = outputs_and_gradient(model, variables, geometry, batch, expansion=expansion)
             out = self._folded(plan, listed, gradient.disp, disp, atomic)
         else:
-            values, out = atomic_outputs(model, variables, geometry, batch, None, expansion), {}
+            values, out = atomic_outputs(model, variables, geometry, batch, expansion=expansion), {}
         total = jax.lax.psum(jnp.sum(values, axis=0), SLABS).reshape(1, *output.total_shape)
         if output.intensive:
             counted = jnp.sum(contributes(model.config, atoms.atype).astype(total.dtype))
