@@ -8,7 +8,7 @@ import pytest
 import dpjax
 from dpjax.export import Artifact, ArtifactError, save, writer
 from dpjax.export.program import ENERGY_ENTRIES
-from tests.contracts.cases import dpa3, model, potential
+from tests.contracts.cases import dpa3, model, potential, se_e2_a
 from tests.export.frames import frame
 
 
@@ -42,9 +42,10 @@ def test_given_or_left_to_the_default(only_energies, tmp_path):
     assert again.config.default_inputs == {"charge_spin": (1.0, 2.0)}
 
 
-def test_missing_or_not_taken(only_energies, artifacts, tmp_path):
+def test_missing_or_not_taken(only_energies, tmp_path):
     artifact = Artifact(save(potential(section()), tmp_path / "model.dpx", platforms=["cpu"]))
     with pytest.raises(ArtifactError, match=r"needs charge_spin of shape \(1, 2\)"):
         artifact.evaluate(**frame(3), force=False)
+    plain = Artifact(save(potential(model(se_e2_a())), tmp_path / "plain.dpx", platforms=["cpu"]))
     with pytest.raises(ArtifactError, match="charge_spin was given but this model takes none"):
-        Artifact(artifacts["plain"]).evaluate(**frame(3), charge_spin=[[0, 1]])
+        plain.evaluate(**frame(3), charge_spin=[[0, 1]])
