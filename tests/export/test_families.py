@@ -48,7 +48,7 @@ def crowded(section: dict[str, Any]) -> dict[str, Any]:
     if part["type"] == "dpa3":
         part["repflow"] |= {"e_sel": 6, "a_sel": 4}
     elif part["type"] == "dpa2":
-        part["repinit"]["nsel"] = part["repformer"]["nsel"] = 6
+        part["repinit"]["nsel"], part["repformer"]["nsel"] = 6, 5
     else:
         part["sel"] = [3, 4] if isinstance(part["sel"], list) else 6
     return section
