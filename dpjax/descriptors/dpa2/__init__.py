@@ -78,7 +78,7 @@ class DPA2(TypeVectors):
         inner = self.config.repformer
         view = view.replace(shared=None)  # of a list that a hybrid shares, too, each part takes its own cut-off
         near = self._sorted(view)
-        g1 = in_blocks(self, DPA2.start, (view, near), view.n_atom, self._pairs(sum(view.nbrs)), view.work)
+        g1 = in_blocks(self, DPA2.start, (view, near), view.n_atom, self._pairs, view.work)
         return self.repformers(first(near, inner.nsel), g1)
 
     def start(self, view: Neighborhood, near: Neighborhood) -> jax.Array:
@@ -107,7 +107,8 @@ class DPA2(TypeVectors):
             rcuts, numbers = (*rcuts, outer.three_body_rcut), (*numbers, outer.three_body_sel)
         return in_order(view, max(numbers), max(rcuts))
 
-    def _pairs(self, width: int) -> int:
-        """Arrays over neighbours, or pairs of them, that an atom's start needs, of a table of this width."""
+    @property
+    def _pairs(self) -> int:
+        """Neighbours, or pairs of them, that there are arrays for in an atom's start, at most."""
         outer = self.config.repinit
-        return min(outer.three_body_sel, width) ** 2 if outer.use_three_body else min(outer.nsel, width)
+        return outer.three_body_sel**2 if outer.use_three_body else outer.nsel
