@@ -182,7 +182,7 @@ def test_models_that_pass_messages(passing, system, tmp_path):
     np.testing.assert_allclose(energies(start, system), before + np.mean(label - before), atol=1e-10)
     assert "new: C (fresh)" in (tmp_path / "0" / "finetune.out").read_text()
     moved = jax.tree.map(lambda a, b: np.any(a != b), start.variables["params"], end.variables["params"])
-    assert np.mean(jax.tree.leaves(moved)) > 0.9
+    assert np.mean(jax.tree.leaves(moved)) > 0.6  # edges and angles of the last layer of dpa3 reach no energy
 
 
 def test_settings_inside_a_section_that_do_not_fit_are_named(passing, system, tmp_path):
