@@ -69,13 +69,13 @@ def make_lists(batch: Batch, plan: ListPlan) -> Lists:
     n_atom, n_nbr = batch.layout.n_atom, batch.layout.n_nbr
     block = plan.block if plan.block and n_atom % plan.block == 0 else n_atom
     centre, slot, dist = _edges(batch, plan)
-    near = (dist < plan.a_rcut) & (_rank(centre, n_atom) < plan.a_sel)
+    near = (dist < plan.a_rcut) & (_counted(centre, n_atom) < plan.a_sel)
     number = _dealt(np.bincount(centre[near], minlength=n_atom), block)  # of an atom, over all blocks
     order = np.lexsort((slot, number[centre]))
     centre, slot, near = centre[order], slot[order], near[order]
     owner = number[centre]
     atoms = _atoms_graph(batch, number, block, owner, centre * n_nbr + slot, plan.edges)
-    within = _counted(owner // block)  # number of an edge in its block
+    within = _counted(owner // block, n_atom // block)  # number of an edge in its block
     angles = _angles_graph(owner[near], within[near], block, n_atom // block, plan.angles)
     return Lists(atoms, angles)
 
@@ -92,7 +92,7 @@ def _edges(batch: Batch, plan: ListPlan) -> tuple[np.ndarray, np.ndarray, np.nda
     centre, slot, dist = centre[near], slot[near], dist[near]
     order = np.lexsort((dist, centre))
     centre, slot, dist = centre[order], slot[order], dist[order]
-    kept = _rank(centre, batch.layout.n_atom) < plan.e_sel
+    kept = _counted(centre, batch.layout.n_atom) < plan.e_sel
     return centre[kept], slot[kept], dist[kept]
 
 
@@ -110,21 +110,15 @@ def _atoms_graph(
     batch: Batch, number: np.ndarray, block: int, owner: np.ndarray, slot: np.ndarray, least: int
 ) -> GraphsTuple:
     n_block = len(number) // block
-    n_edge = np.bincount(owner // block, minlength=n_block)
-    room = max(round_up(int(n_edge.max(initial=1)), multiple=16), least)
-    place = (owner // block, _counted(owner // block))
-    arrays = {}
-    for name, values in (
-        ("edges", slot),
-        ("receivers", owner % block),
-        ("senders", number[batch.index.reshape(-1)[slot]]),
-    ):
-        arrays[name] = np.zeros((n_block, room), np.int32)
-        arrays[name][place] = values
+    ends = {"edges": slot, "receivers": owner % block, "senders": number[batch.index.reshape(-1)[slot]]}
     nodes = np.empty(len(number), np.int32)
     nodes[number] = np.arange(len(number))
-    sizes = {"n_node": np.full(n_block, block, np.int32), "n_edge": n_edge.astype(np.int32)}
-    return GraphsTuple(nodes=nodes.reshape(n_block, block), globals=None, **arrays, **sizes)
+    return GraphsTuple(
+        nodes=nodes.reshape(n_block, block),
+        n_node=np.full(n_block, block, np.int32),
+        globals=None,
+        **_in_blocks(owner // block, n_block, least, ends),
+    )
 
 
 def _angles_graph(owner: np.ndarray, edge: np.ndarray, block: int, n_block: int, least: int) -> GraphsTuple:
@@ -136,25 +130,27 @@ def _angles_graph(owner: np.ndarray, edge: np.ndarray, block: int, n_block: int,
     """
     degree = np.bincount(owner, minlength=n_block * block)
     start = np.cumsum(degree) - degree
-    each = degree[owner]  # angles whose first edge it is
-    first = np.repeat(np.arange(len(owner)), each)
-    last = start[owner[first]] + np.arange(len(first)) - np.repeat(np.cumsum(each) - each, each)
-    where = owner[first] // block
-    n_angle = np.bincount(where, minlength=n_block)
-    room = max(round_up(int(n_angle.max(initial=1)), multiple=16), least)
-    place = (where, _counted(where))
-    arrays = {name: np.zeros((n_block, room), np.int32) for name in ("receivers", "senders")}
-    arrays["receivers"][place], arrays["senders"][place] = edge[first], edge[last]
-    return GraphsTuple(nodes=None, edges=None, globals=None, n_node=None, n_edge=n_angle.astype(np.int32), **arrays)
+    first = np.repeat(np.arange(len(owner)), degree[owner])  # as many angles as its atom has edges
+    last = start[owner[first]] + _counted(first, len(owner))
+    ends = {"receivers": edge[first], "senders": edge[last]}
+    return GraphsTuple(
+        nodes=None, edges=None, globals=None, n_node=None, **_in_blocks(owner[first] // block, n_block, least, ends)
+    )
 
 
-def _counted(group: np.ndarray) -> np.ndarray:
-    """Number of each entry within its group, of ascending groups."""
-    return np.arange(len(group)) - np.searchsorted(group, group)
+def _in_blocks(where: np.ndarray, n_block: int, least: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Values (n,) of entries that belong to ascending blocks as (n_block, room), padded with zero, and their numbers ``n_edge``."""
+    number = np.bincount(where, minlength=n_block)
+    room = max(round_up(int(number.max(initial=1)), multiple=16), least)
+    place = (where, _counted(where, n_block))
+    arrays = {name: np.zeros((n_block, room), np.int32) for name in values}
+    for name, array in arrays.items():
+        array[place] = values[name]
+    return arrays | {"n_edge": number.astype(np.int32)}
 
 
-def _rank(group: np.ndarray, n: int) -> np.ndarray:
-    """The same where groups are numbers below ``n``."""
+def _counted(group: np.ndarray, n: int) -> np.ndarray:
+    """Number of each entry within its group, of ascending groups below ``n``."""
     count = np.bincount(group, minlength=n)
     return np.arange(len(group)) - (np.cumsum(count) - count)[group]
 

@@ -188,8 +188,8 @@ class BatchSource:
         return batches[0] if n_device == 1 else stack(batches, n_device)
 
     def _with_lists(self, batches: list[LabelledBatch]) -> list[LabelledBatch]:
-        """Batches of one layout with the lists that the model takes, whose sizes only grow."""
-        if self.needs.lists is None or own_places() is not None:  # several processes would have to agree on sizes
+        """Batches of one layout with the lists that the model takes, whose sizes only grow; of one process."""
+        if self.needs.lists is None:
             return batches
         n_atom = batches[0].batch.layout.n_atom
         own, plan = with_lists([data.batch for data in batches], self._listed.get(n_atom, self.needs.lists), SLACK)

@@ -94,7 +94,7 @@ def _taken(values: jax.Array, index: jax.Array) -> jax.Array:
 
 
 def _summed(values: jax.Array, index: jax.Array, number: int) -> jax.Array:
-    return jax.vmap(lambda v, i: jax.ops.segment_sum(v, i, number, indices_are_sorted=False))(values, index)
+    return jax.vmap(lambda v, i: jax.ops.segment_sum(v, i, number))(values, index)
 
 
 def flat_graph_of(
