@@ -15,7 +15,6 @@ small periodic cells; the multipoles of GFN2-xTB cost much more there.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from make_molecules_data import dynamics, missing_libraries, random_rotation, turned, write_system
+from make_molecules_data import dynamics, missing_libraries, random_rotation, turned, write_all
 from make_water_data import label, random_cell
 
 METHOD = "GFN1-xTB"
@@ -183,14 +182,7 @@ def main() -> None:
     args = parser.parse_args()
     if problem := missing_libraries():
         parser.exit(1, f"{parser.prog}: {problem}\n")
-    jobs = trajectories()
-    systems: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
-    with multiprocessing.Pool(args.jobs) as pool:
-        for done, (trajectory, symbols, frames) in enumerate(pool.imap(run, jobs), start=1):
-            key = (trajectory.part, trajectory.system)
-            systems.setdefault(key, []).extend(frames)
-            write_system(args.output.joinpath(*key), symbols, systems[key])
-            print(f"{done}/{len(jobs)} {'/'.join(key)} {trajectory.temperature:.0f} K", flush=True)
+    write_all(run, trajectories(), args.jobs, args.output, lambda trajectory: trajectory.system)
 
 
 if __name__ == "__main__":

@@ -224,6 +224,22 @@ def write_system(folder: Path, symbols: Sequence[str], frames: Sequence[dict[str
         (folder / "nopbc").touch()
 
 
+def write_all(
+    run: Callable[[Any], tuple], jobs: Sequence[Any], processes: int, output: Path, name: Callable[[Any], str]
+) -> None:
+    """Runs all jobs, each of which gives a trajectory, its elements and its frames, and writes frames of one name to one system.
+
+    What there is of a system is written after each trajectory.
+    """
+    systems: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
+    with multiprocessing.Pool(processes) as pool:
+        for done, (trajectory, symbols, frames) in enumerate(pool.imap(run, jobs), start=1):
+            key = (trajectory.part, name(trajectory))
+            systems.setdefault(key, []).extend(frames)
+            write_system(output.joinpath(*key), symbols, systems[key])
+            print(f"{done}/{len(jobs)} {'/'.join(key)} {trajectory.temperature:.0f} K", flush=True)
+
+
 def missing_libraries() -> str:
     """Why the script cannot run here; empty if it can."""
     missing = [name for name in ("tblite", "ase") if find_spec(name) is None]
@@ -244,13 +260,7 @@ def main() -> None:
     if problem := missing_libraries():
         parser.exit(1, f"{parser.prog}: {problem}\n")
     jobs = [(trajectory, args.interval, args.equilibration) for trajectory in TRAJECTORIES]
-    systems: dict[tuple[str, str], list[dict[str, np.ndarray]]] = {}
-    with multiprocessing.Pool(args.jobs) as pool:
-        for done, (trajectory, symbols, frames) in enumerate(pool.imap(run, jobs), start=1):
-            key = (trajectory.part, trajectory.molecule)
-            systems.setdefault(key, []).extend(frames)
-            write_system(args.output.joinpath(*key), symbols, systems[key])
-            print(f"{done}/{len(jobs)} {'/'.join(key)} {trajectory.temperature:.0f} K", flush=True)
+    write_all(run, jobs, args.jobs, args.output, lambda trajectory: trajectory.molecule)
 
 
 if __name__ == "__main__":
