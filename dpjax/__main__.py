@@ -2,6 +2,6 @@
 
 import sys
 
-from dpjax.cli.main import main
+from dpjax.cli.main import program
 
-sys.exit(main())
+sys.exit(program())

@@ -3,7 +3,7 @@
 
 import sys
 
-from dpjax.cli.main import main
+from dpjax.cli.main import program
 
 if __name__ == "__main__":
-    sys.exit(main(["train", *sys.argv[1:]]))
+    sys.exit(program("train"))

@@ -20,7 +20,9 @@ from dpjax.cli.log import add_log_options, messages
 from dpjax.cli.usage import USAGE, UsageError
 from dpjax.cli.version import Version
 from dpjax.errors import ConfigError, DPError
+from dpjax.memory import restart_with_huge_pages
 
+COMPUTING = ("train", "test", "md")  # commands that may compute for hours
 INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
 EPILOG = """\
@@ -37,6 +39,14 @@ example:
 `dpjax COMMAND --help` explains a command. Verbs of DeePMD-kit that are none here say
 what to do instead: {elsewhere}.
 """
+
+
+def program(*before: str) -> int:
+    """A process of its own that runs :func:`main` on the words ``before`` and those that were typed."""
+    argv = [*before, *sys.argv[1:]]
+    if first_word(argv) in COMPUTING:
+        restart_with_huge_pages()
+    return main(argv)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
