@@ -26,6 +26,7 @@ import dpjax
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.data import open_systems
 from dpjax.errors import DataError, DPError, ModelError
+from dpjax.interfaces.structures import element_masses
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 WATER = REPOSITORY / "examples" / "water"
@@ -122,6 +123,7 @@ def find_peer(folder: str | None) -> Path:
 
 def compare(args: argparse.Namespace, peer: Path, folder: Path) -> int:
     """Run everything, print the table, and say whether all is within its tolerance."""
+    element_masses()  # what is missing is said before the training
     pot = dpjax.load(args.model) if args.model else trained(args.train_steps, folder / "training")
     require_plain(pot)
     start = prepare(pot, args)
@@ -195,12 +197,11 @@ def prepare(pot: dpjax.Potential, args: argparse.Namespace) -> Start:
 
 def masses(type_map: list[str]) -> np.ndarray:
     """(n_type,) amu."""
-    from ase.data import atomic_masses, atomic_numbers
-
-    unknown = [name for name in type_map if name not in atomic_numbers]
+    known = element_masses()
+    unknown = [name for name in type_map if name not in known]
     if unknown:
         raise ModelError(f"type_map: {', '.join(unknown)} is no element, so its mass is not known")
-    return np.array([atomic_masses[atomic_numbers[name]] for name in type_map])
+    return np.array([known[name] for name in type_map])
 
 
 def data_file(start: Start) -> str:

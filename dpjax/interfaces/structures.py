@@ -94,7 +94,7 @@ def _masses(path: Path, symbols: Sequence[str], given: np.ndarray | None, own: M
             raise DataError(
                 f"a mass is given for {name}, which is not in {path}; it has {', '.join(sorted(set(symbols)))}"
             )
-    known = _element_masses() if given is None else {}
+    known = element_masses() if given is None else {}
     values = []
     for place, symbol in enumerate(symbols):
         value = own.get(symbol, given[place] if given is not None else known.get(symbol))
@@ -106,7 +106,8 @@ def _masses(path: Path, symbols: Sequence[str], given: np.ndarray | None, own: M
     return np.array(values)
 
 
-def _element_masses() -> dict[str, float]:
+def element_masses() -> dict[str, float]:
+    """Atomic mass units by symbol; DPError where ASE, which has the table, is not installed."""
     try:
         from ase.data import atomic_masses, chemical_symbols
     except ImportError as error:
