@@ -75,7 +75,7 @@ def second_derivatives(bench) -> SecondDerivatives:
 
 @only(lambda output: not has_force(output))
 def test_slopes_without_forces_are_those_of_the_values(bench, second_derivatives, kind):
-    s, h = bench.structure(kind), 1e-3
+    s, h = bench.structure(kind), 5e-4
     direction = np.random.default_rng(2).normal(size=s.coord.shape)
     around = bench(*[s.replace(coord=s.coord + k * h * direction) for k in STEPS])
     want = np.sum(slope(bench, around, h) * second_derivatives.weights)
