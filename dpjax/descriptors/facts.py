@@ -92,12 +92,16 @@ def with_selections(config: Any, sels: Mapping[tuple[str, ...], int | tuple[int,
     return config
 
 
-def list_plan(config: Any) -> ListPlan | None:
-    """What a batch lists for a model with this descriptor beside its neighbour table; None: nothing."""
+def list_plan(config: Any, block: int | None = None) -> ListPlan | None:
+    """What a batch lists for a model with this descriptor beside its neighbour table; None: nothing.
+
+    Args:
+        block: atoms whose edges and angles are listed together; None: as many as suit the backend.
+    """
     flow = getattr(config, "repflow", None)
     if flow is None or not flow.use_dynamic_sel:
         return None
-    return ListPlan(flow.e_rcut, flow.a_rcut, flow.e_sel, flow.a_sel, listed_block())
+    return ListPlan(flow.e_rcut, flow.a_rcut, flow.e_sel, flow.a_sel, listed_block() if block is None else block)
 
 
 def unresolved(config: Any) -> tuple[str, str] | None:

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpjax.nn.activations import Activation, activation
+from dpjax.nn.products import product
 
 
 def add_residual(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -59,7 +60,7 @@ def dense(
     Returns:
         (..., n_out).
     """
-    y = x @ matrix if matrix.shape[0] > 1 else x * matrix[0].reshape((1,) * (x.ndim - 1) + (-1,))
+    y = product(x, matrix) if matrix.shape[0] > 1 else x * matrix[0].reshape((1,) * (x.ndim - 1) + (-1,))
     if bias is not None:
         y = with_bias(y, bias)
     y = act(y)

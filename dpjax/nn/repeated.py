@@ -46,7 +46,13 @@ def repeated(layers: Sequence[nn.Module], state: State, *others: object, work: W
 
 
 def in_blocks(
-    module: nn.Module, method: Callable[..., Any], arrays: tuple[Any, ...], n_atom: int, pairs: int, work: Work
+    module: nn.Module,
+    method: Callable[..., Any],
+    arrays: tuple[Any, ...],
+    n_atom: int,
+    pairs: int,
+    work: Work,
+    most: int = CPU_MESSAGES,
 ) -> Any:
     """``method(module, *arrays)`` for blocks of atoms one after another, results joined.
 
@@ -57,8 +63,9 @@ def in_blocks(
         n_atom: length of that axis.
         pairs: of an atom's neighbours that there are arrays for.
         work: how it is divided.
+        most: pairs of a block on a CPU.
     """
-    size = block_size(n_atom, work.block, pairs=pairs, most=CPU_MESSAGES)
+    size = block_size(n_atom, work.block, pairs=pairs, most=most)
     if size >= n_atom and not work.recompute:
         return method(module, *arrays)
     shell, variables = module.clone(parent=None, name=None), module.variables

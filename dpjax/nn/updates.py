@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.nn.dense import normal_init
+from dpjax.nn.products import repeated_rows
 
 
 def joined(style: str, old: jax.Array, new: Sequence[jax.Array], weights: Sequence[jax.Array] = ()) -> jax.Array:
@@ -30,7 +31,7 @@ def joined(style: str, old: jax.Array, new: Sequence[jax.Array], weights: Sequen
     if style == "res_incr":
         return old + sum(new[1:], new[0]) / math.sqrt(len(new))
     for weight, part in zip(weights, new, strict=True):
-        old = old + weight.reshape((1,) * (part.ndim - 1) + (-1,)) * part
+        old = old + repeated_rows(weight, part) * part
     return old
 
 

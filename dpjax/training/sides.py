@@ -110,8 +110,12 @@ def label_names(loss: losses.Loss) -> tuple[str, ...]:
     return (*loss.labels, *loss.optional_labels)
 
 
-def model_needs(model: ModelConfig) -> ModelNeeds:
-    """What packing must know of the model."""
+def model_needs(model: ModelConfig, block: int | None = None) -> ModelNeeds:
+    """What packing must know of the model.
+
+    Args:
+        block: atoms that the user wants computed together.
+    """
     n_type = len(model.type_map)
     sel = capacity(model.descriptor, n_type)
     return ModelNeeds(
@@ -121,7 +125,7 @@ def model_needs(model: ModelConfig) -> ModelNeeds:
         sel=sel,
         cuts=cuts(model),
         inputs=tuple(model.inputs),
-        lists=list_plan(model.descriptor),
+        lists=list_plan(model.descriptor, block),
     )
 
 
@@ -134,7 +138,7 @@ def data_side(
     extra: Sequence[str] = (),
 ) -> DataSide:
     """One side of the data, with the labels of the loss and ``extra`` ones."""
-    needs = model_needs(config.model)
+    needs = model_needs(config.model, config.dpjax.block_size)
     if data.min_pair_dist > needs.rcut:
         raise ConfigError(
             f"training/training_data/min_pair_dist: found {data.min_pair_dist}, but distances beyond the cut-off of the model "

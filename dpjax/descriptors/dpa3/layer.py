@@ -17,9 +17,10 @@ from dpjax.config.descriptors.dpa3_repflow import RepflowConfig
 from dpjax.descriptors.dpa3.flat import FlatGraph
 from dpjax.descriptors.dpa3.graph import Graph as DenseGraph
 from dpjax.nn.activations import activation
-from dpjax.nn.blocks import Work
+from dpjax.nn.blocks import CPU_ANGLES, Work
 from dpjax.nn.dense import Dense, with_bias
 from dpjax.nn.moments import invariants
+from dpjax.nn.products import product
 from dpjax.nn.repeated import in_blocks
 from dpjax.nn.updates import joined, residual_weights
 
@@ -127,13 +128,13 @@ class RepflowLayer(nn.Module):
             graph.near(self._of_near(self.node_edge_linear, state.nodes)),
             graph.near(self._of_near(self.edge_self_linear, state.nodes)),
         )
-        arrays = state, near, graph
-        return in_blocks(self, RepflowLayer.updated, arrays, state.nodes.shape[0], graph.n_angle, graph.divided(work))
+        arrays, n_atom, work = (state, near, graph), state.nodes.shape[0], graph.divided(work)
+        return in_blocks(self, RepflowLayer.updated, arrays, n_atom, graph.n_angle, work, most=CPU_ANGLES)
 
     def _of_near(self, layer: Dense, nodes: jax.Array) -> jax.Array:
         """What the node at the other end gives to the linear function of a pair."""
         n = self.config.n_dim
-        return nodes @ layer.parameters(2 * n + self.config.e_dim)[0][n : 2 * n]
+        return product(nodes, layer.parameters(2 * n + self.config.e_dim)[0][n : 2 * n])
 
     def updated(self, state: State, near: Near, graph: Graph) -> State:
         """What becomes of a block of atoms."""
@@ -193,7 +194,11 @@ class RepflowLayer(nn.Module):
         """Linear function of node, neighbour and edge side by side, for each edge; ``near`` is the part of the neighbour."""
         n = self.config.n_dim
         matrix, bias, _ = layer.parameters(2 * n + self.config.e_dim)
-        return graph.to_edges(with_bias(state.nodes @ matrix[:n], bias)) + near + state.edges @ matrix[2 * n :]
+        return (
+            graph.to_edges(with_bias(product(state.nodes, matrix[:n]), bias))
+            + near
+            + product(state.edges, matrix[2 * n :])
+        )
 
     def _angle_messages(
         self, state: State, angles: jax.Array, graph: Graph, parts: Sequence[str] = ("edge", "angle")
@@ -216,8 +221,8 @@ class RepflowLayer(nn.Module):
         of_angle, of_node, of_last, of_first = jnp.split(
             matrix, [n_angle, n_angle + n_node, n_angle + n_node + n_edge], axis=0
         )
-        first = graph.to_edges(with_bias(nodes @ of_node, bias)) + edges @ of_first
-        return graph.to_angles(first, edges @ of_last) + angles @ of_angle
+        first = graph.to_edges(with_bias(product(nodes, of_node), bias)) + product(edges, of_first)
+        return graph.to_angles(first, product(edges, of_last)) + product(angles, of_angle)
 
     def _edge_from_angles(self, messages: jax.Array, edges: jax.Array, graph: Graph) -> jax.Array:
         """What an edge gets from the angles at it, of length e_dim."""
