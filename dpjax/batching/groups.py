@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from dpjax.batching.batch import Batch, Layout
+from dpjax.batching.batch import Layout
 from dpjax.batching.ladder import round_up
-from dpjax.batching.lists import ListPlan, with_lists
+from dpjax.batching.lists import ListSizes
 from dpjax.batching.packing import Frame, make_layout
 
 FITTING = 16  # slots that an atom's own share of the work, as in the fitting net, is worth
@@ -101,7 +101,7 @@ class Layouts:
     Attributes:
         n_section, sel: as for :func:`make_layout`.
         cost: work that compiling a program is worth.
-        lists: what batches list beside their tables; None: nothing.
+        lists: what batches list beside their tables, in sizes that suit those before.
         known: layouts, in the order in which they were first used.
         wasted: work that went into layouts that are there in place of better ones, since the last one was added.
     """
@@ -109,21 +109,9 @@ class Layouts:
     n_section: int
     sel: Sequence[int | None] | None
     cost: float
-    lists: ListPlan | None = None
+    lists: ListSizes = field(default_factory=ListSizes)
     known: list[Layout] = field(default_factory=list)
     wasted: float = 0.0
-    _listed: dict[Layout, ListPlan] = field(default_factory=dict)  # with room for all batches of a layout so far
-
-    def with_lists(self, batches: list[Batch], remembered: bool) -> list[Batch]:
-        """Batches of one layout with their lists; ``remembered``: in sizes that do for those before, for few programs."""
-        if self.lists is None:
-            return batches
-        layout = batches[0].layout
-        plan = self._listed.get(layout, self.lists) if remembered else self.lists
-        batches, plan = with_lists(batches, plan, SLACK if remembered else 1.0)
-        if remembered:
-            self._listed[layout] = plan
-        return batches
 
     def alone(self, needs: Needs) -> Layout:
         """The layout of a batch that is all there is: just large enough, whatever was there before."""

@@ -10,14 +10,16 @@ angles, whose nodes are the edges of the first.  Receivers are what messages go 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import numpy as np
 from jraph import GraphsTuple
 
-from dpjax.batching.batch import Batch
+from dpjax.batching.batch import Batch, Layout
 from dpjax.batching.ladder import round_up
+
+SLACK = 1.1  # times the places that the lists of a batch need, where there were too few: later batches may need a little more
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class ListPlan:
         edges, angles = lists.sizes
         return replace(self, edges=room(self.edges, edges), angles=room(self.angles, angles))
 
+    @property
+    def sizes(self) -> tuple[int, int]:
+        """Places of a block for edges and for angles, at least."""
+        return self.edges, self.angles
+
 
 class Lists(NamedTuple):
     """Edges and angles of a batch; places behind ``n_edge`` are padding and name any valid entry."""
@@ -63,15 +70,32 @@ class Lists(NamedTuple):
         """Places of a block for edges and for angles."""
         return self.atoms.senders.shape[1], self.angles.senders.shape[1]
 
+    def padded(self, edges: int, angles: int) -> Lists:
+        """The same with so many places in a block, no fewer than now."""
+
+        def more(x: np.ndarray, number: int) -> np.ndarray:
+            return np.pad(x, [(0, 0), (0, number - x.shape[1])])
+
+        atoms, pairs = self
+        return Lists(
+            atoms._replace(
+                edges=more(atoms.edges, edges),
+                receivers=more(atoms.receivers, edges),
+                senders=more(atoms.senders, edges),
+            ),
+            pairs._replace(receivers=more(pairs.receivers, angles), senders=more(pairs.senders, angles)),
+        )
+
 
 def make_lists(batch: Batch, plan: ListPlan) -> Lists:
     """Edges and angles of a packed batch with one section, by its positions.  Plain NumPy."""
     n_atom, n_nbr = batch.layout.n_atom, batch.layout.n_nbr
     block = plan.block if plan.block and n_atom % plan.block == 0 else n_atom
     centre, slot, dist = _edges(batch, plan)
-    near = (dist < plan.a_rcut) & (_counted(centre, n_atom) < plan.a_sel)
+    near = dist < plan.a_rcut
+    near[near] = _nearest(centre[near], dist[near], plan.a_sel)
     number = _dealt(np.bincount(centre[near], minlength=n_atom), block)  # of an atom, over all blocks
-    order = np.lexsort((slot, number[centre]))
+    order = np.argsort(number[centre], kind="stable")
     centre, slot, near = centre[order], slot[order], near[order]
     owner = number[centre]
     atoms = _atoms_graph(batch, number, block, owner, centre * n_nbr + slot, plan.edges)
@@ -81,7 +105,7 @@ def make_lists(batch: Batch, plan: ListPlan) -> Lists:
 
 
 def _edges(batch: Batch, plan: ListPlan) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre, slot and distance of every edge, sorted by centre and then by distance; the nearest ``e_sel`` of each."""
+    """Centre, slot and distance of every edge, sorted by centre and then by slot; the nearest ``e_sel`` of each."""
     listed = np.arange(batch.layout.n_nbr) < batch.count.sum(axis=1, keepdims=True)
     centre, slot = np.nonzero(listed)
     other, shift = batch.index[centre, slot], batch.shift[centre, slot]
@@ -89,11 +113,18 @@ def _edges(batch: Batch, plan: ListPlan) -> tuple[np.ndarray, np.ndarray, np.nda
     disp += np.einsum("ea,eab->eb", shift.astype(float), batch.cell[batch.frame[centre]])
     dist = np.sqrt(np.einsum("ed,ed->e", disp, disp))
     near = dist < plan.e_rcut
-    centre, slot, dist = centre[near], slot[near], dist[near]
+    near[near] = _nearest(centre[near], dist[near], plan.e_sel)
+    return centre[near], slot[near], dist[near]
+
+
+def _nearest(centre: np.ndarray, dist: np.ndarray, most: int) -> np.ndarray:
+    """(n,) bool: which of the edges of each centre, in ascending order of these, are among the ``most`` shortest."""
+    if np.bincount(centre).max(initial=0) <= most:
+        return np.ones(len(centre), bool)
     order = np.lexsort((dist, centre))
-    centre, slot, dist = centre[order], slot[order], dist[order]
-    kept = _counted(centre, batch.layout.n_atom) < plan.e_sel
-    return centre[kept], slot[kept], dist[kept]
+    kept = np.empty(len(centre), bool)
+    kept[order] = _counted(centre, int(centre[-1]) + 1) < most
+    return kept
 
 
 def _dealt(work: np.ndarray, block: int) -> np.ndarray:
@@ -164,8 +195,26 @@ def with_lists(batches: list[Batch], plan: ListPlan, slack: float = 1.0) -> tupl
     lists = [make_lists(batch, plan) for batch in batches]
     for own in lists:
         plan = plan.holding(own, slack)
-    lists = [
-        own if own.sizes == (plan.edges, plan.angles) else make_lists(b, plan)
-        for own, b in zip(lists, batches, strict=True)
-    ]
-    return [batch.replace(lists=own) for batch, own in zip(batches, lists, strict=True)], plan
+    return [batch.replace(lists=own.padded(*plan.sizes)) for batch, own in zip(batches, lists, strict=True)], plan
+
+
+@dataclass
+class ListSizes:
+    """Lists for the batches of a model, whose sizes only grow, so that few programs are compiled.
+
+    Attributes:
+        plan: what is listed; None: nothing.
+    """
+
+    plan: ListPlan | None = None
+    _grown: dict[Layout, ListPlan] = field(default_factory=dict)
+
+    def added(self, batches: list[Batch], alone: bool = False) -> list[Batch]:
+        """Batches of one layout with their lists; ``alone``: just large enough, whatever there was before or will be."""
+        if self.plan is None:
+            return batches
+        if alone:
+            return with_lists(batches, self.plan)[0]
+        layout = batches[0].layout
+        batches, self._grown[layout] = with_lists(batches, self._grown.get(layout, self.plan), SLACK)
+        return batches

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from dpjax.descriptors.facts import ANGLES
+from dpjax.config.descriptors.kinds import ANGLES
+from dpjax.descriptors.facts import is_one_of
 from dpjax.geometry.environment import switch_weight
 
 Statistics = dict[str, np.ndarray]
@@ -30,7 +31,7 @@ def largest_inputs(config: Any, stats: Statistics, distance: float) -> np.ndarra
     """
     davg, dstd = np.asarray(stats["davg"], float), np.asarray(stats["dstd"], float)
     weight = weight_at(config, distance)
-    if type(config).__name__ in ANGLES:
+    if is_one_of(config, ANGLES):
         return np.max((weight / dstd[:, 1:4]) ** 2, axis=1)
     return (weight - davg[:, 0]) / dstd[:, 0]
 
@@ -38,7 +39,7 @@ def largest_inputs(config: Any, stats: Statistics, distance: float) -> np.ndarra
 def input_range(config: Any, stats: Statistics, distance: float) -> tuple[np.ndarray, np.ndarray]:
     """(n_type,) smallest and largest input, by type of the centre; arguments as for :func:`largest_inputs`."""
     upper = largest_inputs(config, stats, distance)
-    if type(config).__name__ in ANGLES:
+    if is_one_of(config, ANGLES):
         lower = -upper
     else:
         lower = -np.asarray(stats["davg"], float)[:, 0] / np.asarray(stats["dstd"], float)[:, 0]

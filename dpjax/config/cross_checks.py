@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.descriptors.kinds import MESSAGES
 from dpjax.config.optimizers import MUON_PRECISIONS, OPTIMIZERS
 from dpjax.config.optimizers.lkf import LkfConfig, check_kalman_training
 from dpjax.config.problems import Problem
@@ -66,9 +68,9 @@ def _muon_precision(dpjax: Any, optimizer: Any) -> Iterator[Problem]:
 def _recompute_layers(dpjax: Any, model: Any) -> Iterator[Problem]:
     """Only some descriptors have layers of messages."""
     descriptor = getattr(model, "descriptor", None)
-    parts = getattr(descriptor, "list", [descriptor])
-    layers = any(hasattr(part, name) for part in parts for name in ("repflow", "repformer"))
-    if descriptor is None or dpjax.recompute_layers or layers:
+    if descriptor is None or dpjax.recompute_layers:
+        return
+    if any(DESCRIPTORS.name_of(part) in MESSAGES for part in getattr(descriptor, "list", [descriptor])):
         return
     text = (
         "found false, but no descriptor of this model has layers that pass messages; dpa2 and dpa3 have. Leave it out."

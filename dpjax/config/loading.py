@@ -32,6 +32,8 @@ from dpjax.config import (
     validating,
 )
 from dpjax.config import multi_task as multi_task_input
+from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.config.files import read
 from dpjax.config.learning_rate import LEARNING_RATES, LearningRateConfig
@@ -263,10 +265,14 @@ def _missing_for_training(raw: dict[str, Any]) -> Iterator[Problem]:
 
 
 def _idle(parts: dict[str, Any]) -> Iterator[Problem]:
-    """Options of the loss that change nothing beside the others."""
-    loss = parts["loss"]
-    for key, reason in LOSSES[loss.type].idle(loss):
-        yield Problem(f"loss/{key}", f"changes nothing: {reason}.")
+    """Options of the loss and of descriptors that change nothing beside the others."""
+    sections = [("loss", LOSSES[parts["loss"].type], parts["loss"])]
+    descriptor = getattr(parts["model"], "descriptor", None)  # not every model has one
+    for path, part in () if descriptor is None else descriptor_parts(descriptor):
+        sections.append((path, DESCRIPTORS[DESCRIPTORS.name_of(part)], part))
+    for path, component, config in sections:
+        for key, reason in component.idle(config):
+            yield Problem(f"{path}/{key}", f"changes nothing: {reason}.")
 
 
 def _refusals(checked: _Input) -> list[Problem]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpjax.config import multi_task
-from dpjax.config.descriptors.hybrid import MESSAGES
+from dpjax.config.descriptors.kinds import MESSAGES
 from dpjax.config.problems import Problem, Report
 from dpjax.config.suggestions import join
 

@@ -8,13 +8,13 @@ from dpjax.config import HybridConfig, ModelConfig
 from dpjax.descriptors.dpa2 import DPA2
 from dpjax.descriptors.dpa3 import DPA3
 from dpjax.descriptors.facts import (
-    RADIAL,
     Selection,
     capacity,
     cutoff,
     has_type_networks,
     is_by_type,
     is_mixed,
+    is_one_of,
     kept,
     members,
     passes_messages,
@@ -34,7 +34,6 @@ __all__ = [
     "DESCRIPTORS",
     "DPA2",
     "DPA3",
-    "RADIAL",
     "Features",
     "Hybrid",
     "Neighborhood",
@@ -50,6 +49,7 @@ __all__ = [
     "has_type_networks",
     "is_by_type",
     "is_mixed",
+    "is_one_of",
     "kept",
     "members",
     "ordered_pairs",

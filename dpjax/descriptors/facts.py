@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 from dpjax.batching.lists import ListPlan
+from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.descriptors.kinds import ANGLES, BY_TYPE, MESSAGES, PAIRS
 from dpjax.errors import ConfigError
 from dpjax.nn.blocks import listed_block
-
-BY_TYPE = ("SeE2AConfig", "SeE2RConfig", "SeE3Config")  # networks per type: atoms and neighbours come in sections
-PAIRS = ("SeE3Config", "SeE3TebdConfig", "SeAttenConfig", "SeAttenV2Config")  # arrays over pairs of neighbours
-ANGLES = ("SeE3Config", "SeE3TebdConfig")  # embedding networks run for pairs of neighbours
-MESSAGES = ("DPA2Config", "DPA3Config")  # atoms see what others have become, not only where they are
-RADIAL = ("SeE2RConfig",)  # distances without directions
 
 
 def members(config: Any) -> tuple[Any, ...]:
@@ -22,9 +18,14 @@ def members(config: Any) -> tuple[Any, ...]:
     return getattr(config, "list", (config,))
 
 
+def is_one_of(config: Any, kind: Collection[str]) -> bool:
+    """Whether a descriptor is of one of these types, of which ``config.descriptors.kinds`` has sets; a block of one is of none."""
+    return any(type(config) is DESCRIPTORS[name].config for name in kind)
+
+
 def has_type_networks(config: Any) -> bool:
     """Whether a descriptor (not a hybrid) has networks per type; the others tell types apart by vectors."""
-    return type(config).__name__ in BY_TYPE
+    return is_one_of(config, BY_TYPE)
 
 
 def is_by_type(config: Any) -> bool:
@@ -39,19 +40,19 @@ def is_mixed(config: Any) -> bool:
 
 def passes_messages(config: Any) -> bool:
     """Whether an atom's values depend on more than its own neighbours: some member runs for all atoms together."""
-    return any(type(member).__name__ in MESSAGES for member in members(config))
+    return any(is_one_of(member, MESSAGES) for member in members(config))
 
 
 def works_on_pairs(config: Any) -> bool:
     """Whether the memory for an atom grows with the square of the number of its neighbours: in angles, or attention."""
-    return any(type(m).__name__ in PAIRS and getattr(m, "attn_layer", 1) > 0 for m in members(config))
+    return any(is_one_of(m, PAIRS) and getattr(m, "attn_layer", 1) > 0 for m in members(config))
 
 
 def embedded_pairs(config: Any, width: int) -> int:
     """Pairs of neighbours that embedding networks run for, of an atom whose table has ``width`` slots; 0 without angles."""
     total = 0
     for member in members(config):
-        if type(member).__name__ in ANGLES:
+        if is_one_of(member, ANGLES):
             n = min(int(width), sum(kept(member)))
             both_orders = getattr(member, "tebd_input_mode", None) == "concat"  # elsewhere they are alike
             total += n * n if both_orders else n * (n + 1) // 2
@@ -67,13 +68,13 @@ class Selection(NamedTuple):
 
 def selections(config: Any) -> dict[tuple[str, ...], Selection]:
     """The lists of a descriptor (not a hybrid), by the path of their option in the descriptor's section."""
-    if type(config).__name__ == "DPA3Config":
+    if is_one_of(config, ("dpa3",)):
         flow = config.repflow
         return {
             ("repflow", "e_sel"): Selection(flow.e_rcut, flow.e_sel),
             ("repflow", "a_sel"): Selection(flow.a_rcut, flow.a_sel),
         }
-    if type(config).__name__ == "DPA2Config":
+    if is_one_of(config, ("dpa2",)):
         outer, inner = config.repinit, config.repformer
         third = {("repinit", "three_body_sel"): Selection(outer.three_body_rcut, outer.three_body_sel)}
         return {
@@ -98,9 +99,9 @@ def list_plan(config: Any, block: int | None = None) -> ListPlan | None:
     Args:
         block: atoms whose edges and angles are listed together; None: as many as suit the backend.
     """
-    flow = getattr(config, "repflow", None)
-    if flow is None or not flow.use_dynamic_sel:
+    if not is_one_of(config, ("dpa3",)) or not config.repflow.use_dynamic_sel:
         return None
+    flow = config.repflow
     return ListPlan(flow.e_rcut, flow.a_rcut, flow.e_sel, flow.a_sel, listed_block() if block is None else block)
 
 

@@ -11,10 +11,11 @@ import numpy as np
 from dpjax import units
 from dpjax.config import ModelConfig
 from dpjax.config.charge_spin import RANGES
+from dpjax.config.descriptors.kinds import ANGLES
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors import members
 from dpjax.descriptors.crowding import cuts
-from dpjax.descriptors.facts import ANGLES, works_on_pairs
+from dpjax.descriptors.facts import is_one_of, works_on_pairs
 from dpjax.export import runtime
 from dpjax.export.program import Entry
 from dpjax.models import StandardModel
@@ -100,7 +101,7 @@ def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:
             "rcut": cut.rcut,
             "by_type": bool(cut.names),
             "sel": list(cut.sel),
-            "angles": type(member).__name__ in ANGLES,
+            "angles": is_one_of(member, ANGLES),
         }
         for cut, member in zip(cuts(config), members(config.descriptor), strict=True)
     ]

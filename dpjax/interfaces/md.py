@@ -117,6 +117,7 @@ class Simulation:
             raise DataError("npt needs cell vectors that form a right-handed system; exchange two of them")
         with jax.enable_x64(True):
             given = {"fparam": fparam, "charge_spin": charge_spin}
+            self._inputs = {name: None if x is None else np.ravel(x).tolist() for name, x in given.items()}
             self.neighbor_fn, self.energy_fn = _functions(potential, structure, npt, skin, margin, given)
             shift = space.periodic_general(structure.cell.T)[1] if npt else space.free()[1]
             self.simulator = _simulator(dynamics, self.energy_fn, shift)
@@ -202,25 +203,24 @@ class Simulation:
         facts = {
             "step": self.step,
             "dynamics": asdict(self.dynamics),
+            "inputs": self._inputs,
             "capacity": asdict(self.neighbors.capacity),
             "bound": float(self.neighbors.bound),
         }
         return arrays, facts
 
     def restore(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
-        """Go on where another simulation of the same structure and dynamics was saved.
+        """Go on where another simulation of the same structure, dynamics and inputs of the model was saved.
 
         Raises:
-            DataError: of another structure or dynamics.
+            DataError: of another structure, dynamics or input.
         """
         if not np.array_equal(arrays["atype"], self.structure.atype):
             raise DataError(
                 f"it is of a structure with {len(arrays['atype'])} other atoms; give the structure that it was started from"
             )
-        now = asdict(self.dynamics)
-        changed = [
-            f"{key} was {value} and is {now[key]}" for key, value in facts["dynamics"].items() if now[key] != value
-        ]
+        now, before = asdict(self.dynamics) | self._inputs, facts["dynamics"] | facts.get("inputs", {})
+        changed = [f"{key} was {value} and is {now[key]}" for key, value in before.items() if now[key] != value]
         if changed:
             raise DataError(f"{'; '.join(changed)}: a run continues with the options it began with")
         with jax.enable_x64(True):

@@ -10,10 +10,11 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DPA2Config, DPA3Config
+from dpjax.config.descriptors.kinds import RADIAL
 from dpjax.data import System
 from dpjax.data.threads import default_workers, in_threads
 from dpjax.data.waiting import shown
-from dpjax.descriptors import RADIAL, has_type_networks, kept, members, ordered_pairs
+from dpjax.descriptors import has_type_networks, is_one_of, kept, members, ordered_pairs
 from dpjax.neighbors import NeighborCache
 from dpjax.statistics import EnvironmentView, Moments, frame_moments
 
@@ -74,7 +75,7 @@ def environment_blocks(descriptor: Any, config: ModelConfig) -> dict[str, Block]
             reach, smooth = outer.three_body_rcut, outer.three_body_rcut_smth
             blocks["repinit_three_body"] = block(reach, smooth, (outer.three_body_sel,), outer.set_davg_zero)
         return blocks
-    columns = 1 if type(descriptor).__name__ in RADIAL else 4
+    columns = 1 if is_one_of(descriptor, RADIAL) else 4
     reach = descriptor.rcut, descriptor.rcut_smth
     return {"": block(*reach, kept(descriptor), descriptor.set_davg_zero, n_column=columns)}
 

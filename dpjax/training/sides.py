@@ -12,6 +12,7 @@ import numpy as np
 
 from dpjax import losses
 from dpjax.config import Config, DataConfig, ModelConfig
+from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.data import Sampler, System, load_systems, model_labels
 from dpjax.data.waiting import counter
@@ -217,14 +218,6 @@ def _written_sels(section: dict, sels: Sels) -> dict:
         number = {path[-1]: sel if isinstance(sel, int) else list(sel)}
         section = {**section, **(number if len(path) == 1 else {path[0]: {**section[path[0]], **number}})}
     return section
-
-
-def descriptor_parts(config: Any) -> list[tuple[str, Any]]:
-    """The descriptors of a model, those of a hybrid one by one, each with its path in the input."""
-    own = members(config)
-    if config is own[0]:
-        return [("model/descriptor", config)]
-    return [(f"model/descriptor/list/{i}", member) for i, member in enumerate(own)]
 
 
 def _resolved_sels(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pack_atoms, pack_pairs, round_up
-from dpjax.batching.lists import ListPlan, with_lists
+from dpjax.batching.lists import ListPlan, ListSizes
 from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
 from dpjax.descriptors.crowding import Cut, by_cut, most_neighbors_of
@@ -20,7 +20,6 @@ from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
 
-SLACK = 1.1  # times the places that the lists of a batch need, where there were too few: later batches may need a little more
 OBSERVED = 200  # frames searched before the first step
 
 
@@ -60,11 +59,12 @@ class BatchSource:
     places: dict[str, np.ndarray] = field(
         init=False, default_factory=dict
     )  # atoms, for batches of so many mixed frames
-    _listed: dict[int, ListPlan] = field(init=False, default_factory=dict)  # by the atoms of a batch, with room so far
+    _lists: ListSizes = field(init=False)
     _warned: set[tuple[str, int]] = field(init=False, default_factory=set)
 
     def __post_init__(self):
         self.capacity = np.zeros(self.needs.n_section, dtype=int)
+        self._lists = ListSizes(self.needs.lists)
 
     def observe(self, systems: Sequence[int], n_frame: int = OBSERVED) -> dict[int, np.ndarray]:
         """Make room for the neighbours of about ``n_frame`` frames, spread evenly over these systems and their frames.
@@ -184,17 +184,10 @@ class BatchSource:
 
     def _packed(self, shards: Sequence[tuple], layout: Layout, n_device: int) -> LabelledBatch:
         most = self._pair_columns({system for own, _ in shards for system, _ in own})
-        batches = self._with_lists([self._labelled(own, frames, layout, most) for own, frames in shards])
+        batches = [self._labelled(own, frames, layout, most) for own, frames in shards]
+        listed = self._lists.added([data.batch for data in batches])  # of one process
+        batches = [data.replace(batch=batch) for data, batch in zip(batches, listed, strict=True)]
         return batches[0] if n_device == 1 else stack(batches, n_device)
-
-    def _with_lists(self, batches: list[LabelledBatch]) -> list[LabelledBatch]:
-        """Batches of one layout with the lists that the model takes, whose sizes only grow; of one process."""
-        if self.needs.lists is None:
-            return batches
-        n_atom = batches[0].batch.layout.n_atom
-        own, plan = with_lists([data.batch for data in batches], self._listed.get(n_atom, self.needs.lists), SLACK)
-        self._listed[n_atom] = plan
-        return [data.replace(batch=batch) for data, batch in zip(batches, own, strict=True)]
 
     def _frames_of(self, parts: Sequence[Part]) -> list[Frame]:
         return [frame for system, indices in parts for frame in self.frames(system, indices)]

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpjax.batching import choose_layout, pack
-from dpjax.batching.lists import ListPlan, make_lists, with_lists
+from dpjax.batching.lists import ListPlan, ListSizes, make_lists, with_lists
 from dpjax.geometry.displacements import displacements
 from tests.batching.test_packing import FRAMES
 
@@ -85,6 +85,16 @@ def test_batches_of_several_devices_get_lists_of_one_size(batch):
     assert again[0].lists.sizes == (plan.edges, plan.angles)
     assert kept == plan
     assert listed(again[0].lists, small)[0] == listed(own[1].lists, small)[0]
+
+
+def test_sizes_that_are_remembered_only_grow(batch):
+    small, sizes = pack(FRAMES[1:2], batch.layout)[0], ListSizes(PLAN)
+    (first,), (large,), (again,) = sizes.added([small]), sizes.added([batch]), sizes.added([small])
+    (alone,) = sizes.added([small], alone=True)
+    assert first.lists.sizes != large.lists.sizes == again.lists.sizes
+    assert alone.lists.sizes < first.lists.sizes
+    assert listed(again.lists, small) == listed(alone.lists, small)
+    assert ListSizes().added([batch])[0] is batch
 
 
 def test_a_batch_without_neighbours_has_lists_without_entries(batch):

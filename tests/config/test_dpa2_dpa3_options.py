@@ -269,6 +269,16 @@ def test_electronic_configurations_need_elements(kind):
     assert text.startswith(f"{D}/use_econf_tebd: found true, but model/type_map has OW, which no chemical element")
 
 
+def test_a_default_charge_that_no_input_takes_is_named(caplog):
+    caplog.set_level("INFO", logger="dpjax")
+    text = f"{D}/default_chg_spin: changes nothing: without add_chg_spin_ebd"
+    config.load(water({D: DPA3 | {"default_chg_spin": [0, 1]}}))
+    assert text in caplog.text
+    caplog.clear()
+    config.load(water({D: DPA3 | CHARGED | {"default_chg_spin": [0, 1]}}))
+    assert text not in caplog.text
+
+
 def test_mistakes_of_both_blocks_are_named_together():
     text = message("dpa2", {"repinit/tebd_dim": 0, "repformer/g1_dim": 0, "smooth": "yes"})
     assert all(f"{D}/{key}" in text for key in ("repinit/tebd_dim", "repformer/g1_dim", "smooth"))

@@ -63,7 +63,11 @@ def test_fittings_that_are_right(section):
         ("dos", {"default_fparam": [1.0]}, "default_fparam: found 1 numbers, but numb_fparam is 0."),
         ("property", {"property_name": ""}, "property_name: found ''; give the name of the label file"),
         ("property", {"property_name": " "}, "property_name: found ' '; give the name of the label file"),
-        ("property", {"property_name": "coord"}, "property_name: found 'coord'; box, coord, numb_copy, mask and names"),
+        (
+            "property",
+            {"property_name": "fparam"},
+            "property_name: found 'fparam'; box, coord, numb_copy, fparam, aparam, charge_spin, mask and names",
+        ),
         ("property", {"property_name": "homo_redu"}, "property_name: found 'homo_redu'; box, coord"),
         ("property", {"task_dim": 0}, "task_dim: found 0; it must be at least 1."),
         ("property", {"neuron": [4, -1]}, "neuron/1: found -1; the width of a layer must be at least 1, or 0"),

@@ -9,14 +9,12 @@ import pytest
 
 from dpjax import config
 from dpjax.config import meaning
-from dpjax.config.descriptors import DESCRIPTORS
-from dpjax.config.descriptors.hybrid import BY_TYPE, MESSAGES
+from dpjax.config.descriptors import DESCRIPTORS, kinds
 from dpjax.config.fittings import FITTINGS
 from dpjax.config.learning_rate import LEARNING_RATES
 from dpjax.config.losses import LOSSES
 from dpjax.config.models import MODELS
 from dpjax.config.optimizers import OPTIMIZERS
-from dpjax.descriptors import facts
 from dpjax.errors import ConfigError
 from tests.config import sections
 from tests.config.inputs import water
@@ -137,10 +135,10 @@ def test_what_is_not_built_together_is_refused():
     assert not config.not_built(hybrid(dpa3, by_vector)) and not config.not_built(hybrid(by_vector, by_type))
 
 
-def test_the_two_lists_of_descriptors_agree():
-    """One by name, in the language of the input; one by the dataclass that a section becomes."""
-    for names, classes in ((MESSAGES, facts.MESSAGES), (BY_TYPE, facts.BY_TYPE)):
-        assert {DESCRIPTORS[name].config.__name__ for name in names} == set(classes)
+def test_kinds_name_descriptors_that_are_built():
+    names = {name for kind in vars(kinds).values() if isinstance(kind, tuple) for name in kind}
+    assert len(names) > 6
+    assert all(DESCRIPTORS[name].built for name in names)
 
 
 def test_what_stands_inside_a_nested_section_is_refused_with_its_path():

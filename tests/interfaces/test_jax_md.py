@@ -224,6 +224,14 @@ def test_ensembles_and_exact_restart(pot, dynamics):
         Simulation(pot, start, replace(dynamics, timestep=0.25)).restore(arrays, facts)
 
 
+def test_a_run_continues_with_the_inputs_it_began_with():
+    own = dpjax.build(model(se_e2_a(), fitting={"numb_fparam": 1}), seed=0)
+    start, dynamics = structure(), Dynamics("nve", temperature=60.0)
+    saved = Simulation(own, start, dynamics, fparam=[0.5]).saved()
+    with pytest.raises(DataError, match=r"fparam was \[0.5\] and is \[1.0\]: a run continues with"):
+        Simulation(own, start, dynamics, fparam=[1.0]).restore(*saved)
+
+
 @pytest.mark.slow
 def test_many_structures_move_as_each_alone(pot):
     starts = [waters(1, None), waters(3), waters(2, None), waters(4)]

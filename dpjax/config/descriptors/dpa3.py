@@ -76,6 +76,11 @@ def _check(cfg: DPA3Config, path: str, context: Context) -> Iterator[Problem]:
     yield from check_chg_spin(cfg.default_chg_spin, cfg.add_chg_spin_ebd, join(path, "default_chg_spin"))
 
 
+def _idle(cfg: DPA3Config) -> Iterator[tuple[str, str]]:
+    if cfg.default_chg_spin is not None and not cfg.add_chg_spin_ebd:
+        yield "default_chg_spin", "without add_chg_spin_ebd no charge and no spin is an input"
+
+
 DPA3 = Component(
     "dpa3",
     DPA3Config,
@@ -83,4 +88,5 @@ DPA3 = Component(
     _check,
     doc="Messages between atoms, pairs of neighbours and angles, in layers.",
     sections=_sections,
+    idle=_idle,
 )

@@ -6,12 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from dpjax.config.descriptors.kinds import BY_TYPE, MESSAGES
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import join
-
-MESSAGES = ("dpa2", "dpa3")  # atoms see what others have become
-BY_TYPE = ("se_e2_a", "se_e2_r", "se_e3")  # networks per type
 
 
 @dataclass(frozen=True)
@@ -19,6 +17,13 @@ class HybridConfig:
     """Descriptors whose outputs are joined."""
 
     list: tuple[Any, ...]  # the dataclass of each descriptor
+
+
+def descriptor_parts(descriptor: Any) -> list[tuple[str, Any]]:
+    """The descriptors of a model, those of a hybrid one by one, each with its path in the input."""
+    if not isinstance(descriptor, HybridConfig):
+        return [("model/descriptor", descriptor)]
+    return [(f"model/descriptor/list/{i}", part) for i, part in enumerate(descriptor.list)]
 
 
 def hybrid(components: tuple[Component, ...]) -> Component:

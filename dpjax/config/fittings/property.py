@@ -12,8 +12,8 @@ from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import join
 
-# files of every data set, and the flags of real atoms that a model returns beside its prediction
-_TAKEN = ("box", "coord", "numb_copy", "mask")
+# files of every data set, inputs of models, and the flags of real atoms that a model returns beside its prediction
+_TAKEN = ("box", "coord", "numb_copy", "fparam", "aparam", "charge_spin", "mask")
 _TAKEN_ENDINGS = ("_redu", "_derv_r", "_derv_c")  # quantities that follow from a prediction, in DeePMD-kit
 
 
