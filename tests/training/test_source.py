@@ -14,6 +14,7 @@ from dpjax.neighbors import NeighborCache
 from dpjax.training.setup import prepare
 from dpjax.training.sides import model_needs, open_systems
 from dpjax.training.source import BatchSource
+from tests.contracts.cases import dpa3
 from tests.training import tiny
 
 LABELS = ("energy", "force", "virial")
@@ -49,6 +50,14 @@ def test_every_number_is_at_its_place(system):
         np.testing.assert_array_equal(data.label["force"][here], files["force"][frame].reshape(6, 3)[order])
     padding = batch.atype < 0
     np.testing.assert_array_equal(data.label["force"][padding], 0)
+
+
+@pytest.mark.parametrize(("block", "atoms"), [(2, 2), (5, 12), (None, 4)], ids=["as asked for", "no divisor", "ours"])
+def test_lists_come_in_blocks_of_the_size_asked_for(system, block, atoms):
+    edits = {"model/descriptor": dpa3({"use_dynamic_sel": True}), "dpjax/block_size": block}
+    side = prepare(load(tiny.config([system], edits))).training
+    lists = side.source.batch([(0, [0, 1])]).batch.lists
+    assert lists.atoms.nodes.shape == (12 // atoms, atoms)
 
 
 def test_a_short_batch_is_padded_to_the_size_of_the_others(system):
