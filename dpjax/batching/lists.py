@@ -19,7 +19,8 @@ from jraph import GraphsTuple
 from dpjax.batching.batch import Batch, Layout
 from dpjax.batching.ladder import round_up
 
-SLACK = 1.1  # times the places that the lists of a batch need, where there were too few: later batches may need a little more
+SLACK = 1.04  # times the places that the lists of a batch need, where there were too few: later batches may need a little more
+FINE = 32  # of which such numbers are multiples
 
 
 @dataclass(frozen=True)
@@ -41,13 +42,18 @@ class ListPlan:
     edges: int = 0
     angles: int = 0
 
-    def holding(self, lists: Lists, slack: float) -> ListPlan:
-        """The same with at least as many places as these lists have, or ``slack`` times as many where they did not fit before."""
+    def with_room(self, edges: int, angles: int, slack: float | None) -> ListPlan:
+        """The same with at least so many places.
+
+        Args:
+            slack: times the places that are needed, where there were too few; None: as many as the ladder says.
+        """
 
         def room(have: int, need: int) -> int:
-            return have if need <= have else round_up(int(np.ceil(slack * need)), multiple=16)
+            if need <= have:
+                return have
+            return round_up(need, multiple=16) if slack is None else -(-int(slack * need) // FINE) * FINE
 
-        edges, angles = lists.sizes
         return replace(self, edges=room(self.edges, edges), angles=room(self.angles, angles))
 
     @property
@@ -172,7 +178,7 @@ def _angles_graph(owner: np.ndarray, edge: np.ndarray, block: int, n_block: int,
 def _in_blocks(where: np.ndarray, n_block: int, least: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Values (n,) of entries that belong to ascending blocks as (n_block, room), padded with zero, and their numbers ``n_edge``."""
     number = np.bincount(where, minlength=n_block)
-    room = max(round_up(int(number.max(initial=1)), multiple=16), least)
+    room = max(int(number.max(initial=1)), least)
     place = (where, _counted(where, n_block))
     arrays = {name: np.zeros((n_block, room), np.int32) for name in values}
     for name, array in arrays.items():
@@ -186,15 +192,15 @@ def _counted(group: np.ndarray, n: int) -> np.ndarray:
     return np.arange(len(group)) - (np.cumsum(count) - count)[group]
 
 
-def with_lists(batches: list[Batch], plan: ListPlan, slack: float = 1.0) -> tuple[list[Batch], ListPlan]:
+def with_lists(batches: list[Batch], plan: ListPlan, slack: float | None = None) -> tuple[list[Batch], ListPlan]:
     """Batches of one layout, one for each device, with lists of one size, and a plan that has room for as much.
 
     Args:
-        slack: times the places that are needed where those of the plan do not do, so that the next batches fit as well.
+        slack: as for :meth:`ListPlan.with_room`, so that the next batches fit as well.
     """
     lists = [make_lists(batch, plan) for batch in batches]
     for own in lists:
-        plan = plan.holding(own, slack)
+        plan = plan.with_room(*own.sizes, slack)
     return [batch.replace(lists=own.padded(*plan.sizes)) for batch, own in zip(batches, lists, strict=True)], plan
 
 
@@ -209,12 +215,19 @@ class ListSizes:
     plan: ListPlan | None = None
     _grown: dict[Layout, ListPlan] = field(default_factory=dict)
 
-    def added(self, batches: list[Batch], alone: bool = False) -> list[Batch]:
-        """Batches of one layout with their lists; ``alone``: just large enough, whatever there was before or will be."""
+    def alone(self, batches: list[Batch]) -> list[Batch]:
+        """Batches of one layout with lists that are just large enough, whatever there was before or will be."""
+        return batches if self.plan is None else with_lists(batches, self.plan)[0]
+
+    def added(self, batches: list[Batch], places: tuple[int, int] = (0, 0)) -> list[Batch]:
+        """Batches of one layout with their lists.
+
+        Args:
+            places: for edges and angles, that such batches are known to need.
+        """
         if self.plan is None:
             return batches
-        if alone:
-            return with_lists(batches, self.plan)[0]
         layout = batches[0].layout
-        batches, self._grown[layout] = with_lists(batches, self._grown.get(layout, self.plan), SLACK)
+        plan = self._grown.get(layout) or self.plan.with_room(*places, 1.0)
+        batches, self._grown[layout] = with_lists(batches, plan, SLACK)
         return batches

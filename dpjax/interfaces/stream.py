@@ -209,7 +209,8 @@ def placed(groups: list[Group], layout: Layout, plan: Plan) -> Packed:
         for own in places
     ]
     rows = [device * layout.frames + i for device, group in enumerate(groups) for i in range(len(group.frames))]
-    parts, where = plan.layouts.lists.added([batch for batch, _ in packed], alone=not plan.several), plan.device
+    lists, where = plan.layouts.lists, plan.device
+    parts = (lists.added if plan.several else lists.alone)([batch for batch, _ in packed])
     if plan.mesh is not None:
         parts += [_idle(parts[0])] * (plan.parts - len(parts))
         where = NamedSharding(plan.mesh, PartitionSpec(AXIS))

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 CPU_BLOCK = 32  # atoms, where embedding networks are evaluated for every neighbour
 CPU_SERIES_BLOCK = 128  # atoms, where series replace them
 CPU_PAIRS = 2500  # pairs of neighbours, where networks are evaluated for each of them
-CPU_MESSAGES = 20_000  # pairs of neighbours in layers of messages, whose blocks cost more to begin than to fetch
+CPU_MESSAGES = 40_000  # pairs of neighbours in layers of messages, whose blocks cost more to begin than to fetch
 CPU_ANGLES = 4000  # pairs of neighbours where each has a vector of its own
 CPU_LISTED = 4  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each

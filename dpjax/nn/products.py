@@ -14,11 +14,12 @@ from jax.interpreters import ad, batching, mlir
 
 
 def product(rows: jax.Array, matrix: jax.Array) -> jax.Array:
-    """``rows @ matrix``: (..., n) and (n, m) to (..., m)."""
+    """``rows @ matrix``: (..., n) and (n, m) to (..., m), or (b, ..., n) and (b, n, m) to (b, ..., m)."""
     dtype = jnp.result_type(rows, matrix)
     rows, matrix = rows.astype(dtype), matrix.astype(dtype)
-    flat = _product.bind(rows.reshape(-1, rows.shape[-1]), matrix, precision=_precision())
-    return flat.reshape(*rows.shape[:-1], matrix.shape[1])
+    batch, (n, m) = matrix.shape[:-2], matrix.shape[-2:]
+    flat = _product.bind(rows.reshape(*batch, -1, n), matrix, precision=_precision())
+    return flat.reshape(*rows.shape[:-1], m)
 
 
 def repeated_rows(vector: jax.Array, like: jax.Array) -> jax.Array:
@@ -31,11 +32,17 @@ def _precision() -> str | None:
 
 
 def _product_plainly(rows: jax.Array, matrix: jax.Array, *, precision: str | None) -> jax.Array:
-    return jax.lax.dot_general(rows, matrix, (((1,), (0,)), ((), ())), precision=precision)
+    last, batch = rows.ndim - 1, tuple(range(rows.ndim - 2))
+    return jax.lax.dot_general(rows, matrix, (((last,), (last - 1,)), (batch, batch)), precision=precision)
 
 
 def _outer_plainly(rows: jax.Array, values: jax.Array, *, precision: str | None) -> jax.Array:
-    return jax.lax.dot_general(rows, values, (((0,), (0,)), ((), ())), precision=precision)
+    summed, batch = rows.ndim - 2, tuple(range(rows.ndim - 2))
+    return jax.lax.dot_general(rows, values, (((summed,), (summed,)), (batch, batch)), precision=precision)
+
+
+def _turned(matrix: jax.Array) -> jax.Array:
+    return jnp.swapaxes(matrix, -1, -2)
 
 
 def _primitive(name: str, fn, shape) -> Primitive:
@@ -51,15 +58,17 @@ def _primitive(name: str, fn, shape) -> Primitive:
     return primitive
 
 
-_product = _primitive("row_product", _product_plainly, lambda rows, matrix: (rows.shape[0], matrix.shape[1]))
-_outer = _primitive("outer_sum", _outer_plainly, lambda rows, values: (rows.shape[1], values.shape[1]))
+_product = _primitive("row_product", _product_plainly, lambda rows, matrix: (*rows.shape[:-1], matrix.shape[-1]))
+_outer = _primitive(
+    "outer_sum", _outer_plainly, lambda rows, values: (*rows.shape[:-2], rows.shape[-1], values.shape[-1])
+)
 ad.defbilinear(
     _product,
-    lambda g, rows, matrix, **how: _product.bind(g, matrix.T, **how),
+    lambda g, rows, matrix, **how: _product.bind(g, _turned(matrix), **how),
     lambda g, rows, matrix, **how: _outer.bind(rows, g, **how),
 )
 ad.defbilinear(
     _outer,
-    lambda g, rows, values, **how: _product.bind(values, g.T, **how),
+    lambda g, rows, values, **how: _product.bind(values, _turned(g), **how),
     lambda g, rows, values, **how: _product.bind(rows, g, **how),
 )

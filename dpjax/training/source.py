@@ -9,8 +9,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dpjax.batching import Frame, Layout, make_layout, most_neighbors, pack, pack_atoms, pack_pairs, round_up
-from dpjax.batching.lists import ListPlan, ListSizes
+from dpjax.batching import (
+    Frame,
+    Layout,
+    choose_layout,
+    make_layout,
+    most_neighbors,
+    pack,
+    pack_atoms,
+    pack_pairs,
+    round_up,
+)
+from dpjax.batching.lists import ListPlan, ListSizes, make_lists
 from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
 from dpjax.descriptors.crowding import Cut, by_cut, most_neighbors_of
@@ -60,6 +70,7 @@ class BatchSource:
         init=False, default_factory=dict
     )  # atoms, for batches of so many mixed frames
     _lists: ListSizes = field(init=False)
+    _places_in_lists: dict[int, tuple[int, int]] = field(init=False, default_factory=dict)  # that systems need
     _warned: set[tuple[str, int]] = field(init=False, default_factory=set)
 
     def __post_init__(self):
@@ -83,7 +94,18 @@ class BatchSource:
                 self._warn_truncation(source.name, extent.within)
                 self.reserve([neighbor_capacity(int(m), k) for m, k in zip(extent.most, self.needs.sel, strict=True)])
             atoms[system] = np.array([extent.atoms for extent in extents])
+            if self.needs.lists is not None:
+                self._places_in_lists[system] = self._most_listed(system, frames)
         return atoms
+
+    def _most_listed(self, system: int, frames: Sequence[int]) -> tuple[int, int]:
+        """Places for edges and for angles that the lists of one of these frames need at most, in a block."""
+        source, sizes = self.systems[system], []
+        for i in frames:
+            table = self.neighbors.table(system, i)
+            frame = Frame(source.coord(i), source.frame_types(i), table, source.cell(i))
+            sizes.append(make_lists(pack([frame], choose_layout([frame], 1))[0], self.needs.lists).sizes)
+        return tuple(np.max(sizes, axis=0).tolist())
 
     def expect(self, atoms: Sequence[np.ndarray], weights: Sequence[float], n_frame: int) -> None:
         """Make room for the atoms of batches of ``n_frame`` frames, each drawn by itself from systems of any sizes.
@@ -185,7 +207,9 @@ class BatchSource:
     def _packed(self, shards: Sequence[tuple], layout: Layout, n_device: int) -> LabelledBatch:
         most = self._pair_columns({system for own, _ in shards for system, _ in own})
         batches = [self._labelled(own, frames, layout, most) for own, frames in shards]
-        listed = self._lists.added([data.batch for data in batches])  # of one process
+        drawn = {system for own, _ in shards for system, _ in own}
+        places = self._places_in_lists.get(*drawn, (0, 0)) if len(drawn) == 1 else (0, 0)  # a mixture needs fewer
+        listed = self._lists.added([data.batch for data in batches], places)  # of one process
         batches = [data.replace(batch=batch) for data, batch in zip(batches, listed, strict=True)]
         return batches[0] if n_device == 1 else stack(batches, n_device)
 

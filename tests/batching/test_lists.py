@@ -90,7 +90,9 @@ def test_batches_of_several_devices_get_lists_of_one_size(batch):
 def test_sizes_that_are_remembered_only_grow(batch):
     small, sizes = pack(FRAMES[1:2], batch.layout)[0], ListSizes(PLAN)
     (first,), (large,), (again,) = sizes.added([small]), sizes.added([batch]), sizes.added([small])
-    (alone,) = sizes.added([small], alone=True)
+    (alone,) = sizes.alone([small])
+    (roomy,) = ListSizes(PLAN).added([small], make_lists(batch, PLAN).sizes)
+    assert all(ours >= need for ours, need in zip(roomy.lists.sizes, make_lists(batch, PLAN).sizes, strict=True))
     assert first.lists.sizes != large.lists.sizes == again.lists.sizes
     assert alone.lists.sizes < first.lists.sizes
     assert listed(again.lists, small) == listed(alone.lists, small)

@@ -43,6 +43,16 @@ def test_both_factors_may_be_mapped_over(axes):
     assert_equal_trees(got, want)
 
 
+def test_each_of_a_batch_has_its_own_matrix():
+    matrices = jnp.stack([MATRIX, MATRIX - 1.0])
+    np.testing.assert_allclose(product(ROWS, matrices), ROWS @ matrices, rtol=1e-13)
+    got, want = (jax.jit(twice(fn))(ROWS, matrices) for fn in (ours, plain))
+    assert_equal_trees(got, want)
+    many = jnp.stack([ROWS, -ROWS])
+    got, want = (jax.vmap(jax.grad(fn, (0, 1)), (0, None))(many, matrices) for fn in (ours, plain))
+    assert_equal_trees(got, want)
+
+
 def test_a_repeated_row_sums_on_the_way_back():
     row = jnp.arange(1.0, 5.0)
     np.testing.assert_array_equal(repeated_rows(row, ROWS), jnp.broadcast_to(row, ROWS.shape))

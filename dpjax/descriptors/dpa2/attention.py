@@ -19,6 +19,7 @@ from dpjax.descriptors.dpa2.parts import RepformersConfig
 from dpjax.nn.attention import SHIFT, shares
 from dpjax.nn.dense import Dense
 from dpjax.nn.norms import LayerNorm
+from dpjax.nn.products import product
 
 
 class AtomAttention(nn.Module):
@@ -94,35 +95,37 @@ class PairAttention(nn.Module):
         own = self.config.layers
         numerator, total = self._shares(g2, h2, pairs)
         arm = h2 * pairs.weight[..., None] if self.config.smooth else h2
-        numerator = numerator * (jnp.einsum("nix,njx->nij", arm, arm) / 3.0**0.5)[:, None]
+        numerator = numerator * (jnp.einsum("nix,njx->nij", arm, arm) / 3.0**0.5)[:, :, None]
 
         def mixed(x: jax.Array) -> jax.Array:
-            return jnp.einsum("nhij,njm->nhim", numerator, x) / total
+            return product(numerator, x) / total
 
         vectors = [self.norm(self._values(mixed(g2)))] if own.update_g2_has_attn else []
         if not own.update_h2:
             return vectors, []
         heads = self.direction_map.parameters(own.attn2_nhead)[0][:, 0]
-        return vectors, [jnp.einsum("nhix,h->nix", mixed(h2), heads)]
+        return vectors, [jnp.einsum("nihx,h->nix", mixed(h2), heads)]
 
     def _shares(self, g2: jax.Array, h2: jax.Array, pairs: Pairs) -> tuple[jax.Array, jax.Array]:
-        """Numerators (n_atom, heads, k, k) and denominators (n_atom, heads, k, 1) of the soft-max."""
+        """Numerators (n_atom, k, heads, k) and denominators (n_atom, k, heads, 1) of the soft-max."""
         own, smooth = self.config.layers, self.config.smooth
         hidden, heads, width = own.attn2_hidden, own.attn2_nhead, own.g2_dim
         of_heads = self.mapqk.parameters(width)[0].reshape(width, hidden, 2 * heads)
-        form = jnp.einsum("adh,bdh->hab", of_heads[..., :heads], of_heads[..., heads:]) / hidden**0.5
-        scores = jnp.einsum("nhib,njb->nhij", jnp.einsum("nia,hab->nhib", g2, form), g2)
+        form = jnp.einsum("adh,bdh->ahb", of_heads[..., :heads], of_heads[..., heads:]) / hidden**0.5
+        queries = product(g2, form.reshape(width, heads * width)).reshape(*g2.shape[:2], heads, width)
+        scores = product(queries, jnp.swapaxes(g2, 1, 2))
         if own.attn2_has_gate:
-            scores = scores * jnp.einsum("nix,njx->nij", h2, h2)[:, None]
+            scores = scores * jnp.einsum("nix,njx->nij", h2, h2)[:, :, None]
         if smooth:
-            w = pairs.weight[:, None]
-            scores = (scores + SHIFT) * w[..., :, None] * w[..., None, :]
+            w = pairs.weight
+            scores = (scores + SHIFT) * w[:, :, None, None] * w[:, None, None]
         return shares(scores, pairs.mask[:, None, None], own.nsel if smooth else None)
 
     def _values(self, mixed: jax.Array) -> jax.Array:
-        """(n_atom, k, g2_dim) of mixed vectors (n_atom, heads, k, g2_dim): value matrix and map of heads as one."""
+        """(n_atom, k, g2_dim) of mixed vectors (n_atom, k, heads, g2_dim): value matrix and map of heads as one."""
         width, heads = self.config.layers.g2_dim, self.config.layers.attn2_nhead
         values = self.mapv.parameters(width)[0].reshape(width, width, heads)
         matrix, bias, _ = self.head_map.parameters(width * heads)
         both = jnp.einsum("aih,ihb->hab", values, matrix.reshape(width, heads, width))
-        return jnp.einsum("nhka,hab->nkb", mixed, both) + bias[None, None]
+        rows = mixed.reshape(*mixed.shape[:2], heads * width)
+        return product(rows, both.reshape(heads * width, width)) + bias[None, None]
