@@ -51,16 +51,23 @@ def restart_with_huge_pages() -> None:
     """Begin the program again with glibc told to ask for huge pages, which it reads only from the environment of a new process.
 
     Returns where that would change nothing: not glibc 2.35 or newer, a kernel that gives such pages unasked or never, a
-    variable that already says something of it, or :data:`SWITCH` set to "0".  To be called before anything else has begun.
+    variable that already says something of it, or :data:`SWITCH` set to "0"; and where more than this program runs in the process,
+    which must not end.
     """
     tunables = os.environ.get(_TUNABLES, "")
-    if os.environ.get(SWITCH) == "0" or _HUGE in tunables or not _huge_pages_for_the_asking():
+    if not _is_all_there_is() or os.environ.get(SWITCH) == "0" or _HUGE in tunables or not _huge_pages_for_the_asking():
         return
     wanted = ":".join(filter(None, [tunables, f"{_HUGE}=1"]))
     try:
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], {**os.environ, _TUNABLES: wanted})
     except OSError:
         return  # the program runs all the same
+
+
+def _is_all_there_is() -> bool:
+    """Whether the process was begun with the arguments that the program sees, and has not come far."""
+    own = sys.argv[1:]
+    return sys.orig_argv[len(sys.orig_argv) - len(own) :] == own and "jax" not in sys.modules
 
 
 def _huge_pages_for_the_asking() -> bool:

@@ -70,12 +70,27 @@ def test_a_program_begins_again_once_where_huge_pages_can_be_had(env, expected):
     assert done.stdout.split() == expected
 
 
+INSIDE = {
+    "other arguments": "import sys; sys.argv[1:] = ['input.json']",
+    "jax is loaded": "import sys; sys.modules['jax'] = sys",
+}
+
+
+@pytest.mark.parametrize("before", INSIDE.values(), ids=INSIDE)
+def test_a_program_inside_another_one_does_not_end_it(before):
+    done = subprocess.run(
+        [sys.executable, "-c", before + RESTARTED], capture_output=True, text=True, check=True, env={}
+    )
+    assert done.stdout.split() == ["begun", "None"]
+
+
 @pytest.mark.parametrize(("library", "pages"), [("musl", "[madvise]"), ("glibc", "[never]"), ("glibc", None)])
 def test_a_program_goes_on_where_huge_pages_cannot_be_had(monkeypatch, tmp_path, library, pages):
     file = tmp_path / "enabled"
     if pages:
         file.write_text(f"always madvise never {pages}")
     monkeypatch.setattr(memory, "_PAGES", file)
+    monkeypatch.setattr(memory, "_is_all_there_is", lambda: True)
     monkeypatch.setattr(memory.platform, "libc_ver", lambda: (library, "2.36"))
     monkeypatch.setattr(memory.os, "execve", lambda *_: pytest.fail("began again"))
     monkeypatch.delenv("GLIBC_TUNABLES", raising=False)
