@@ -31,7 +31,7 @@ class ListPlan:
         e_rcut, a_rcut: angstrom within which neighbours are edges, and within which edges form angles.
         e_sel, a_sel: the nearest that are, at most.
         block: atoms of a block; 0, or where it does not divide those of a batch: all.
-        edges, angles: places of a block at least.
+        edges, angles: places of a block, at least, in :func:`with_lists`.
     """
 
     e_rcut: float
@@ -94,7 +94,7 @@ class Lists(NamedTuple):
 
 
 def make_lists(batch: Batch, plan: ListPlan) -> Lists:
-    """Edges and angles of a packed batch with one section, by its positions.  Plain NumPy."""
+    """Edges and angles of a packed batch with one section, by its positions, in lists that just hold them.  Plain NumPy."""
     n_atom, n_nbr = batch.layout.n_atom, batch.layout.n_nbr
     block = plan.block if plan.block and n_atom % plan.block == 0 else n_atom
     centre, slot, dist = _edges(batch, plan)
@@ -104,9 +104,9 @@ def make_lists(batch: Batch, plan: ListPlan) -> Lists:
     order = np.argsort(number[centre], kind="stable")
     centre, slot, near = centre[order], slot[order], near[order]
     owner = number[centre]
-    atoms = _atoms_graph(batch, number, block, owner, centre * n_nbr + slot, plan.edges)
+    atoms = _atoms_graph(batch, number, block, owner, centre * n_nbr + slot)
     within = _counted(owner // block, n_atom // block)  # number of an edge in its block
-    angles = _angles_graph(owner[near], within[near], block, n_atom // block, plan.angles)
+    angles = _angles_graph(owner[near], within[near], block, n_atom // block)
     return Lists(atoms, angles)
 
 
@@ -143,9 +143,7 @@ def _dealt(work: np.ndarray, block: int) -> np.ndarray:
     return number
 
 
-def _atoms_graph(
-    batch: Batch, number: np.ndarray, block: int, owner: np.ndarray, slot: np.ndarray, least: int
-) -> GraphsTuple:
+def _atoms_graph(batch: Batch, number: np.ndarray, block: int, owner: np.ndarray, slot: np.ndarray) -> GraphsTuple:
     n_block = len(number) // block
     ends = {"edges": slot, "receivers": owner % block, "senders": number[batch.index.reshape(-1)[slot]]}
     nodes = np.empty(len(number), np.int32)
@@ -154,11 +152,11 @@ def _atoms_graph(
         nodes=nodes.reshape(n_block, block),
         n_node=np.full(n_block, block, np.int32),
         globals=None,
-        **_in_blocks(owner // block, n_block, least, ends),
+        **_in_blocks(owner // block, n_block, ends),
     )
 
 
-def _angles_graph(owner: np.ndarray, edge: np.ndarray, block: int, n_block: int, least: int) -> GraphsTuple:
+def _angles_graph(owner: np.ndarray, edge: np.ndarray, block: int, n_block: int) -> GraphsTuple:
     """Angles between the edges of each atom.
 
     Args:
@@ -171,14 +169,14 @@ def _angles_graph(owner: np.ndarray, edge: np.ndarray, block: int, n_block: int,
     last = start[owner[first]] + _counted(first, len(owner))
     ends = {"receivers": edge[first], "senders": edge[last]}
     return GraphsTuple(
-        nodes=None, edges=None, globals=None, n_node=None, **_in_blocks(owner[first] // block, n_block, least, ends)
+        nodes=None, edges=None, globals=None, n_node=None, **_in_blocks(owner[first] // block, n_block, ends)
     )
 
 
-def _in_blocks(where: np.ndarray, n_block: int, least: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _in_blocks(where: np.ndarray, n_block: int, values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Values (n,) of entries that belong to ascending blocks as (n_block, room), padded with zero, and their numbers ``n_edge``."""
     number = np.bincount(where, minlength=n_block)
-    room = max(int(number.max(initial=1)), least)
+    room = int(number.max(initial=1))
     place = (where, _counted(where, n_block))
     arrays = {name: np.zeros((n_block, room), np.int32) for name in values}
     for name, array in arrays.items():
