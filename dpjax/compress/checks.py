@@ -7,12 +7,13 @@ from typing import Any
 
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.models.compress import Compression
-from dpjax.descriptors import members
+from dpjax.descriptors import is_one_of
 from dpjax.descriptors.se_atten import is_stripped
 from dpjax.errors import ModelError
 
-TABULATED = ("SeE2AConfig", "SeE2RConfig", "SeE3Config", "SeE3TebdConfig", "SeAttenConfig", "SeAttenV2Config")
+TABULATED = ("se_e2_a", "se_e2_r", "se_e3", "se_e3_tebd", "se_atten", "se_atten_v2")
 
 
 def check_compressible(config: ModelConfig) -> None:
@@ -23,9 +24,7 @@ def check_compressible(config: ModelConfig) -> None:
     """
     if config.compress is not None:
         raise ModelError("the model is compressed already; compress the one it was made from, to have other tables")
-    own = members(config.descriptor)
-    for i, member in enumerate(own):
-        path = "model/descriptor" if config.descriptor is own[0] else f"model/descriptor/list/{i}"
+    for path, member in descriptor_parts(config.descriptor):
         reason = _obstacle(member)
         if reason:
             raise ModelError(f"{path}: {DESCRIPTORS.name_of(member)!r} cannot be compressed: {reason}")
@@ -33,7 +32,7 @@ def check_compressible(config: ModelConfig) -> None:
 
 def _obstacle(config: Any) -> str:
     """Why a descriptor has no table; empty where it has."""
-    if type(config).__name__ not in TABULATED:
+    if not is_one_of(config, TABULATED):
         return "its embedding depends on more than one number; `dpjax freeze` writes the model as it is"
     layers = getattr(config, "attn_layer", 0)
     if layers:
@@ -41,8 +40,8 @@ def _obstacle(config: Any) -> str:
             f"it has attn_layer {layers}, and what attention makes of a neighbour depends on all others. DeePMD-kit would store "
             "only what the network of the types gives. Only models with attn_layer 0 have tables"
         )
-    mixes = getattr(config, "tebd_input_mode", "strip") != "strip" and type(config).__name__ == "SeE3TebdConfig"
-    if mixes or (type(config).__name__ in ("SeAttenConfig", "SeAttenV2Config") and not is_stripped(config)):
+    mixes = getattr(config, "tebd_input_mode", "strip") != "strip" and is_one_of(config, ("se_e3_tebd",))
+    if mixes or (is_one_of(config, ("se_atten", "se_atten_v2")) and not is_stripped(config)):
         return (
             'its network takes type vectors beside the number (tebd_input_mode "concat"). Only models trained with '
             'tebd_input_mode "strip", which gives types a network of their own, have tables'

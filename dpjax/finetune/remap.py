@@ -14,7 +14,7 @@ import jax
 import numpy as np
 
 from dpjax.config import ModelConfig
-from dpjax.descriptors import members
+from dpjax.descriptors import is_one_of, members
 from dpjax.errors import ConfigError
 from dpjax.finetune.report import FRESH, PRETRAINED, REMAPPED, STATISTICS, Row
 from dpjax.finetune.types import TypeChange
@@ -32,7 +32,7 @@ PER_TYPE = (
     "out_std",
 )  # statistics with a row for each type
 TABLE = ("type_embedding", "layer", "matrix")
-UNORDERED = ("SeE3Config",)  # networks of (s, t) with s <= t serve both orders
+UNORDERED = ("se_e3",)  # networks of (s, t) with s <= t serve both orders
 
 
 def remapped(
@@ -121,7 +121,7 @@ class _Move:
 
     def _source(self, path: Path) -> Path | None:
         """Where the pretrained model has an array; None if only a new type needs it."""
-        unordered = path[1] == "descriptor" and type(self._member(path)).__name__ in UNORDERED
+        unordered = path[1] == "descriptor" and is_one_of(self._member(path), UNORDERED)
         keys = tuple(self._source_key(key, unordered) for key in path)
         return None if None in keys else keys
 
