@@ -93,9 +93,10 @@ class PairAttention(nn.Module):
     def __call__(self, g2: jax.Array, h2: jax.Array, pairs: Pairs) -> tuple[list[jax.Array], list[jax.Array]]:
         """What g2 (n_atom, k, g2_dim) and h2 (n_atom, k, 3) get: nothing, or one array each."""
         own = self.config.layers
-        numerator, total = self._shares(g2, h2, pairs)
         arm = h2 * pairs.weight[..., None] if self.config.smooth else h2
-        numerator = numerator * (jnp.einsum("nix,njx->nij", arm, arm) / 3.0**0.5)[:, :, None]
+        angles = product(arm, jnp.swapaxes(arm, 1, 2))
+        numerator, total = self._shares(g2, angles, pairs)
+        numerator = numerator * (angles / 3.0**0.5)[:, :, None]
 
         def mixed(x: jax.Array) -> jax.Array:
             return product(numerator, x) / total
@@ -106,8 +107,14 @@ class PairAttention(nn.Module):
         heads = self.direction_map.parameters(own.attn2_nhead)[0][:, 0]
         return vectors, [jnp.einsum("nihx,h->nix", mixed(h2), heads)]
 
-    def _shares(self, g2: jax.Array, h2: jax.Array, pairs: Pairs) -> tuple[jax.Array, jax.Array]:
-        """Numerators (n_atom, k, heads, k) and denominators (n_atom, k, heads, 1) of the soft-max."""
+    def _shares(self, g2: jax.Array, angles: jax.Array, pairs: Pairs) -> tuple[jax.Array, jax.Array]:
+        """Numerators (n_atom, k, heads, k) and denominators (n_atom, k, heads, 1) of the soft-max.
+
+        Args:
+            g2: (n_atom, k, g2_dim).
+            angles: (n_atom, k, k) products of two directions, in the smooth form times both weights.
+            pairs: the neighbours.
+        """
         own, smooth = self.config.layers, self.config.smooth
         hidden, heads, width = own.attn2_hidden, own.attn2_nhead, own.g2_dim
         of_heads = self.mapqk.parameters(width)[0].reshape(width, hidden, 2 * heads)
@@ -115,10 +122,12 @@ class PairAttention(nn.Module):
         queries = product(g2, form.reshape(width, heads * width)).reshape(*g2.shape[:2], heads, width)
         scores = product(queries, jnp.swapaxes(g2, 1, 2))
         if own.attn2_has_gate:
-            scores = scores * jnp.einsum("nix,njx->nij", h2, h2)[:, :, None]
+            scores = scores * angles[:, :, None]
         if smooth:
-            w = pairs.weight
-            scores = (scores + SHIFT) * w[:, :, None, None] * w[:, None, None]
+            # 20 w w is made by a product of matrices: XLA does not vectorise a loop over scores that reads w by both indices
+            halves = jnp.stack([pairs.weight] * 2, axis=-1) * (SHIFT / 2.0) ** 0.5
+            lift = product(halves, jnp.swapaxes(halves, 1, 2))[:, :, None]
+            scores = (scores if own.attn2_has_gate else scores * (lift / SHIFT)) + lift
         return shares(scores, pairs.mask[:, None, None], own.nsel if smooth else None)
 
     def _values(self, mixed: jax.Array) -> jax.Array:
