@@ -26,6 +26,9 @@ class Layout:
     atoms: tuple[int, ...]  # places for atoms of each section
     nbrs: tuple[int, ...]  # slots for neighbours of each section
     frames: int
+    inner: tuple[
+        tuple[float, int], ...
+    ] = ()  # shorter cut-offs, angstrom, with more neighbours than any atom has within
 
     @property
     def n_atom(self) -> int:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from dpjax.batching.batch import Layout
+from dpjax.batching.inner import InnerSizes
 from dpjax.batching.ladder import round_up
 from dpjax.batching.lists import ListSizes
 from dpjax.batching.packing import Frame, make_layout
@@ -102,6 +103,7 @@ class Layouts:
         n_section, sel: as for :func:`make_layout`.
         cost: work that compiling a program is worth.
         lists: what batches list beside their tables, in sizes that suit those before.
+        inner: places for neighbours within shorter cut-offs, likewise.
         known: layouts, in the order in which they were first used.
         wasted: work that went into layouts that are there in place of better ones, since the last one was added.
     """
@@ -110,6 +112,7 @@ class Layouts:
     sel: Sequence[int | None] | None
     cost: float
     lists: ListSizes = field(default_factory=ListSizes)
+    inner: InnerSizes = field(default_factory=InnerSizes)
     known: list[Layout] = field(default_factory=list)
     wasted: float = 0.0
 

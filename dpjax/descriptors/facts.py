@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
+from dpjax.batching.inner import InnerCut
 from dpjax.batching.lists import ListPlan
 from dpjax.config.descriptors import DESCRIPTORS
 from dpjax.config.descriptors.kinds import ANGLES, BY_TYPE, MESSAGES, PAIRS
@@ -103,6 +104,14 @@ def list_plan(config: Any, block: int | None = None) -> ListPlan | None:
         return None
     flow = config.repflow
     return ListPlan(flow.e_rcut, flow.a_rcut, flow.e_sel, flow.a_sel, listed_block() if block is None else block)
+
+
+def inner_cuts(config: Any) -> tuple[InnerCut, ...]:
+    """The lists, of members that pass messages, which reach less far than the table of the model."""
+    rcut = cutoff(config)
+    passing = [member for member in members(config) if is_one_of(member, MESSAGES) and list_plan(member) is None]
+    found = {(own.rcut, own.sel) for member in passing for own in selections(member).values() if own.rcut < rcut}
+    return tuple(InnerCut(*own) for own in sorted(found))
 
 
 def unresolved(config: Any) -> tuple[str, str] | None:

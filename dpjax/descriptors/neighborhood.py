@@ -48,6 +48,7 @@ class Neighborhood:
     condition: jax.Array | None = None  # (n_atom, 2) charge and spin of the frame, where the descriptor takes them
     lists: Lists | None = None  # flat lists of edges and angles of all atoms of a batch, where it has them
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
+    inner: tuple[tuple[float, int], ...] = flax.struct.field(pytree_node=False, default=())  # of the batch's layout
     centre: int | None = flax.struct.field(pytree_node=False, default=None)  # type of all centres
     work: Work = flax.struct.field(pytree_node=False, default=AS_SUITS)
     shared: Listing | None = flax.struct.field(
@@ -80,6 +81,10 @@ class Neighborhood:
     def listed(self) -> jax.Array:
         """(n_atom, sum(nbrs)) bool: which slots hold a neighbour."""
         return jnp.concatenate([_listed(self.count, t, width) for t, width in enumerate(self.nbrs)], axis=1)
+
+    def places(self, sel: int, rcut: float) -> int:
+        """Places for the nearest ``sel`` neighbours within ``rcut`` (angstrom): fewer where no atom has so many."""
+        return min([sel, *(most for reach, most in self.inner if reach >= rcut)])
 
     def listing(self, sel: Sequence[int], rcut: float) -> Listing:
         """What counts as a neighbour of a descriptor with this ``sel`` and cut-off."""

@@ -14,8 +14,9 @@ import jax
 
 from dpjax.batching import Batch
 from dpjax.batching.groups import Layouts, size_of
+from dpjax.batching.inner import InnerSizes
 from dpjax.batching.lists import ListSizes
-from dpjax.descriptors.facts import list_plan
+from dpjax.descriptors.facts import inner_cuts, list_plan
 from dpjax.nn.chebyshev import Grid
 from dpjax.training.devices import data_mesh, over_devices
 
@@ -55,7 +56,8 @@ class Programs:
     def of(model: nn.Module) -> Programs:
         """None yet."""
         cost = COST.get(jax.default_backend(), COST_ELSEWHERE)
-        return Programs(model, Layouts(model.n_section, model.sel, cost, ListSizes(list_plan(model.config.descriptor))))
+        lists, inner = ListSizes(list_plan(model.config.descriptor)), InnerSizes(inner_cuts(model.config.descriptor))
+        return Programs(model, Layouts(model.n_section, model.sel, cost, lists, inner))
 
     def __len__(self) -> int:
         return len(self._compiled)

@@ -202,6 +202,9 @@ def common_layout(needs: Sequence[Needs], plan: Plan) -> Layout:
 
 def placed(groups: list[Group], layout: Layout, plan: Plan) -> Packed:
     """Groups of frames packed and put on the devices."""
+    layouts = plan.layouts
+    fitted = layouts.inner.added if plan.several else layouts.inner.alone
+    layout = fitted(layout, [frame for group in groups for frame in group.frames])
     packed = [pack(group.frames, layout) for group in groups]
     places = [
         np.where(own >= 0, own + device * layout.n_atom, -1)
@@ -209,8 +212,8 @@ def placed(groups: list[Group], layout: Layout, plan: Plan) -> Packed:
         for own in places
     ]
     rows = [device * layout.frames + i for device, group in enumerate(groups) for i in range(len(group.frames))]
-    lists, where = plan.layouts.lists, plan.device
-    parts = (lists.added if plan.several else lists.alone)([batch for batch, _ in packed])
+    where = plan.device
+    parts = (layouts.lists.added if plan.several else layouts.lists.alone)([batch for batch, _ in packed])
     if plan.mesh is not None:
         parts += [_idle(parts[0])] * (plan.parts - len(parts))
         where = NamedSharding(plan.mesh, PartitionSpec(AXIS))

@@ -152,7 +152,7 @@ def _block_runner(model, variables, section, layout, work, with_gradient, expans
 
     def value(args):
         disp, rows = args
-        view = neighborhood(model, section, disp, rows, layout.nbrs, work)
+        view = neighborhood(model, section, disp, rows, layout.nbrs, work, layout.inner)
         own = model.apply(variables, view, rows["fparam"], rows["aparam"], expansion, method=method)
         return jax.tree.map(partial(where_rows, rows["real"]), own)
 

@@ -187,7 +187,9 @@ class StandardModel(nn.Module):
         for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):
             if size:
                 take = slice(start, start + size)
-                view = neighborhood(self, t, geometry.disp[take], atom_rows(self, batch, take), layout.nbrs)
+                view = neighborhood(
+                    self, t, geometry.disp[take], atom_rows(self, batch, take), layout.nbrs, inner=layout.inner
+                )
                 parts.append(self.atomic_output(view, *extra_rows(batch, take)))
         return {self.output.atomic: where_rows(batch.atype >= 0, jnp.concatenate(parts))}
 
@@ -240,10 +242,21 @@ def neighborhood(
     rows: Mapping[str, Any],
     nbrs: Sequence[int],
     work: Work = AS_SUITS,
+    inner: tuple[tuple[float, int], ...] = (),
 ) -> Neighborhood:
-    """The view of atoms of one section; ``rows`` as :func:`table_rows` gives them, and others that are not for the view."""
+    """The view of atoms of one section.
+
+    Args:
+        model: the model.
+        section: which.
+        disp: (n, sum(nbrs), 3) angstrom, neighbour minus centre.
+        rows: as :func:`table_rows` gives them, and others that are not for the view.
+        nbrs, inner: of a :class:`~dpjax.batching.Layout`.
+        work: how it is divided.
+    """
     own = {name: rows[name] for name in VIEW if name in rows}
-    return Neighborhood(disp, nbrs=tuple(nbrs), centre=section if model.by_type else None, work=work, **own)
+    centre = section if model.by_type else None
+    return Neighborhood(disp, nbrs=tuple(nbrs), centre=centre, work=work, inner=inner, **own)
 
 
 def extra_rows(batch: Batch, take: slice) -> tuple[jax.Array | None, jax.Array | None]:

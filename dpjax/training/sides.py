@@ -18,7 +18,7 @@ from dpjax.data import Sampler, System, load_systems, model_labels
 from dpjax.data.waiting import counter
 from dpjax.descriptors import capacity, cutoff, has_type_networks, members, selections, unresolved, with_selections
 from dpjax.descriptors.crowding import cuts
-from dpjax.descriptors.facts import list_plan
+from dpjax.descriptors.facts import inner_cuts, list_plan
 from dpjax.errors import ConfigError, DataError
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.training.devices import Part
@@ -73,12 +73,12 @@ class DataSide:
     def state(self) -> dict[str, Any]:
         """Where the batches stand, JSON-able: the frames drawn, and the array sizes, which decide the order of sums."""
         places = {frames: [int(n) for n in atoms] for frames, atoms in self.source.places.items()}
-        capacity = [int(n) for n in self.source.capacity]
-        return {"sampler": self.sampler.state(), "capacity": capacity, "places": places}
+        sizes = {"capacity": self.source.capacity.tolist(), "inner": self.source.inner.tolist(), "places": places}
+        return {"sampler": self.sampler.state(), **sizes}
 
     def restore(self, state: dict[str, Any]) -> bool:
         """Continue from ``state``; False if the data or the rules of drawing changed since."""
-        self.source.reserve(state["capacity"])
+        self.source.reserve(state["capacity"], state.get("inner", ()))  # earlier versions saved none
         self.source.places |= {frames: np.array(atoms) for frames, atoms in state["places"].items()}
         return self.sampler.restore(state["sampler"])
 
@@ -127,6 +127,7 @@ def model_needs(model: ModelConfig, block: int | None = None) -> ModelNeeds:
         cuts=cuts(model),
         inputs=tuple(model.inputs),
         lists=list_plan(model.descriptor, block),
+        inner=inner_cuts(model.descriptor),
     )
 
 

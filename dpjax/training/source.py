@@ -20,6 +20,7 @@ from dpjax.batching import (
     pack_pairs,
     round_up,
 )
+from dpjax.batching.inner import InnerCut, inner_places, most_inner, with_inner
 from dpjax.batching.lists import ListPlan, ListSizes, make_lists
 from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
@@ -44,6 +45,7 @@ class ModelNeeds:
     cuts: tuple[Cut, ...]  # what each descriptor keeps
     inputs: tuple[str, ...] = ()  # what it takes of a frame beside atoms and cell, as fields of a ``Frame``
     lists: ListPlan | None = None  # edges and angles that a batch lists
+    inner: tuple[InnerCut, ...] = ()  # lists that reach less far than the table
 
 
 class Extent(NamedTuple):
@@ -52,6 +54,7 @@ class Extent(NamedTuple):
     atoms: np.ndarray  # without placeholders
     most: np.ndarray  # neighbours that one of them has at most
     within: np.ndarray  # (n_number,) the same within the cut-off of each descriptor, for each number of its ``sel``
+    inner: np.ndarray  # (n_inner,) neighbours within each cut-off of ``needs.inner`` that an atom has at most
 
 
 @dataclass
@@ -66,6 +69,7 @@ class BatchSource:
     needs: ModelNeeds
     labels: tuple[str, ...]
     capacity: np.ndarray = field(init=False)  # neighbours of each section
+    inner: np.ndarray = field(init=False)  # neighbours within the cut-offs of ``needs.inner``
     places: dict[str, np.ndarray] = field(
         init=False, default_factory=dict
     )  # atoms, for batches of so many mixed frames
@@ -75,6 +79,7 @@ class BatchSource:
 
     def __post_init__(self):
         self.capacity = np.zeros(self.needs.n_section, dtype=int)
+        self.inner = np.zeros(len(self.needs.inner), dtype=int)
         self._lists = ListSizes(self.needs.lists)
 
     def observe(self, systems: Sequence[int], n_frame: int = OBSERVED) -> dict[int, np.ndarray]:
@@ -92,7 +97,8 @@ class BatchSource:
             extents = [self.extent(system, i) for i in frames]
             for extent in extents:
                 self._warn_truncation(source.name, extent.within)
-                self.reserve([neighbor_capacity(int(m), k) for m, k in zip(extent.most, self.needs.sel, strict=True)])
+                capacity = [neighbor_capacity(int(m), k) for m, k in zip(extent.most, self.needs.sel, strict=True)]
+                self.reserve(capacity, extent.inner)
             atoms[system] = np.array([extent.atoms for extent in extents])
             if self.needs.lists is not None:
                 self._places_in_lists[system] = self._most_listed(system, frames)
@@ -123,9 +129,16 @@ class BatchSource:
         wanted = n_frame * mean + 3.0 * np.sqrt(n_frame * np.maximum(square - mean**2, 0.0))
         self.places[str(n_frame)] = np.minimum(np.ceil(wanted), most).astype(int)
 
-    def reserve(self, capacity: Sequence[int]) -> None:
-        """Neighbour capacities (n_section,) that every batch from now on has at least."""
+    def reserve(self, capacity: Sequence[int], inner: Sequence[int] = ()) -> None:
+        """Room that every batch from now on has at least.
+
+        Args:
+            capacity: (n_section,) neighbour capacities.
+            inner: (n_inner,) neighbours within the cut-offs of ``needs.inner``; empty: as many as there is room for already.
+        """
         self.capacity = np.maximum(self.capacity, np.asarray(capacity, dtype=int))
+        if len(inner):
+            self.inner = np.maximum(self.inner, inner_places(self.needs.inner, inner))
 
     def without_close_pairs(self, parts: Sequence[Part], least: float) -> list[Part]:
         """The frames in which no two atoms are closer than ``least`` angstrom."""
@@ -142,7 +155,7 @@ class BatchSource:
         """What a frame needs room for; its neighbours are searched, its labels are not read."""
         source = self.systems[system]
         types, table = source.frame_types(frame), self.neighbors.table(system, frame)
-        inner = any(cut.inner for cut in self.needs.cuts)
+        inner = bool(self.needs.inner) or any(cut.inner for cut in self.needs.cuts)
         coord = source.coord(frame) if inner else np.zeros((source.n_atom, 3))
         return self._extent(Frame(coord, types, table, source.cell(frame) if inner else None))
 
@@ -238,7 +251,7 @@ class BatchSource:
         real, n_section = frame.atype[frame.atype >= 0], self.needs.n_section
         atoms = np.array([len(real)]) if n_section == 1 else np.bincount(real, minlength=n_section)
         within = most_neighbors_of(self.needs.cuts, frame.table, frame.coord, frame.cell)
-        return Extent(atoms, most_neighbors([frame], n_section), within)
+        return Extent(atoms, most_neighbors([frame], n_section), within, most_inner(self.needs.inner, frame))
 
     def _layout(self, shards: Sequence[tuple], n_frame: int, n_device: int) -> Layout:
         """Sizes that hold the shards (parts, extents of their frames) of all devices."""
@@ -255,8 +268,8 @@ class BatchSource:
         most = np.max([e.most for e in extents], axis=0)
         self._warn_truncation(self.systems[parts[0][0]].name, np.max([e.within for e in extents], axis=0))
         layout = make_layout(atoms, most, n_frame, self.needs.sel, self.capacity)
-        self.reserve(layout.nbrs)
-        return layout
+        self.reserve(layout.nbrs, np.max([e.inner for e in extents], axis=0))
+        return with_inner(layout, self.needs.inner, self.inner)
 
     def _warn_truncation(self, system: str, within: np.ndarray) -> None:
         """Say once for each number that ``sel`` leaves neighbours out."""

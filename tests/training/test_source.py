@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 
 import numpy as np
 import pytest
 
 from dpjax import losses
+from dpjax.batching.inner import inner_places
 from dpjax.config import load
 from dpjax.data import Sampler
 from dpjax.neighbors import NeighborCache
@@ -148,6 +150,22 @@ def test_capacities_never_shrink(system):
     packer.reserve([7, 3])
     packer.reserve([2, 9])
     assert list(packer.batch([(0, [0])]).batch.layout.nbrs) == [7, 9]
+
+
+def test_places_within_shorter_cutoffs_are_those_of_the_densest_frame_observed(tmp_path):
+    """And a training that goes on has the same, as the order of sums depends on them."""
+    config = load(tiny.config([tiny.system(tmp_path / "system")], {"model/descriptor": dpa3()}))
+    side, again = prepare(config).training, prepare(config).training
+    most = max(int(side.source.extent(0, i).inner[0]) for i in range(4))
+    [(rcut, places)] = side.source.batch([(0, [0])]).batch.layout.inner
+    assert (rcut, places) == (2.4, inner_places(side.source.needs.inner, [most])[0])
+    side.source.reserve([0], [places + 1])
+    wider = side.source.batch([(0, [0])]).batch.layout
+    assert wider.inner[0][1] > places
+    again.restore(json.loads(json.dumps(side.state())))
+    assert again.source.batch([(0, [0])]).batch.layout == wider
+    again.source.reserve([0])
+    assert again.source.batch([(0, [0])]).batch.layout == wider
 
 
 def test_neighbours_beyond_sel_warn_once(system, caplog):

@@ -78,8 +78,8 @@ class DPA2(TypeVectors):
         inner = self.config.repformer
         view = view.replace(shared=None)  # of a list that a hybrid shares, too, each part takes its own cut-off
         near = self._sorted(view)
-        g1 = in_blocks(self, DPA2.start, (view, near), view.n_atom, self._pairs, view.work)
-        return self.repformers(first(near, inner.nsel), g1)
+        g1 = in_blocks(self, DPA2.start, (view, near), view.n_atom, self._pairs(view), view.work)
+        return self.repformers(first(near, near.places(inner.nsel, inner.rcut)), g1)
 
     def start(self, view: Neighborhood, near: Neighborhood) -> jax.Array:
         """(n_atom, g1_dim) what a block of atoms starts from.
@@ -91,7 +91,8 @@ class DPA2(TypeVectors):
         cfg, vectors = self.config, self.type_embedding()
         g1 = self.repinit.described(view, vectors).values
         if cfg.repinit.use_three_body:
-            angles = self.repinit_three_body.described(first(near, cfg.repinit.three_body_sel), vectors).values
+            corners = first(near, self._corners(near))
+            angles = self.repinit_three_body.described(corners, vectors).values
             g1 = jnp.concatenate([g1, angles], axis=1)
         if self.dim_repinit != cfg.repformer.g1_dim:
             g1 = self.g1_shape_tranform(g1)
@@ -102,13 +103,17 @@ class DPA2(TypeVectors):
     def _sorted(self, view: Neighborhood) -> Neighborhood:
         """The nearest neighbours by distance, as far as angles and layers need them."""
         outer, inner = self.config.repinit, self.config.repformer
-        rcuts, numbers = (inner.rcut,), (inner.nsel,)
+        rcuts, numbers = (inner.rcut,), (view.places(inner.nsel, inner.rcut),)
         if outer.use_three_body:
-            rcuts, numbers = (*rcuts, outer.three_body_rcut), (*numbers, outer.three_body_sel)
+            rcuts, numbers = (*rcuts, outer.three_body_rcut), (*numbers, self._corners(view))
         return in_order(view, max(numbers), max(rcuts))
 
-    @property
-    def _pairs(self) -> int:
+    def _corners(self, view: Neighborhood) -> int:
+        """Places for the neighbours of an atom that form angles."""
+        outer = self.config.repinit
+        return view.places(outer.three_body_sel, outer.three_body_rcut)
+
+    def _pairs(self, view: Neighborhood) -> int:
         """Neighbours, or pairs of them, that there are arrays for in an atom's start, at most."""
         outer = self.config.repinit
-        return outer.three_body_sel**2 if outer.use_three_body else outer.nsel
+        return self._corners(view) ** 2 if outer.use_three_body else outer.nsel

@@ -153,7 +153,8 @@ def graph_of(
     mask = near.mask & ~paired(excluded, davg.shape[0], view, near.types)
     disp = jnp.swapaxes(near.disp.astype(dtype_of(config.precision)), 1, 2)
     edges = normalised(disp, mask, view.centre_types[:, None], config, davg, dstd)
-    in_angles, unit, corner = corners(jax.tree.map(lambda x: x[..., : flow.a_sel], edges), config)
+    a_sel = view.places(flow.a_sel, flow.a_rcut)
+    in_angles, unit, corner = corners(jax.tree.map(lambda x: x[..., :a_sel], edges), config)
     return Graph(
         index=near.index,
         length=edges.length,
