@@ -25,7 +25,8 @@ def evaluate(model, frames: dict) -> dict:
         coord = given["coord"]
         atype = given["atype"].broadcast_to(coord.shape[:2]).contiguous()
         box = given["box"].reshape(-1, 9) if "box" in given else None
-        found = model(coord, atype, box, given.get("fparam"), given.get("aparam"), do_atomic_virial=True)
+        more = {name: given[name] for name in ("charge_spin",) if name in given}  # not all models take it
+        found = model(coord, atype, box, given.get("fparam"), given.get("aparam"), do_atomic_virial=True, **more)
         out |= {f"{situation}/{name}": value.detach().numpy() for name, value in found.items() if value is not None}
     return out
 
