@@ -26,9 +26,8 @@ class Layout:
     atoms: tuple[int, ...]  # places for atoms of each section
     nbrs: tuple[int, ...]  # slots for neighbours of each section
     frames: int
-    inner: tuple[
-        tuple[float, int], ...
-    ] = ()  # shorter cut-offs, angstrom, with more neighbours than any atom has within
+    # (cut-off in angstrom, places for the neighbours within it); of cut-offs that are not among them nothing is known
+    inner: tuple[tuple[float, int], ...] = ()
 
     @property
     def n_atom(self) -> int:

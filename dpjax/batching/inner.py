@@ -59,10 +59,14 @@ class InnerSizes:
 
     def alone(self, layout: Layout, frames: Sequence[Frame]) -> Layout:
         """The layout with places that are just enough for these frames, whatever there was before or will be."""
+        if not self.cuts:
+            return layout
         return with_inner(layout, self.cuts, self._places(frames))
 
     def added(self, layout: Layout, frames: Sequence[Frame]) -> Layout:
         """The layout with places for these frames and those before."""
+        if not self.cuts:
+            return layout
         places = self._grown[layout] = np.maximum(self._grown.get(layout, 0), self._places(frames))
         return with_inner(layout, self.cuts, places)
 
