@@ -18,6 +18,7 @@ import numpy as np
 
 from dpjax.nn.activations import Activation, activation
 from dpjax.nn.products import product
+from dpjax.nn.ranks import lifted
 
 
 def add_residual(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -31,7 +32,7 @@ def add_residual(x: jax.Array, y: jax.Array) -> jax.Array:
 
 def with_bias(y: jax.Array, bias: jax.Array) -> jax.Array:
     """``y`` (..., n) and ``bias`` (n,)."""
-    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))
+    return y + lifted(bias, y.ndim)
 
 
 def has_timestep(n_in: int, n_out: int) -> bool:
@@ -60,12 +61,12 @@ def dense(
     Returns:
         (..., n_out).
     """
-    y = product(x, matrix) if matrix.shape[0] > 1 else x * matrix[0].reshape((1,) * (x.ndim - 1) + (-1,))
+    y = product(x, matrix) if matrix.shape[0] > 1 else x * lifted(matrix[0], x.ndim)
     if bias is not None:
         y = with_bias(y, bias)
     y = act(y)
     if idt is not None:
-        y = y * idt.reshape((1,) * (y.ndim - 1) + (-1,))
+        y = y * lifted(idt, y.ndim)
     return add_residual(x, y) if residual else y
 
 

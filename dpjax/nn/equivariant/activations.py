@@ -11,6 +11,7 @@ import numpy as np
 
 from dpjax.nn.activations import Activation
 from dpjax.nn.products import product
+from dpjax.nn.ranks import of_streams
 
 
 def gated(
@@ -38,7 +39,7 @@ def gated(
         return first[..., None, :]
     gates = product(own if source is None else source, weight)
     if bias is not None:
-        gates = gates + bias.reshape(bias.shape[0], *(1,) * (gates.ndim - 2), -1)
+        gates = gates + of_streams(bias, gates.ndim)
     gates = jax.nn.sigmoid(gates).reshape(*gates.shape[:-1], -1, x.shape[-1])
     return jnp.concatenate([first[..., None, :], x[..., 1:, :] * gates[..., rows[1:] - 1, :]], axis=-2)
 
@@ -63,7 +64,7 @@ def on_sphere(
         return first[..., None, :]
     gate = product(x[..., 0, :], weight)
     if bias is not None:
-        gate = gate + bias.reshape(bias.shape[0], *(1,) * (gate.ndim - 2), -1)
+        gate = gate + of_streams(bias, gate.ndim)
     to, back = (jnp.asarray(matrix, x.dtype) for matrix in grid)
     values = _rows(to, a) * _rows(to, b)
     out = _rows(back, values) * jax.nn.sigmoid(gate)[..., None, :]

@@ -8,9 +8,10 @@ from __future__ import annotations
 import jax
 import jax.numpy as jnp
 
+from dpjax.nn.dense import with_bias
 from dpjax.nn.equivariant.packed import order_slices
 from dpjax.nn.products import product
-from dpjax.nn.ranks import lifted
+from dpjax.nn.ranks import of_streams
 
 
 def by_degree(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> jax.Array:
@@ -26,7 +27,7 @@ def by_degree(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) ->
     """
     parts = [product(x[..., ell * ell : (ell + 1) ** 2, :], weight[ell]) for ell in range(weight.shape[0])]
     if bias is not None:
-        parts[0] = parts[0] + lifted(bias, x.ndim)
+        parts[0] = with_bias(parts[0], bias)
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-2)
 
 
@@ -52,7 +53,7 @@ def by_order(
     rows = product(x[..., slices[0], :].reshape(*lead, -1), zero).reshape(*lead, lmax + 1, width)
     parts = [rows]
     if bias is not None:
-        first = rows[..., :1, :] + bias.reshape(bias.shape[0], *(1,) * (x.ndim - 2), width)
+        first = rows[..., :1, :] + of_streams(bias, x.ndim)
         parts = [first, rows[..., 1:, :]]
     for order, matrix in enumerate(others, 1):
         n = lmax - order + 1
