@@ -11,7 +11,8 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/nul
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-# Nearly all that the quick tests do is compile small programs: LLVM takes less than half the time without its optimizations.
+# Nearly all that the tests do is compile small programs: LLVM takes less than half the time without its optimizations.
+# `make test-all QUICKLY=` compiles as users do.
 QUICKLY := --xla_backend_optimization_level=0
 
 CONFIG ?= configs/water_se_e2_a.json
@@ -30,7 +31,7 @@ test: $(VENV)/.test
 	XLA_FLAGS="$(QUICKLY) $$XLA_FLAGS" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 
 test-all: $(VENV)/.test
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	XLA_FLAGS="$(QUICKLY) $$XLA_FLAGS" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

@@ -86,6 +86,13 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def xla_flags(n_device: int) -> str:
+    """Those of this process with another number of devices: programs that are compared are compiled alike."""
+    count = "--xla_force_host_platform_device_count"
+    others = [flag for flag in os.environ.get("XLA_FLAGS", "").split() if not flag.startswith(count)]
+    return " ".join([*others, f"{count}={n_device}"])
+
+
 def start(folder: Path, number: int, port: int, n_device: int = 1, *args: str) -> subprocess.Popen:
     """``dpjax train`` as one of two processes with so many devices each."""
     env = os.environ | {
@@ -93,7 +100,7 @@ def start(folder: Path, number: int, port: int, n_device: int = 1, *args: str) -
         "DPJAX_NUM_PROCESSES": "2",
         "DPJAX_PROCESS_ID": str(number),
         "JAX_PLATFORMS": "cpu",
-        "XLA_FLAGS": f"--xla_force_host_platform_device_count={n_device}",
+        "XLA_FLAGS": xla_flags(n_device),
     }
     command = [sys.executable, "-m", "dpjax", "train", str(folder / "input.json"), "-o", str(folder / "out"), *args]
     return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
