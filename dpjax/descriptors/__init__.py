@@ -7,6 +7,7 @@ import flax.linen as nn
 from dpjax.config import HybridConfig, ModelConfig
 from dpjax.descriptors.dpa2 import DPA2
 from dpjax.descriptors.dpa3 import DPA3
+from dpjax.descriptors.dpa4 import DPA4
 from dpjax.descriptors.facts import (
     Selection,
     capacity,
@@ -29,11 +30,13 @@ from dpjax.descriptors.se_e2_a import SeE2A
 from dpjax.descriptors.se_e2_r import SeE2R
 from dpjax.descriptors.se_e3 import SeE3
 from dpjax.descriptors.se_e3_tebd import SeE3Tebd
+from dpjax.nn.bridging import Bridge
 
 __all__ = [
     "DESCRIPTORS",
     "DPA2",
     "DPA3",
+    "DPA4",
     "Features",
     "Hybrid",
     "Neighborhood",
@@ -43,6 +46,7 @@ __all__ = [
     "SeE3",
     "SeE3Tebd",
     "Selection",
+    "bridge_of",
     "build_descriptor",
     "capacity",
     "cutoff",
@@ -66,9 +70,15 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "SeE3TebdConfig": SeE3Tebd,
     "DPA2Config": DPA2,
     "DPA3Config": DPA3,
+    "Dpa4Config": DPA4,
     "SeAttenConfig": SeAtten,
     "SeAttenV2Config": SeAtten,
 }
+
+
+def bridge_of(config: ModelConfig) -> Bridge | None:
+    """Where the network of a model gives way to an analytical repulsion; None: nowhere."""
+    return Bridge(*config.bridge) if config.bridge else None
 
 
 def build_descriptor(config: ModelConfig) -> nn.Module:
@@ -86,6 +96,8 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
         kind = DESCRIPTORS[type(member).__name__]
         if not has_type_networks(member):  # type vectors may come from the elements
             options["type_map"] = config.type_map
+        if kind is DPA4:
+            options |= {"bridge": bridge_of(config), "exact": config.conventions == "corrected"}
         return kind(member, len(config.type_map), excluded, **options)
 
     if isinstance(section, HybridConfig):

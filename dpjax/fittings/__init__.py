@@ -7,16 +7,19 @@ import flax.linen as nn
 from dpjax.config import ModelConfig
 from dpjax.descriptors import is_mixed
 from dpjax.fittings.dos import DosFitting
+from dpjax.fittings.dpa4_ener import Dpa4EnerFitting
 from dpjax.fittings.ener import EnerFitting
 from dpjax.fittings.network import FittingNet
 from dpjax.fittings.property import PropertyFitting
 from dpjax.fittings.tensor import DipoleFitting, PolarFitting
 from dpjax.fittings.types import of_type
+from dpjax.fittings.widths import with_widths
 
 __all__ = [
     "FITTINGS",
     "DipoleFitting",
     "DosFitting",
+    "Dpa4EnerFitting",
     "EnerFitting",
     "PolarFitting",
     "PropertyFitting",
@@ -26,6 +29,7 @@ __all__ = [
 
 FITTINGS: dict[str, type[FittingNet]] = {
     "EnerFittingConfig": EnerFitting,
+    "Dpa4EnerFittingConfig": Dpa4EnerFitting,
     "DosFittingConfig": DosFitting,
     "PropertyFittingConfig": PropertyFitting,
     "DipoleFittingConfig": DipoleFitting,
@@ -35,6 +39,6 @@ FITTINGS: dict[str, type[FittingNet]] = {
 
 def build_fitting(config: ModelConfig, descriptor: nn.Module) -> FittingNet:
     """The fitting module of a model section, for the outputs of a descriptor module."""
-    section, n_type = config.fitting_net, len(config.type_map)
+    section, n_type = with_widths(config.fitting_net, descriptor.dim_out), len(config.type_map)
     kind = FITTINGS[type(section).__name__]
     return kind(section, n_type, descriptor.dim_out, is_mixed(config.descriptor), descriptor.dim_frame)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -41,15 +40,19 @@ class FittingNet(nn.Module):
 
     def setup(self):
         cfg = self.config
-        stack = partial(
-            DenseStack, cfg.neuron, cfg.activation_function, cfg.resnet_dt, self.dim_net, self.dtype, layer_owners(cfg)
-        )
-        self.net = {name: stack() for name in network_names(self.n_type, self.mixed)}
+        self.net = {name: self.new_network() for name in network_names(self.n_type, self.mixed)}
         self.bias_atom_e = self.variable("stats", "bias_atom_e", jnp.zeros, (self.n_type, self.dim_net), jnp.float64)
         self.fparam_norm = self._normalisation("fparam", cfg.numb_fparam)
         self.aparam_norm = self._normalisation("aparam", cfg.numb_aparam)
         if cfg.dim_case_embd:
             self.case_embd = self.variable("stats", "case_embd", jnp.zeros, (cfg.dim_case_embd,), jnp.float64)
+
+    def new_network(self) -> nn.Module:
+        """A network with the methods of :class:`~dpjax.nn.dense.DenseStack`."""
+        cfg = self.config
+        return DenseStack(
+            cfg.neuron, cfg.activation_function, cfg.resnet_dt, self.dim_net, self.dtype, layer_owners(cfg)
+        )
 
     def _normalisation(self, name: str, size: int):
         if not size:
@@ -75,7 +78,13 @@ class FittingNet(nn.Module):
     def dim_extra(self) -> int:
         """Number of network inputs beside the descriptor."""
         cfg = self.config
-        return cfg.numb_fparam + (0 if self._aparam_is_mask else cfg.numb_aparam) + cfg.dim_case_embd
+        case = cfg.dim_case_embd if self.case_is_input else 0
+        return cfg.numb_fparam + (0 if self._aparam_is_mask else cfg.numb_aparam) + case
+
+    @property
+    def case_is_input(self) -> bool:
+        """Whether the vector that tells tasks apart is an input of the networks."""
+        return True
 
     @property
     def _aparam_is_mask(self) -> bool:
@@ -85,6 +94,11 @@ class FittingNet(nn.Module):
         """Touch every network once, so that ``init`` creates all parameters and statistics."""
         for network in self.net.values():
             network.init_parameters(self.dim_descriptor + self.dim_extra)
+
+    @property
+    def dim_last(self) -> int:
+        """Number of inputs of the last layer of a network."""
+        return self.config.neuron[-1] if self.config.neuron else self.dim_descriptor + self.dim_extra
 
     def extra_inputs(self, n_atom: int, fparam: jax.Array | None, aparam: jax.Array | None) -> jax.Array:
         """Network inputs beside the descriptor, normalised: frame parameters, atomic parameters, case vector.
@@ -103,7 +117,7 @@ class FittingNet(nn.Module):
         if self.aparam_norm is not None and not self._aparam_is_mask:
             mean, inverse = self.aparam_norm
             parts.append((aparam - mean.value[None]) * inverse.value[None])
-        if self.config.dim_case_embd:
+        if self.config.dim_case_embd and self.case_is_input:
             parts.append(jnp.broadcast_to(self.case_embd.value[None], (n_atom, self.config.dim_case_embd)))
         return (
             jnp.concatenate([p.astype(self.dtype) for p in parts], axis=1)
@@ -119,20 +133,20 @@ class FittingNet(nn.Module):
         self, view: Neighborhood, features: Features, fparam: jax.Array | None, aparam: jax.Array | None
     ) -> jax.Array:
         """(n_atom, dim_net) what the networks give, in their precision; ``bias_atom_e`` is not in it."""
-        return self.network_of(view)(self._network_inputs(view, features, fparam, aparam))
+        return self.network_of(view)(*self.network_arguments(view, features, fparam, aparam))
 
     def last_layer_inputs(
         self, view: Neighborhood, features: Features, fparam: jax.Array | None, aparam: jax.Array | None
     ) -> jax.Array:
         """(n_atom, neuron[-1]) what the last layers of the networks are given, in their precision."""
-        return self.network_of(view).hidden(self._network_inputs(view, features, fparam, aparam))
+        return self.network_of(view).hidden(*self.network_arguments(view, features, fparam, aparam))
 
-    def _network_inputs(
+    def network_arguments(
         self, view: Neighborhood, features: Features, fparam: jax.Array | None, aparam: jax.Array | None
-    ) -> jax.Array:
-        """(n_atom, dim_descriptor + dim_extra)."""
+    ) -> tuple[jax.Array, ...]:
+        """What a network is called with: (n_atom, dim_descriptor + dim_extra) inputs."""
         extra = self.extra_inputs(view.n_atom, fparam, aparam)
-        return jnp.concatenate([features.values.astype(self.dtype), extra], axis=1)
+        return (jnp.concatenate([features.values.astype(self.dtype), extra], axis=1),)
 
     def __call__(
         self, view: Neighborhood, features: Features, fparam: jax.Array | None = None, aparam: jax.Array | None = None

@@ -11,6 +11,7 @@ import numpy as np
 from dpjax.errors import ModelError
 from dpjax.fittings.layers import layer_owners, trainable_layers
 from dpjax.fittings.types import network_names
+from dpjax.fittings.widths import with_widths
 from dpjax.interop.networks import collection, common_precision, networks_of, read_stack, write_layer
 
 Tree = dict[str, Any]
@@ -97,9 +98,14 @@ def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     names = network_names(tree["ntypes"], bool(tree.get("mixed_types")))
     networks = networks_of(_completed(tree), len(names), "fitting/nets")
     params = {f"net_{name}": read_stack(network) for name, network in zip(names, networks, strict=True)}
+    return params, read_statistics(tree)
+
+
+def read_statistics(tree: Tree) -> Tree:
+    """Collection ``stats`` of the stored fitting."""
     variables = tree["@variables"]
     stats = {key: np.asarray(variables[key]) for key in _STATS if variables.get(key) is not None}
-    return params, {key: value for key, value in stats.items() if value.size}
+    return {key: value for key, value in stats.items() if value.size}
 
 
 def _completed(tree: Tree) -> Tree:
@@ -141,14 +147,28 @@ def write_tree(
         var_name: DeePMD-kit's name of what the fitting predicts.
         width: of the networks' output.
     """
-    mixed, masked = "net_all" in params, getattr(config, "use_aparam_as_mask", False)
+    config = with_widths(config, around.dim_descriptor)
+    mixed = "net_all" in params
     trainable = trainable_layers(config)
-    n_extra = config.numb_fparam + config.dim_case_embd + (0 if masked else config.numb_aparam)
     names = network_names(around.n_type, mixed)
     common = {"activation_function": config.activation_function, "precision": common_precision(config.precision)}
-    form = {"in_dim": around.dim_descriptor + n_extra, "out_dim": width, "neuron": list(config.neuron)}
+    form = {"in_dim": around.dim_descriptor + _extra(config), "out_dim": width, "neuron": list(config.neuron)}
     form |= {"resnet_dt": config.resnet_dt, "bias_out": True, **common}
     networks = [_write_network(form, params[f"net_{name}"], layer_owners(config), trainable) for name in names]
+    own = common_tree(config, around, stats, version=version, var_name=var_name, mixed=mixed)
+    return own | {"nets": collection("fitting_network", networks, 0 if mixed else 1, around.n_type)}
+
+
+def _extra(config: Any) -> int:
+    """Inputs of a network beside the descriptor."""
+    masked = getattr(config, "use_aparam_as_mask", False)
+    return config.numb_fparam + config.dim_case_embd + (0 if masked else config.numb_aparam)
+
+
+def common_tree(
+    config: Any, around: Surroundings, stats: Tree, *, version: int, var_name: str, mixed: bool
+) -> Tree:
+    """What all ``Fitting`` trees have beside their networks; arguments as for :func:`write_tree`."""
     return {
         "@class": "Fitting",
         "@version": version,
@@ -161,17 +181,17 @@ def write_tree(
         "numb_aparam": config.numb_aparam,
         "dim_case_embd": config.dim_case_embd,
         "default_fparam": None if config.default_fparam is None else list(config.default_fparam),
-        **common,
+        "activation_function": config.activation_function,
+        "precision": common_precision(config.precision),
         "mixed_types": mixed,
-        "nets": collection("fitting_network", networks, 0 if mixed else 1, around.n_type),
         "rcond": getattr(config, "rcond", None),
         "exclude_types": [],
         "@variables": {key: np.asarray(stats[key]) if key in stats else None for key in _STATS},
         "type_map": list(around.type_map),
         "tot_ener_zero": False,
-        "trainable": trainable,
+        "trainable": trainable_layers(config),
         "layer_name": None,
-        "use_aparam_as_mask": masked,
+        "use_aparam_as_mask": getattr(config, "use_aparam_as_mask", False),
         "spin": None,
     }
 

@@ -27,7 +27,8 @@ _REPEATED = "._networks."  # DeePMD-kit's collections have their networks under 
 # what a checkpoint holds beside weights: masks and tables that follow from the definition
 _BOOKKEEPING = re.compile(
     r"(?:^|\.)(?:min_nbor_dist|_extra_state|(?:emask|atom_excl|pair_excl)\.type_mask|nlist_cut_idx\.\d+"
-    r"|type_embedding\.econf_tebd|fitting_net\.(?:default_fparam_tensor|bias_dos))$"
+    r"|type_embedding\.econf_tebd|fitting_net\.(?:default_fparam_tensor|bias_dos)|dens_force_rmsd"
+    r"|descriptor\.(?:version_tensor|mean|stddev|.*\.(?:expand_index|balance_weight|kernel_\w+_index|m0_idx|\w+_indices)))$"
 )
 _COMPRESSED = re.compile(r"(?:^|\.)(?:compress_info\.\d+|compress_data\.\d+|type_embd_data)$")
 
@@ -82,7 +83,8 @@ def _replaced(path: str, parts: Mapping[str, str], source: str) -> str:
     """The path with its first part, and the array of a layer, under the other names."""
     ours = max((part for part in parts if path == part or path.startswith(f"{part}.")), key=len)
     stem, inside, leaf = (parts[ours] + path[len(ours) :]).partition(".@variables.")
-    return f"{stem}.{_LAYER[source].get(leaf, leaf)}" if inside else stem
+    name = f"{stem}.{_LAYER[source].get(leaf, leaf)}" if inside else stem
+    return name.lstrip(".")
 
 
 def weights_only(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -11,16 +11,32 @@ from dpjax.config import ModelConfig, parse_model
 from dpjax.config.fittings import FITTINGS as FITTING_NETS
 from dpjax.descriptors import build_descriptor, is_mixed
 from dpjax.errors import ModelError
-from dpjax.interop import dipole, dos, dpa2, dpa3, ener, polar, property, se_atten, se_e2_a, se_e2_r, se_e3, se_e3_tebd
+from dpjax.interop import (
+    dipole,
+    dos,
+    dpa2,
+    dpa3,
+    dpa4,
+    dpa4_ener,
+    ener,
+    polar,
+    property,
+    se_atten,
+    se_e2_a,
+    se_e2_r,
+    se_e3,
+    se_e3_tebd,
+)
 from dpjax.interop.branches import aliases
 from dpjax.interop.fitting import Surroundings
 from dpjax.interop.hybrid import HybridMap
 
 Tree = dict[str, Any]
 DESCRIPTORS = {"se_e2_a": se_e2_a, "se_e2_r": se_e2_r, "se_r": se_e2_r, "se_e3": se_e3, "se_e3_tebd": se_e3_tebd}
-FITTINGS = {"ener": ener, "dos": dos, "property": property, "polar": polar, "dipole": dipole}
+FITTINGS = {"ener": ener, "dpa4_ener": dpa4_ener, "dos": dos, "property": property, "polar": polar, "dipole": dipole}
 DESCRIPTORS |= {name: se_atten for name in ("se_atten", "dpa1", "se_atten_v2")}
-DESCRIPTORS |= {"dpa2": dpa2, "dpa3": dpa3}
+DESCRIPTORS |= {"dpa2": dpa2, "dpa3": dpa3, "dpa4": dpa4}
+MODEL_OPTIONS = ("bridging_method", "bridging_r_inner", "bridging_r_outer")
 DESCRIPTORS["hybrid"] = HybridMap(lambda name: _find(DESCRIPTORS, name, "descriptor"))
 
 
@@ -62,6 +78,7 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         "pair_exclude_types": model.get("pair_exclude_types") or [],
         "atom_exclude_types": model.get("atom_exclude_types") or [],
     }
+    section |= {key: model[key] for key in (*MODEL_OPTIONS, "type") if model.get(key) is not None}
     if model.get("preset_out_bias"):
         section["preset_out_bias"] = model["preset_out_bias"]
     outside = sorted(set(fitting.get("exclude_types") or []) - set(section["atom_exclude_types"]))
@@ -129,9 +146,10 @@ def write_model(config: ModelConfig, variables: Tree) -> Tree:
         "@variables": {"out_bias": stats["out_bias"][None], "out_std": stats["out_std"][None]},
         "@class": "Model",
         "@version": 2,
-        "type": "standard",
+        "type": config.type,
         "descriptor": descriptor,
         "fitting": fitting,
+        **{key: getattr(config, key) for key in MODEL_OPTIONS if config.bridge},
     }
     return {"backend": "dpjax", "model": model, "model_def_script": config.raw, "@variables": {}}
 

@@ -41,7 +41,7 @@ __all__ = [
     "resolutions",
 ]
 
-MODELS: dict[str, type[nn.Module]] = {"standard": StandardModel}
+MODELS: dict[str, type[nn.Module]] = {"standard": StandardModel, "dpa4": StandardModel}
 
 
 def build_model(config: ModelConfig) -> nn.Module:
@@ -79,5 +79,5 @@ def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
         params[f"members_{i}"] = initial(part.seed, 1)["params"]["descriptor"][f"members_{i}"]
     return {
         "params": {"descriptor": params, "fitting_net": fitting["params"]["fitting_net"]},
-        "stats": descriptor["stats"],
+        "stats": {"descriptor": {}, **descriptor["stats"]},  # which not every descriptor has
     }

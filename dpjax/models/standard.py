@@ -16,13 +16,15 @@ import jax.numpy as jnp
 from dpjax.batching.batch import Array, Batch, Layout
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
-from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type, is_mixed, passes_messages
+from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type, is_mixed, kept, passes_messages
 from dpjax.descriptors.expansion import Expansion
+from dpjax.descriptors.nearest import nearest_neighbors
 from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.fittings import build_fitting
 from dpjax.geometry.displacements import displacements
 from dpjax.models.geometry import Geometry
 from dpjax.nn.blocks import AS_SUITS, Work
+from dpjax.nn.bridging import protons, screened_repulsion
 from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import require_x64, with_all_digits
 
@@ -132,7 +134,17 @@ class StandardModel(nn.Module):
         values = self.fitting_net.shifted(values, view, self.out_bias.value, self.out_std.value)
         if view.centre is None and silent:
             values = where_rows(contributes(self.config, view.types), values)
-        return values
+        return values if self.config.bridge is None else values + self.repulsion(view)
+
+    def repulsion(self, view: Neighborhood) -> jax.Array:
+        """(n_atom,) eV, half of the screened repulsion of nuclei of each pair of neighbours, whatever options exclude."""
+        descriptor = self.config.descriptor
+        near = nearest_neighbors(view, kept(descriptor)[0], descriptor.rcut)
+        charges = jnp.asarray(protons(self.config.type_map), view.disp.dtype)
+        here, there = charges[jnp.maximum(view.types, 0)], charges[jnp.maximum(near.types, 0)]
+        square = jnp.where(near.mask, jnp.sum(near.disp * near.disp, axis=-1), 1.0)
+        pairs = screened_repulsion(jnp.sqrt(square), here[:, None], there)
+        return 0.5 * jnp.sum(jnp.where(near.mask, pairs, 0.0), axis=1)
 
     def atomic_features(
         self,

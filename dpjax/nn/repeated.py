@@ -65,13 +65,21 @@ def in_blocks(
         work: how it is divided.
         most: pairs of a block on a CPU.
     """
-    size = block_size(n_atom, work.block, pairs=pairs, most=most)
-    if size >= n_atom and not work.recompute:
-        return method(module, *arrays)
-    shell, variables = module.clone(parent=None, name=None), module.variables
+    shell = module.clone(parent=None, name=None)
 
     def block(variables: object, own: tuple[Any, ...]) -> Any:
         return shell.apply(variables, *own, method=method)
 
-    run = jax.checkpoint(block) if work.recompute else block
-    return map_blocks(lambda own: run(variables, own), arrays, n_atom, size)
+    size = block_size(n_atom, work.block, pairs=pairs, most=most)
+    if size >= n_atom and not work.recompute:
+        return method(module, *arrays)
+    return blockwise(block, module.variables, arrays, n_atom, pairs, work, most)
+
+
+def blockwise(
+    fn: Callable[[Any, Any], Any], weights: Any, arrays: Any, n_atom: int, pairs: int, work: Work, most: int = CPU_MESSAGES
+) -> Any:
+    """``fn(weights, arrays)`` for blocks of atoms one after another, results joined; arguments as for :func:`in_blocks`."""
+    size = block_size(n_atom, work.block, pairs=pairs, most=most)
+    run = jax.checkpoint(fn) if work.recompute else fn
+    return map_blocks(lambda own: run(weights, own), arrays, n_atom, size)

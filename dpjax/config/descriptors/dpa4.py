@@ -235,5 +235,4 @@ DPA4 = Component(
     check_dpa4,
     alias=DPA4_NAMES[1:],
     doc="Messages between equivariant states, worked out in the frame of each edge (DPA4, also called SeZM).",
-    built=False,
 )

@@ -3,5 +3,5 @@
 BY_TYPE = ("se_e2_a", "se_e2_r", "se_e3")  # networks per type: atoms and neighbours come in sections
 PAIRS = ("se_e3", "se_e3_tebd", "se_atten", "se_atten_v2")  # arrays over pairs of neighbours
 ANGLES = ("se_e3", "se_e3_tebd")  # embedding networks run for pairs of neighbours
-MESSAGES = ("dpa2", "dpa3")  # layers in which atoms see what others have become, not only where they are
+MESSAGES = ("dpa2", "dpa3", "dpa4")  # layers in which atoms see what others have become, not only where they are
 RADIAL = ("se_e2_r",)  # distances without directions

@@ -69,5 +69,4 @@ DPA4_ENER = Component(
     _check,
     alias=("sezm_ener",),
     doc="Atomic energies by gated layers, made for the dpa4 descriptor; one net for all types.",
-    built=False,
 )

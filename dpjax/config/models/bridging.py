@@ -35,7 +35,6 @@ def bridging_options(*, newer: bool = False) -> list[Option]:
 
 
 def _option(name: str, dtype: type, doc: str, default: Any, newer: bool, rest: dict[str, str]) -> Option:
-    rest = rest | {"not_built": "the bridging to a repulsion at short distances"}
     return (
         Option(name, dtype, doc, newer=True, neutral=default, **rest)
         if newer
@@ -46,6 +45,14 @@ def _option(name: str, dtype: type, doc: str, default: Any, newer: bool, rest: d
 def bridged(cfg: Any) -> bool:
     """Whether a model asks for bridging."""
     return (cfg.bridging_method or "").lower() not in _OFF
+
+
+def bridge_of(cfg: Any) -> tuple[float, float] | None:
+    """The inner and the outer distance, angstrom; None without bridging."""
+    if not bridged(cfg):
+        return None
+    given = cfg.bridging_r_inner, cfg.bridging_r_outer
+    return tuple(default if r is None else r for r, default in zip(given, (_R_INNER, _R_OUTER), strict=True))
 
 
 def check_bridging(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
@@ -61,8 +68,7 @@ def check_bridging(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
         text = f"found {cfg.bridging_method!r}, which needs element symbols in type_map, but {', '.join(unknown)} "
         yield Problem(here, text + ("is none." if len(unknown) == 1 else "are none."))
     yield from _check_networks(cfg, here)
-    inner = _R_INNER if cfg.bridging_r_inner is None else cfg.bridging_r_inner
-    outer = _R_OUTER if cfg.bridging_r_outer is None else cfg.bridging_r_outer
+    inner, outer = bridge_of(cfg)
     if inner <= 0:
         yield Problem(join(path, "bridging_r_inner"), f"found {inner}; it must be a positive length in angstrom.")
     elif inner >= outer:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from dpjax.config.checks import check_at_least, check_positive
 from dpjax.config.descriptors.dpa4 import DPA4_NAMES, Dpa4Config
 from dpjax.config.models.bridging import bridging_options, check_bridging
-from dpjax.config.models.common import CommonModelConfig
-from dpjax.config.models.standard import check_networks, network_options, network_sections
+from dpjax.config.models.standard import ModelConfig, check_networks, network_options, network_sections
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, to_dataclass
 from dpjax.config.suggestions import join, show
@@ -28,15 +27,13 @@ class LoraConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Dpa4ModelConfig(CommonModelConfig):
-    """A ``dpa4`` model."""
+class Dpa4ModelConfig(ModelConfig):
+    """A ``dpa4`` model: in all but its options a ``standard`` one."""
 
     descriptor: Dpa4Config
     fitting_net: Any
     use_compile: bool = False
     enable_tf32: bool = True
-    model_branch_alias: tuple[str, ...] = ()
-    info: dict[str, Any] = field(default_factory=dict)
     bridging_method: str = "None"
     bridging_r_inner: float = 0.5
     bridging_r_outer: float = 0.8
@@ -149,6 +146,5 @@ DPA4_MODEL = Component(
     _check,
     alias=DPA4_NAMES[1:],
     doc="A dpa4 descriptor with a fitting net for energies or properties.",
-    built=False,
     sections=_sections,
 )

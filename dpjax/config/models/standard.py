@@ -23,7 +23,7 @@ from dpjax.config.fittings import (
     PolarFittingConfig,
     PropertyFittingConfig,
 )
-from dpjax.config.models.bridging import bridging_options, check_bridging
+from dpjax.config.models.bridging import bridge_of, bridging_options, check_bridging
 from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
@@ -44,6 +44,11 @@ class ModelConfig(CommonModelConfig):
     bridging_method: str | None = None
     bridging_r_inner: float | None = None
     bridging_r_outer: float | None = None
+
+    @property
+    def bridge(self) -> tuple[float, float] | None:
+        """Distances (angstrom) between which the network gives way to an analytical repulsion; None: nowhere."""
+        return bridge_of(self)
 
     @property
     def silent_types(self) -> tuple[int, ...]:

@@ -1,0 +1,120 @@
+"""The edges of ``dpa4``: from each atom to its neighbours, with weights that fall smoothly to zero at the cut-off.
+
+Arrays are (n_atom, k, ...).  Places without a neighbour have weight zero, a direction of length 1 and radial functions of zero, so
+they contribute nothing and nothing of them is infinite.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from dpjax.descriptors.dpa4.sizes import Sizes
+from dpjax.descriptors.nearest import nearest_neighbors, paired
+from dpjax.descriptors.neighborhood import Neighborhood
+from dpjax.nn.bridging import Bridge, clamped, gate
+from dpjax.nn.equivariant.rotations import frame_of, matrices
+from dpjax.nn.products import product
+from dpjax.nn.ranks import lifted
+
+NEAREST = 1e-10  # angstrom^2; what is nearer is the atom itself
+DEGREE_FLOOR = 0.25  # added to the sum of squared weights of an atom's edges
+
+
+class Edges(NamedTuple):
+    """Edges of atoms, in the precision of the descriptor."""
+
+    index: jax.Array  # (n, k) the atom at the other end
+    types: jax.Array  # (n, k) its type; -1 where there is none
+    direction: jax.Array  # (n, k, 3) from the centre to the neighbour, over the length
+    inverse: jax.Array  # (n, k) 1/length, 1/angstrom
+    basis: jax.Array  # (n, k, n_radial) radial functions times their switch
+    weight: jax.Array  # (n, k) of an edge
+    rotations: tuple[jax.Array, ...]  # for each degree (n, k, rows, 2 l + 1) into the frame of the edge
+    degree: jax.Array  # (n,) by which sums over edges are multiplied
+    open: jax.Array | None  # (n,) how far an atom is from vanishing for others, with bridging
+
+
+def edges_of(
+    view: Neighborhood,
+    sizes: Sizes,
+    n_type: int,
+    excluded: frozenset[tuple[int, int]],
+    frequencies: jax.Array,
+    bridge: Bridge | None,
+    dtype: jnp.dtype,
+) -> Edges:
+    """The edges of all atoms.
+
+    Args:
+        view: the atoms and the untruncated table of their neighbours.
+        sizes: of the descriptor.
+        n_type: number of types.
+        excluded: ordered pairs of types (centre, neighbour) without an edge.
+        frequencies: (1, n_radial) of the radial functions.
+        bridge: distances below which neighbours stand still; None: nowhere.
+        dtype: of the result.
+    """
+    cfg = sizes.config
+    near = nearest_neighbors(view, cfg.sel if isinstance(cfg.sel, int) else sum(cfg.sel), cfg.rcut)
+    disp = near.disp.astype(dtype)
+    square = jnp.sum(disp * disp, axis=-1)
+    mask = near.mask & (square > NEAREST) & ~paired(excluded, n_type, view, near.types)
+    far = lifted(jnp.asarray([0.0, 0.0, cfg.rcut], dtype), 3)
+    disp = jnp.where(mask[..., None], disp, far)
+    apart = None
+    if bridge is not None:
+        disp = clamped(disp, bridge)
+        apart = gate(jnp.sqrt(jnp.sum(disp * disp, axis=-1) + cfg.eps**2), mask, bridge)
+    true = jnp.sum(disp * disp, axis=-1)
+    length = jnp.sqrt(true + cfg.eps**2)
+    part = length / cfg.rcut
+    weight = jnp.where(mask, switch(part, cfg.env_exp[1]), 0.0)
+    basis = radial_functions(length, frequencies, cfg.basis_type.lower(), cfg.rcut)
+    basis = basis * jnp.where(mask, switch(part, cfg.env_exp[0]), 0.0)[..., None]
+    lmax, mmax = sizes.first_degree, max(sizes.orders, default=0)
+    return Edges(
+        index=near.index,
+        types=jnp.where(mask, near.types, -1),
+        direction=disp / length[..., None],
+        inverse=1.0 / length,
+        basis=basis,
+        weight=weight,
+        rotations=tuple(matrices(frame_of(disp / jnp.sqrt(true)[..., None]), lmax, mmax)),
+        degree=jax.lax.rsqrt(jnp.sum(weight * weight, axis=1) + DEGREE_FLOOR),
+        open=apart,
+    )
+
+
+def switch(x: jax.Array, exponent: int) -> jax.Array:
+    """``(1 - x)^4`` times a polynomial of degree ``exponent - 1`` whose product with it starts with 1: 1 at 0; zero from 1 on, with
+    three derivatives.  Written without cancellation."""
+    rest = jnp.maximum(1.0 - x, 0.0)
+    total = jnp.full_like(x, math.comb(exponent + 2, 3))
+    for k in reversed(range(exponent - 1)):
+        total = total * x + math.comb(k + 3, 3)
+    return jnp.square(jnp.square(rest)) * total
+
+
+def radial_functions(length: jax.Array, frequencies: jax.Array, kind: str, rcut: float) -> jax.Array:
+    """(n, k, n_radial) ``sin(f r) / r``, or Gaussians around ``f`` that are as wide as they are apart at first."""
+    r, f = length[..., None], lifted(frequencies[0], 3)
+    if kind == "bessel":
+        return jnp.sin(f * r) / r
+    spread = rcut / max(f.shape[-1] - 1, 1)
+    return jnp.exp(-jnp.square(r - f) / (2.0 * spread**2))
+
+
+def radial_net(basis: jax.Array, weights: dict, act, lmax: int) -> jax.Array:
+    """(n, k, L + 1, channels) what a net makes of radial functions (n, k, n_radial) for each degree and channel."""
+    layers, x = weights["net"], basis
+    last = max(map(int, layers))
+    for k in range(0, last, 3):
+        x = product(x, layers[str(k)]["matrix"])
+        mean = jnp.mean(x * x, axis=-1, keepdims=True)
+        x = act(x * jax.lax.rsqrt(mean + 1e-7) * lifted(layers[str(k + 1)]["adam_scale"], x.ndim))
+    x = product(x, layers[str(last)]["matrix"])
+    return x.reshape(*x.shape[:-1], lmax + 1, -1)
