@@ -21,6 +21,7 @@ from dpjax.models import build_model, init_variables
 
 Tree = dict[str, Any]
 _UNSEEN = ("layer_name", "sel_type", "pol_type", "dipole_type")  # options of fittings that only TensorFlow has
+_INTERNAL = ("bias_out",)  # of DeePMD-kit's class of dpa4_ener; inputs have no such option
 _SHOWN = 12  # names of each kind in an error
 
 
@@ -50,13 +51,23 @@ def read_weights(
     tree = write_model(config, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))["model"]
     tree["fitting"]["layer_name"] = getattr(config.fitting_net, "layer_name", None)
     names = names_of(tree, source)
-    given = dict(arrays) if source == "tensorflow" else weights_only(arrays)
+    given = dict(arrays) if source == "tensorflow" else without_output_bias(weights_only(arrays))
     _check_names(set(names.values()), set(given), source)
     empty = flatten(tree)
     for path, name in names.items():
         _put(tree, path, _fitted(name, given[name], empty[path], reshape=source == "tensorflow"))
     _, variables = read_model(tree)
     return config, _own(variables, shapes)
+
+
+def without_output_bias(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Weights by name, where a bias of the output layer of ``dpa4_ener`` has become a part of the energies of the types."""
+    bias = "atomic_model.fitting_net.filter_layers.networks.0.output_layer.bias"
+    energies = "atomic_model.fitting_net.bias_atom_e"
+    if bias not in given:
+        return given
+    own = {name: array for name, array in given.items() if name != bias}
+    return own | {energies: own[energies] + given[bias]}
 
 
 def _as_built(section: Mapping[str, Any]) -> Tree:
@@ -76,7 +87,7 @@ def _descriptor_as_built(section: Tree) -> Tree:
 
 
 def _fitting_as_built(section: Tree) -> Tree:
-    return {key: value for key, value in section.items() if key not in _UNSEEN}
+    return {key: value for key, value in section.items() if key not in (*_UNSEEN, *_INTERNAL)}
 
 
 def _check_names(wanted: set[str], given: set[str], source: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from dpjax.config import ModelConfig
-from dpjax.config.descriptors import DPA2Config, DPA3Config
+from dpjax.config.descriptors import DPA2Config, DPA3Config, Dpa4Config
 from dpjax.config.descriptors.kinds import RADIAL
 from dpjax.data import System
 from dpjax.data.threads import default_workers, in_threads
@@ -75,6 +75,8 @@ def environment_blocks(descriptor: Any, config: ModelConfig) -> dict[str, Block]
             reach, smooth = outer.three_body_rcut, outer.three_body_rcut_smth
             blocks["repinit_three_body"] = block(reach, smooth, (outer.three_body_sel,), outer.set_davg_zero)
         return blocks
+    if isinstance(descriptor, Dpa4Config):  # whose norms have trained scales
+        return {}
     columns = 1 if is_one_of(descriptor, RADIAL) else 4
     reach = descriptor.rcut, descriptor.rcut_smth
     return {"": block(*reach, kept(descriptor), descriptor.set_davg_zero, n_column=columns)}

@@ -9,6 +9,7 @@ import numpy as np
 from flax import linen as nn
 
 from dpjax.config import Config, ModelConfig
+from dpjax.config.fittings import Dpa4EnerFittingConfig
 from dpjax.descriptors import members
 from dpjax.fittings.layers import layer_owners, trainable_layers
 from dpjax.models import init_variables
@@ -69,14 +70,32 @@ def placed(computed: dict[str, np.ndarray], like: dict[str, Any], needed: tuple[
 
 def trainable_labels(config: ModelConfig, params: dict) -> dict:
     """True for every parameter that is trained, in the structure of ``params``; follows the ``trainable`` keys."""
-    per_layer = trainable_layers(config.fitting_net)
-    owners = layer_owners(config.fitting_net)
-    flags = {f"layers_{i}": flag for i, flag in enumerate(per_layer) if owners[i] == i}
-    fitting = {
-        net: {layer: jax.tree.map(lambda _, flag=flags[layer]: flag, leaves) for layer, leaves in layers.items()}
-        for net, layers in params["fitting_net"].items()
-    }
+    fitting = _fitting_labels(config.fitting_net, params["fitting_net"])
     return {"descriptor": _descriptor_labels(config.descriptor, params["descriptor"]), "fitting_net": fitting}
+
+
+def _fitting_labels(config: Any, params: dict) -> dict:
+    per_layer = trainable_layers(config)
+    if isinstance(config, Dpa4EnerFittingConfig):
+        return {net: _gated_labels(per_layer, layers) for net, layers in params.items()}
+    owners = layer_owners(config)
+    flags = {f"layers_{i}": flag for i, flag in enumerate(per_layer) if owners[i] == i}
+    return {
+        net: {layer: jax.tree.map(lambda _, flag=flags[layer]: flag, leaves) for layer, leaves in layers.items()}
+        for net, layers in params.items()
+    }
+
+
+def _gated_labels(per_layer: list[bool], params: dict) -> dict:
+    """Of a net of ``dpa4_ener``; what scales and shifts its layers is trained as soon as one of them is."""
+
+    def label(path: tuple, _: Any) -> bool:
+        part = path[0].key
+        if part == "hidden_layers":
+            return per_layer[int(path[1].key)]
+        return per_layer[-1] if part == "output_layer" else any(per_layer)
+
+    return jax.tree_util.tree_map_with_path(label, params)
 
 
 def _descriptor_labels(config: Any, params: dict) -> dict:
