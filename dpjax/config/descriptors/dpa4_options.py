@@ -190,8 +190,8 @@ def _other_options() -> list[Option]:
             "Use bfloat16 for the matrix products of the blocks in training on a GPU. Evaluation keeps the precision.",
             True,
         ),
-        options.add_chg_spin_ebd(),
-        options.default_chg_spin(),
+        options.add_chg_spin_ebd(""),
+        options.default_chg_spin(""),
         options.exclude_types(),
         options.precision("float32"),
         Option(
