@@ -16,7 +16,16 @@ import jax.numpy as jnp
 from dpjax.batching.batch import Array, Batch, Layout
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
-from dpjax.descriptors import Neighborhood, build_descriptor, capacity, cutoff, is_by_type, is_mixed, kept, passes_messages
+from dpjax.descriptors import (
+    Neighborhood,
+    build_descriptor,
+    capacity,
+    cutoff,
+    is_by_type,
+    is_mixed,
+    kept,
+    passes_messages,
+)
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.nearest import nearest_neighbors
 from dpjax.descriptors.type_vectors import TypeVectors

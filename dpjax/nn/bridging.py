@@ -30,13 +30,14 @@ class Bridge(NamedTuple):
         return jnp.clip((distance - self.inner) / (self.outer - self.inner), 0.0, 1.0)
 
 
-def clamped(disp: jax.Array, bridge: Bridge) -> jax.Array:
-    """Displacements (..., 3) as the network sees them: no shorter than the inner distance, unchanged from the outer one on."""
+def clamped(disp: jax.Array, bridge: Bridge) -> tuple[jax.Array, jax.Array]:
+    """Displacements (..., 3) as the network sees them, and their lengths: no shorter than the inner distance, unchanged from the
+    outer one on."""
     distance = jnp.sqrt(jnp.sum(disp * disp, axis=-1))
     t = bridge.progress(distance)
     step = t**4 * (20.0 + t * (-45.0 + t * (36.0 - 10.0 * t)))
     seen = jnp.where(distance >= bridge.outer, distance, bridge.inner + (bridge.outer - bridge.inner) * step)
-    return disp * (seen / distance)[..., None]
+    return disp * (seen / distance)[..., None], seen
 
 
 def gate(seen: jax.Array, mask: jax.Array, bridge: Bridge) -> jax.Array:

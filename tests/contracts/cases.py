@@ -90,12 +90,26 @@ def dpa2(inner: dict | None = None, outer: dict | None = None, **options) -> dic
     } | options
 
 
+def dpa4(**options) -> dict[str, Any]:
+    base = {
+        "type": "dpa4",
+        "rcut": 3.0,
+        "sel": 48,
+        "channels": 4,
+        "n_radial": 4,
+        "lmax": 2,
+        "n_blocks": 2,
+        "so2_layers": 2,
+    }
+    return base | {"ffn_neurons": 6, "precision": "float64", "seed": 1} | options
+
+
 def hybrid(*parts) -> dict[str, Any]:
     return {"type": "hybrid", "list": list(parts)}
 
 
 def model(descriptor: dict, *, fitting: dict | None = None, **options) -> dict[str, Any]:
-    net = {"neuron": [6, 6], "seed": 2} | (fitting or {})
+    net = {"neuron": [6, 6], "seed": 2, "precision": "float64"} | (fitting or {})
     return {"type_map": ["O", "H"], "descriptor": descriptor, "fitting_net": net} | options
 
 
@@ -189,6 +203,37 @@ CASES = [
         slow=True,
     ),
     Case(
+        "dpa4",
+        model(
+            dpa4(exclude_types=[[0, 0]], n_focus=2, focus_dim=3, mlp_bias=True),
+            type="dpa4",
+            fitting={"type": "dpa4_ener", "dim_case_embd": 2, "case_film_embd": True},
+        ),
+    ),
+    Case(
+        "dpa4-bridged",
+        model(
+            dpa4(
+                l_schedule=[2, 1], full_attn_res="dependent", n_atten_head=2, atten_v_proj=True, add_chg_spin_ebd=True
+            ),
+            type="dpa4",
+            fitting={"type": "dpa4_ener", "numb_fparam": 1, "neuron": [0]},
+            bridging_method="ZBL",
+            bridging_r_inner=0.9,
+            bridging_r_outer=1.6,
+        ),
+        slow=True,
+    ),
+    Case(
+        "dpa4-property",
+        model(
+            dpa4(n_atten_head=0, s2_activation=[True, False], so2_norm=True, block_attn_res="independent", n_blocks=1),
+            type="dpa4",
+            fitting={"type": "property", "property_name": "gap", "task_dim": 3},
+        ),
+        slow=True,
+    ),
+    Case(
         "se_e2_a-dipole-series",
         model(
             se_e2_a(exclude_types=[[0, 0]]),
@@ -236,14 +281,15 @@ def potential(section: dict[str, Any], seed: int = 0) -> dpjax.Potential:
     rng = np.random.default_rng(seed)
     own = members(pot.config.descriptor)
     names = ["descriptor"] if own[0] is pot.config.descriptor else [f"members_{i}" for i in range(len(own))]
-    kept = {name for name, part in zip(names, own, strict=True) if part.set_davg_zero}
+    kept = {name for name, part in zip(names, own, strict=True) if getattr(part, "set_davg_zero", False)}
 
     def filled(path: tuple, value: np.ndarray) -> np.ndarray:
         keys = tuple(key.key for key in path)
         return value if keys[-1] == "davg" and kept.intersection(keys) else _random(keys[-1], value, rng)
 
     stats = jax.tree_util.tree_map_with_path(filled, pot.variables["stats"])
-    pot.variables = {"params": pot.variables["params"], "stats": stats}
+    params = jax.tree.map(lambda x: x if np.any(x) else rng.normal(0.0, 0.2, x.shape), pot.variables["params"])
+    pot.variables = {"params": params, "stats": stats}
     return pot
 
 

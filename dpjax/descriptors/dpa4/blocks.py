@@ -12,7 +12,7 @@ from dpjax.descriptors.dpa4.edges import Edges, radial_net
 from dpjax.descriptors.dpa4.message import Own, Sent, Shape, biased, message, queries_and_keys
 from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
-from dpjax.nn.activations import Activation, activation
+from dpjax.nn.activations import activation
 from dpjax.nn.blocks import Work
 from dpjax.nn.dense import with_bias
 from dpjax.nn.equivariant.activations import gated, on_sphere, point_by_point, swiglu
@@ -68,7 +68,9 @@ class Graph:
 
     def message_step(self, own: Weights, shape: Shape, x: jax.Array) -> jax.Array:
         """What messages add to states, with the norms before and after them."""
-        return _normalised(own, "post_so2_norm", self.received(own["so2_conv"], shape, _normalised(own, "pre_so2_norm", x)))
+        return _normalised(
+            own, "post_so2_norm", self.received(own["so2_conv"], shape, _normalised(own, "pre_so2_norm", x))
+        )
 
     def feed_forward_step(self, own: Weights, shape: Shape, k: int, x: jax.Array) -> jax.Array:
         """What a feed-forward net adds to states, with its norms."""

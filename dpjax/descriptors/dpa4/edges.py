@@ -67,8 +67,8 @@ def edges_of(
     disp = jnp.where(mask[..., None], disp, far)
     apart = None
     if bridge is not None:
-        disp = clamped(disp, bridge)
-        apart = gate(jnp.sqrt(jnp.sum(disp * disp, axis=-1) + cfg.eps**2), mask, bridge)
+        disp, seen = clamped(disp, bridge)
+        apart = gate(seen, mask, bridge)
     true = jnp.sum(disp * disp, axis=-1)
     length = jnp.sqrt(true + cfg.eps**2)
     part = length / cfg.rcut

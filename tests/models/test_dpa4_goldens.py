@@ -1,0 +1,107 @@
+"""Outputs of dpa4 models, periodic, thin triclinic and open, against DeePMD-kit, whose weights are read by name."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import dpjax
+from dpjax.errors import ModelError
+from dpjax.optimizers.routing import route
+from tests.shared import golden, shared, shared_root
+
+TOLERANCE = {"energy": 1e-10, "atom_energy": 1e-10}  # relative to the largest number of the array, at least 1
+OTHERS = 1e-9
+EPS = {
+    "energy": 2e-5,
+    "atom_energy": 2e-5,
+    "force": 2e-4,
+}  # of the case "eps": DeePMD-kit's frames are not quite rotations there
+SHIPPED = sorted(path.name for path in golden("dpa4").iterdir() if path.is_dir())
+ELSEWHERE = ("dens", "lora")  # cases with tests of their own
+
+
+def others() -> list[str]:
+    """Cases of the larger set."""
+    found = sorted(path.parent.name for path in shared_root().glob("golden/dpa4/*/model.json"))
+    return [case for case in found if case not in SHIPPED and not case.startswith(ELSEWHERE)]
+
+
+def potential(folder: Path) -> dpjax.Potential:
+    section, weights = json.loads((folder / "model.json").read_text()), np.load(folder / "weights.npz")
+    return dpjax.interop.from_weights(section, dict(weights))
+
+
+def check(folder: Path) -> None:
+    pot, arrays = potential(folder), dict(np.load(folder / "ref.npz"))
+    situations = sorted({name.partition(".")[0] for name in arrays})
+    assert {"ortho", "cluster"} <= set(situations)
+    for situation in situations:
+        own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{situation}.")}
+        inputs = {name: own[name] for name in ("coord", "fparam", "aparam", "charge_spin") if name in own}
+        inputs["atype"] = np.broadcast_to(own["atype"], own["coord"].shape[:2])
+        inputs["cell"] = own["box"] if own["pbc"] else None
+        got = pot.evaluate(**inputs, atomic=True)
+        described = {name: value for name, value in inputs.items() if name not in ("fparam", "aparam")}
+        got["descriptor"] = pot.descriptor(**described)
+        for name in ("energy", "force", "virial", "atom_energy", "atom_virial", "descriptor"):
+            if name in own:
+                compare(folder.name, f"{name} of {situation}", got[name], own[name])
+
+
+def compare(case: str, what: str, got: np.ndarray, want: np.ndarray) -> None:
+    name = what.partition(" ")[0]
+    error = np.abs(np.reshape(got, want.shape) - want).max() / max(1.0, np.abs(want).max())
+    limit = EPS.get(name, 2e-4) if case == "eps" else TOLERANCE.get(name, OTHERS)
+    assert error <= limit, f"{what}: off by {error:.2e}, allowed {limit:.0e}"
+
+
+@pytest.mark.parametrize("case", SHIPPED)
+def test_shipped_reference_models(case):
+    check(golden("dpa4", case))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", others() or ["*"])
+def test_all_reference_models(case):
+    check(shared("golden", "dpa4", case))
+
+
+def test_the_larger_set_is_found_whole():
+    shared("golden", "dpa4")
+    assert len(others()) >= 48
+
+
+def test_optimizers_treat_parameters_as_deepmd_kit_does():
+    """Names decide whether HybridMuon takes a parameter for a matrix."""
+    params = json.loads(golden("dpa4", "base", "params.json").read_text())
+    pot = potential(golden("dpa4", "base"))
+    own = dpjax.interop.flatten(dpjax.interop.write_model(pot.config, pot.variables)["model"])
+    names = {name.partition(".")[2].replace("@variables.", ""): array for name, array in own.items()}
+    for name, about in params.items():
+        if not name.startswith("atomic_model.descriptor."):
+            continue
+        path = name.removeprefix("atomic_model.descriptor.")
+        assert list(names[path].shape) == about["shape"], path
+        wanted = {"adamw": "adam_decay"}.get(about["route"], about["route"])
+        assert route(f"descriptor.{path}", names[path].shape, "slice") == wanted, path
+
+
+def test_weights_of_another_model_are_refused():
+    folder = golden("dpa4", "base")
+    section, weights = json.loads((folder / "model.json").read_text()), dict(np.load(folder / "weights.npz"))
+    section["descriptor"]["n_blocks"] = 1
+    with pytest.raises(ModelError, match=r"names belong to nothing in the model: .*blocks\.1\."):
+        dpjax.interop.from_weights(section, weights)
+
+
+def test_files_keep_the_model(tmp_path):
+    pot = potential(golden("dpa4", "zbl_noattn"))
+    dpjax.save(pot, tmp_path / "model.dp")
+    again = dpjax.load(tmp_path / "model.dp")
+    assert again.config.bridge == pot.config.bridge
+    jax.tree.map(np.testing.assert_array_equal, pot.variables, again.variables)
