@@ -15,6 +15,7 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.descriptors import is_one_of, members
+from dpjax.descriptors.dpa4.lora import is_adapter
 from dpjax.errors import ConfigError
 from dpjax.finetune.report import FRESH, PRETRAINED, REMAPPED, STATISTICS, Row
 from dpjax.finetune.types import TypeChange
@@ -84,6 +85,8 @@ class _Move:
         source = self._source(path)
         if source is None:
             return own, FRESH, self._news
+        if source not in self.theirs and is_adapter(path):
+            return own, FRESH, "adapter"
         if source not in self.theirs and self.fill:
             return own, STATISTICS if path[0] == "stats" else FRESH, "not in the pretrained model"
         if source not in self.theirs:
