@@ -70,12 +70,11 @@ def drawn_with(key: jax.Array, found: Any, added: Any, dtypes: tuple) -> Weights
 
 
 def with_adapters(weights: Weights, fresh: Weights) -> Weights:
-    """Parameters with the factors of another tree, which has the same parts; what else that has is left out."""
+    """Parameters, or one of them, with the factors of another tree, which has the same parts; what else that has is left out."""
+    if not isinstance(weights, dict) or not isinstance(fresh, dict):
+        return weights
     own = {name: part for name, part in fresh.items() if name in ADAPTERS}
-    return own | {
-        name: with_adapters(part, fresh[name]) if isinstance(part, dict) and isinstance(fresh.get(name), dict) else part
-        for name, part in weights.items()
-    }
+    return own | {name: with_adapters(part, fresh.get(name)) for name, part in weights.items()}
 
 
 def merged(weights: Weights, scaling: float) -> Weights:
