@@ -71,7 +71,10 @@ def averaged_arrays(state: TrainState | Members, stats: Any) -> dict[str, Any]:
 
 
 def without_adapters(arrays: dict[str, Any], meta: Meta, lora: LoraConfig) -> tuple[dict[str, Any], Meta]:
-    """The arrays of a model as those of one without adapters, and what its checkpoint says; the state of the optimizer fits no more."""
+    """The arrays of a model as those of one without adapters, and what its checkpoint says.
+
+    The state of the optimizer, which is about the adapters, is left out.
+    """
     config = meta["config"]
     plain = {"step": arrays["step"], "params": merged_params(arrays["params"], lora), "stats": arrays["stats"]}
     return plain, meta | {"config": config | {"model": config["model"] | {"lora": None}}}

@@ -1,8 +1,8 @@
 """Adapters of ``dpa4``: corrections of low rank that are trained in place of weights (Hu et al., LoRA, arXiv:2106.09685).
 
-A weight W (..., n_in, n_out) that mixes channels within a degree, or within an order in the frame of an edge, has two factors beside
-it, A (..., R, n_in) and B (..., n_out, R), and acts as W + scaling (B A)^T.  W itself stays as it was.  B begins as zero, so a model
-with new adapters gives the numbers of the one without.  All here are functions of trees of parameters, as
+A weight W (..., n_in, n_out) that mixes channels within a degree, or within an order in the frame of an edge, has two factors
+beside it, A (..., R, n_in) and B (..., n_out, R), and acts as W + scaling (B A)^T.  W itself stays as it was.  B begins as zero, so
+a model with new adapters gives the numbers of the one without.  All here are functions of trees of parameters, as
 :mod:`dpjax.descriptors.dpa4.parameters` has them; names are those of DeePMD-kit.
 """
 
