@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import json
 from dataclasses import replace
-from functools import partial
 
 import jax
 import numpy as np
@@ -17,13 +16,13 @@ import pytest
 from dpjax import config
 from dpjax.config import parse_model
 from dpjax.config.models.dpa4 import LoraConfig
-from dpjax.descriptors.dpa4.lora import ADAPTERS, adapters, corrected, is_trained, merged, with_adapters
-from dpjax.descriptors.dpa4.parameters import nested, parameters
+from dpjax.descriptors.dpa4.lora import ADAPTERS, adapters, corrected, drawn_with, is_trained, merged, with_adapters
+from dpjax.descriptors.dpa4.parameters import drawn, nested, parameters
 from dpjax.errors import ConfigError, ModelError
 from dpjax.interfaces.files import from_weights
 from dpjax.interfaces.potential import Potential
 from dpjax.models import build_model, init_variables
-from dpjax.models.adapters import without_adapters
+from dpjax.models.adapters import plain
 from dpjax.optimizers.routing import route
 from dpjax.training.fresh import trainable_labels
 from tests.shared import golden
@@ -83,11 +82,11 @@ def test_names_shapes_and_flags_of_the_reference(section, stored, flags):
 def test_a_model_is_read_with_its_adapters_in_the_weights(section, stored):
     pot = from_weights(section, stored)
     assert pot.config.lora is None and pot.config.raw["lora"] is None
-    plain = {key: value for key, value in section.items() if key != "lora"}
-    other = from_weights(plain, dict(np.load(golden("dpa4", "lora", "weights_merged.npz"))))
+    bare = {key: value for key, value in section.items() if key != "lora"}
+    other = from_weights(bare, dict(np.load(golden("dpa4", "lora", "weights_merged.npz"))))
     assert pot.config == other.config and pot.config.raw == other.config.raw
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=0, atol=1e-14), pot.variables, other.variables)
-    again = from_weights(plain, stored)  # what is stored beside the factors says what they are multiplied by
+    again = from_weights(bare, stored)  # what is stored beside the factors says what they are multiplied by
     jax.tree.map(np.testing.assert_array_equal, again.variables, pot.variables)
 
 
@@ -104,10 +103,10 @@ def test_factors_without_a_scaling(section, stored):
 
 
 def test_energies_of_the_reference_with_adapters_beside_the_weights(section, stored):
-    plain = from_weights(section, stored)
+    whole = from_weights(section, stored)
     weights = {name.removeprefix(DESCRIPTOR): array for name, array in stored.items() if name.startswith(DESCRIPTOR)}
     weights = {name: array for name, array in weights.items() if not name.endswith(("lora_scaling", "version_tensor"))}
-    variables = plain.variables | {"params": plain.variables["params"] | {"descriptor": nested(weights)}}
+    variables = whole.variables | {"params": whole.variables["params"] | {"descriptor": nested(weights)}}
     pot = Potential(parse_model(copy.deepcopy(section)), variables, conventions="reference")
     wanted = np.load(golden("dpa4", "lora", "ref.npz"))
     case = {key.partition(".")[2]: wanted[key] for key in wanted if key.startswith("triclinic.")}
@@ -182,21 +181,29 @@ def test_the_keys_that_freeze_parts_still_do(section):
 
 
 def test_fresh_adapters_change_nothing():
-    small = {key: LARGE[key] for key in ("type", "sel", "channels", "n_radial", "precision", "seed")}
-    small |= {"lmax": 1, "n_blocks": 1, "so2_layers": 1, "ffn_neurons": 5, "use_env_seed": False}
-    given = {"rank": 3, "alpha": 2.0}
-    with jax.enable_x64(True):
-        models = [build_model(parse_model(model_of(small, **options))) for options in ({"lora": given}, {})]
-        own, plain = (jax.jit(partial(init_variables, model))() for model in models)
-        config, without = without_adapters(parse_model(model_of(small, lora=given)), own)
-    assert config == parse_model(model_of(small))
-    jax.tree.map(np.testing.assert_array_equal, without, plain)
-    for name, array in named(own["params"]["descriptor"]).items():
-        parts = name.split(".")
-        if any(part.startswith("B_") for part in parts):
+    """In the model, too, since weights are drawn as without adapters."""
+    found = {
+        name: own
+        for name, own in parameters(parse_model(model_of(LARGE)).descriptor, 2).items()
+        if "so2_linears" in name
+    }
+    dtypes, key = (np.float32, np.float32), jax.random.key(1)
+    bare = drawn(key, nested(found), dtypes)
+    with_some = drawn_with(key, nested(found), nested(adapters(found, 3)), dtypes)
+    jax.tree.map(np.testing.assert_array_equal, merged(with_some, 0.7), bare)
+    for name, array in named(with_some).items():
+        parts = set(name.split("."))
+        if {"B_m0", "B_m"} & parts:
             assert not np.any(array)
-        elif not ADAPTERS.isdisjoint(parts):
-            assert 0.2 < np.std(array) < 1.0 and array.shape[-2] == 3  # 1/sqrt(3)
+        if {"A_m0", "A_m"} & parts:
+            assert 0.4 < np.std(array) < 0.8 and array.shape[0] == 3  # 1/sqrt(3)
+
+
+def test_the_configuration_without_adapters():
+    section = model_of(LARGE)
+    own = plain(parse_model(copy.deepcopy(section) | {"lora": {"rank": 3}}))
+    other = parse_model(copy.deepcopy(section))
+    assert own == other and own.raw == other.raw and plain(other) is other
 
 
 def test_merging():
@@ -208,21 +215,21 @@ def test_merging():
         "order": {name: {"0": rng.normal(size=shape)} for name, shape in order.items()},
         "gate": {"weight": rng.normal(size=(4, 4)), "bias": np.ones(4)},
     }
-    plain = merged(weights, 0.5)
-    assert {name: set(part) for name, part in plain.items()} == {
+    whole = merged(weights, 0.5)
+    assert {name: set(part) for name, part in whole.items()} == {
         "linear": {"weight"},
         "order": {"weight_m"},
         "gate": {"weight", "bias"},
     }
     own = weights["linear"]
     by_hand = own["weight"] + 0.5 * np.einsum("lor,lri->lio", own["B_by_l"], own["A_by_l"])
-    np.testing.assert_allclose(plain["linear"]["weight"], by_hand, rtol=1e-14)
+    np.testing.assert_allclose(whole["linear"]["weight"], by_hand, rtol=1e-14)
     own_order = {name: part["0"] for name, part in weights["order"].items()}
     by_hand = own_order["weight_m"] + 0.5 * (own_order["B_m"] @ own_order["A_m"]).T
-    np.testing.assert_allclose(plain["order"]["weight_m"]["0"], by_hand, rtol=1e-14)
+    np.testing.assert_allclose(whole["order"]["weight_m"]["0"], by_hand, rtol=1e-14)
     members = merged(jax.tree.map(lambda x: np.stack([x, 2 * x]), weights), 0.5)  # of an ensemble
-    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b), members, plain)
-    assert with_adapters(plain, weights)["linear"].keys() == own.keys()
+    jax.tree.map(lambda a, b: np.testing.assert_array_equal(a[0], b), members, whole)
+    assert with_adapters(whole, weights)["linear"].keys() == own.keys()
 
 
 def test_merging_keeps_the_precision():
