@@ -33,6 +33,7 @@ PER_TYPE = (
     "out_std",
 )  # statistics with a row for each type
 TABLE = ("type_embedding", "layer", "matrix")
+VECTORS = ("type_embedding", "env_type_embed")  # of dpa4, in tables that end with a row for no type
 UNORDERED = ("se_e3",)  # networks of (s, t) with s <= t serve both orders
 
 
@@ -150,6 +151,9 @@ class _Move:
         if path[-1] in PER_TYPE:
             kind = STATISTICS if path[-1] in ("davg", "dstd") else FRESH
             return self._taken(path, value, own), f"{self._news} ({kind})" if self.types.new else ""
+        if path[-2] in VECTORS and path[-1] == "adam_type_embedding":
+            mixed = np.concatenate([self._taken(path, value[:-1], own[:-1]), value[-1:]])
+            return mixed, f"{self._news} ({FRESH})" if self.types.new else ""
         if path[-3:] != TABLE or self._member(path).use_econf_tebd:
             return None
         mixed = self._taken(path, value + _skip(value), own + _skip(own)) - _skip(own)
