@@ -149,3 +149,43 @@ def test_a_start_from_a_run_with_adapters(done, system, tmp_path):
 def test_a_start_from_nothing_is_pointed_out(system, tmp_path, caplog):
     dpjax.train(inputs(system, {"training/numb_steps": 0}), tmp_path)
     assert "model/lora: no model to correct is given" in caplog.text
+
+
+@pytest.mark.slow
+def test_members_of_an_ensemble_have_adapters_of_their_own(system, pretrained, tmp_path):
+    """With HybridMuon, which treats the factors as matrices."""
+    optimizer = {"type": "HybridMuon"}
+    edits = {"training/numb_steps": 2, "dpjax/ensemble": 2, "validating": {}, "optimizer": optimizer}
+    dpjax.train(inputs(system, edits, finetune_head="RANDOM"), tmp_path, finetune=pretrained)
+    arrays, _ = load_checkpoint(tmp_path / "model.ckpt-2")
+    found = leaves(arrays["params"]["descriptor"])
+    before = leaves(dpjax.load(pretrained).variables["params"]["descriptor"])
+    for path, array in found.items():
+        if path not in before or is_trained(path):
+            continue
+        np.testing.assert_array_equal(array, np.stack([before[path]] * 2))
+    name = ("blocks", "0", "so2_conv", "so2_linears", "0")
+    assert np.all(found[*name, "A_m0"][0] != found[*name, "A_m0"][1])
+    one = dpjax.load(f"{tmp_path}#1")
+    (weight,) = (leaf for path, leaf in leaves(one.variables["params"]).items() if path[-1] == "weight_m0")
+    a, b = (found[*name, factor][1] for factor in ("A_m0", "B_m0"))
+    np.testing.assert_allclose(weight, before[*name, "weight_m0"] + 1.5 * (b @ a).T, rtol=1e-13)
+    assert np.any(b)
+
+
+@pytest.mark.slow
+def test_the_best_averages_are_a_model_without_adapters(system, pretrained, tmp_path):
+    validating = {"full_validation": False, "ema_full_validation": True, "validation_freq": 1, "full_val_start": 0}
+    edits = {
+        "training/numb_steps": 2,
+        "training/enable_ema": True,
+        "validating": validating | {"validation_metric": "E:RMSE"},
+    }
+    dpjax.train(inputs(system, edits), tmp_path, finetune=pretrained)
+    (best,) = tmp_path.glob("best_ema.ckpt-*")
+    step = int(best.name.split("-")[1].split(".")[0])
+    arrays, meta = load_checkpoint(best)
+    assert not of_adapters(arrays["params"]) and meta["config"]["model"]["lora"] is None
+    if step == 2:
+        averages = load_checkpoint(tmp_path / "model.ckpt_ema-2")[0]["params"]["descriptor"]
+        jax.tree.map(np.testing.assert_array_equal, arrays["params"]["descriptor"], merged(averages, 1.5))
