@@ -97,7 +97,7 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
         if not has_type_networks(member):  # type vectors may come from the elements
             options["type_map"] = config.type_map
         if kind is DPA4:
-            options |= {"bridge": bridge_of(config), "exact": config.conventions == "corrected"}
+            options |= {"bridge": bridge_of(config), "exact": config.conventions == "corrected", "lora": config.lora}
         return kind(member, len(config.type_map), excluded, **options)
 
     if isinstance(section, HybridConfig):

@@ -15,6 +15,7 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.descriptors import is_one_of, members
+from dpjax.descriptors.dpa4.lora import is_adapter
 from dpjax.errors import ConfigError
 from dpjax.finetune.report import FRESH, PRETRAINED, REMAPPED, STATISTICS, Row
 from dpjax.finetune.types import TypeChange
@@ -32,6 +33,7 @@ PER_TYPE = (
     "out_std",
 )  # statistics with a row for each type
 TABLE = ("type_embedding", "layer", "matrix")
+VECTORS = ("type_embedding", "env_type_embed")  # of dpa4, in tables that end with a row for no type
 UNORDERED = ("se_e3",)  # networks of (s, t) with s <= t serve both orders
 
 
@@ -84,6 +86,8 @@ class _Move:
         source = self._source(path)
         if source is None:
             return own, FRESH, self._news
+        if source not in self.theirs and is_adapter(path):
+            return own, FRESH, "adapter"
         if source not in self.theirs and self.fill:
             return own, STATISTICS if path[0] == "stats" else FRESH, "not in the pretrained model"
         if source not in self.theirs:
@@ -147,6 +151,9 @@ class _Move:
         if path[-1] in PER_TYPE:
             kind = STATISTICS if path[-1] in ("davg", "dstd") else FRESH
             return self._taken(path, value, own), f"{self._news} ({kind})" if self.types.new else ""
+        if path[-2] in VECTORS and path[-1] == "adam_type_embedding":
+            mixed = np.concatenate([self._taken(path, value[:-1], own[:-1]), value[-1:]])
+            return mixed, f"{self._news} ({FRESH})" if self.types.new else ""
         if path[-3:] != TABLE or self._member(path).use_econf_tebd:
             return None
         mixed = self._taken(path, value + _skip(value), own + _skip(own)) - _skip(own)

@@ -22,6 +22,7 @@ from dpjax.interfaces import foreign
 from dpjax.interfaces.potential import Potential
 from dpjax.interop import check_conventions, read_weights, write_model
 from dpjax.models import build_model, init_variables
+from dpjax.models.adapters import without_adapters
 from dpjax.nn.precision import dtype_of
 from dpjax.nn.table import COLLECTION, PLACES
 from dpjax.training.tasks import arranged
@@ -40,7 +41,7 @@ def build(model_section: dict, seed: int = 0) -> Potential:
     config = parse_model(model_section)
     with jax.enable_x64(True):
         variables = jax.tree.map(np.asarray, init_variables(build_model(config), seed))
-    return Potential(config, variables, conventions="corrected")
+    return Potential(*without_adapters(config, variables), conventions="corrected")
 
 
 def load(
@@ -105,7 +106,7 @@ def from_weights(
     """A potential from the ``model`` section of an input and weights under DeePMD-kit's names.
 
     Args:
-        model_section: as in a DeePMD-kit input; ``sel`` must be numbers.
+        model_section: as in a DeePMD-kit input; ``sel`` must be numbers.  Adapters (``lora``) go into the weights.
         weights: every weight and statistic under its name, as in ``state_dict`` of a PyTorch model, the state of a JAX model
             (parts of a name joined by ".") or the variables of a TensorFlow graph; they are brought into the section's precision.
         source: whose names they are: ``"pytorch"``, ``"jax"`` or ``"tensorflow"``; None: seen from the names.
@@ -172,7 +173,7 @@ def stored(path: Path) -> tuple[dict, dict]:
 def chosen_model(
     arrays: dict, meta: dict, member: int | None, head: str | None, path: Path
 ) -> tuple[ModelConfig, dict, str]:
-    """One model of a checkpoint that was read; arguments and errors as for :func:`read_checkpoint`."""
+    """One model of a checkpoint that was read, its adapters in the weights; arguments and errors as for :func:`read_checkpoint`."""
     raw = meta["config"]
     if "model_dict" in raw["model"]:
         config, variables = _branch(arrays, meta, head, path)
@@ -185,7 +186,7 @@ def chosen_model(
         variables["params"] = _member(variables["params"], member, members, path)
     elif member is not None:
         raise ModelError(f"member {member}: {path} holds a single model, not an ensemble; leave member out")
-    return config, variables, meta["conventions"]
+    return *without_adapters(config, variables), meta["conventions"]
 
 
 def _branch(arrays: dict, meta: dict, head: str | None, path: Path) -> tuple[ModelConfig, dict]:

@@ -167,7 +167,11 @@ def _tuning(pretrained: dict[str, Pretrained]) -> Tuning:
 
 
 def _with_model_of(config: Source, model: ModelConfig) -> dict:
-    return {**_content(config), "model": copy.deepcopy(model.raw)}
+    """The input with another model section, which says nothing of how it is to be corrected."""
+    data, section = _content(config), copy.deepcopy(model.raw)
+    own = data.get("model")
+    lora = own.get("lora") if isinstance(own, dict) else None
+    return {**data, "model": section if lora is None else section | {"lora": lora}}
 
 
 def _content(config: Source) -> dict[str, Any]:

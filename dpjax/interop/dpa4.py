@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
@@ -9,12 +11,16 @@ import jax
 import numpy as np
 
 from dpjax.config.descriptors import Dpa4Config
+from dpjax.config.models.dpa4 import LoraConfig
+from dpjax.descriptors.dpa4.lora import corrected
 from dpjax.errors import ModelError
 from dpjax.interop.networks import common_precision
 
 Tree = dict[str, Any]
 NAMES = {"pytorch": {"@variables": ""}, "jax": {"@variables": ""}}
 VERSION = 1.1  # in which radial functions carry the weight of an edge
+_FACTOR = re.compile(r"(?P<layer>.+)\.A_(?P<kind>by_l|m0|m\.\d+)")
+_SCALING = "lora_scaling"
 _UNSTORED = ("sel", "precision")  # written by themselves
 _DERIVED = ("ntypes", "type_map", "inner_clamp_r_inner", "inner_clamp_r_outer", "use_spin")  # by DeePMD-kit
 
@@ -57,3 +63,34 @@ def write_tree(config: Dpa4Config, type_map: tuple[str, ...], params: Tree, stat
 
 def _plain(value: Any) -> Any:
     return [_plain(entry) for entry in value] if isinstance(value, tuple) else value
+
+
+def without_adapters(given: Mapping[str, np.ndarray], lora: LoraConfig | None) -> dict[str, np.ndarray]:
+    """Weights by DeePMD-kit's names, with adapters taken into the weights that they correct.
+
+    Args:
+        given: all of a model, of whatever kind.
+        lora: what its section says of adapters; what is stored beside them says it better.
+
+    Raises:
+        ModelError: neither of them says what corrections are multiplied by.
+    """
+    plain = {name: array for name, array in given.items() if not name.endswith(f".{_SCALING}")}
+    for name in given:
+        found = _FACTOR.fullmatch(name)
+        layer, kind = found.group("layer", "kind") if found else ("", "")
+        weight, other = f"{layer}.weight{'' if kind == 'by_l' else f'_{kind}'}", f"{layer}.B_{kind}"
+        if found and {weight, other} <= set(given):
+            a, b = plain.pop(name), plain.pop(other)
+            plain[weight] = corrected(plain[weight], a, b, _scaling(given, layer, lora))
+    return plain
+
+
+def _scaling(given: Mapping[str, np.ndarray], layer: str, lora: LoraConfig | None) -> float:
+    stored = given.get(f"{layer}.{_SCALING}")
+    if stored is None and lora is None:
+        raise ModelError(
+            f"{layer}: found adapters, and neither {_SCALING} beside them nor lora in the model section, so that it is not known "
+            "what they are multiplied by. Give the section that they were trained with."
+        )
+    return lora.scaling if stored is None else float(stored)

@@ -15,9 +15,11 @@ import numpy as np
 from dpjax.config import ModelConfig, parse_model
 from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ModelError
+from dpjax.interop import dpa4
 from dpjax.interop.names import SOURCES, names_of, source_of, weights_only
 from dpjax.interop.standard import DESCRIPTORS, flatten, read_model, write_model
 from dpjax.models import build_model, init_variables
+from dpjax.models.adapters import plain
 
 Tree = dict[str, Any]
 _UNSEEN = ("layer_name", "sel_type", "pol_type", "dipole_type")  # options of fittings that only TensorFlow has
@@ -28,7 +30,7 @@ _SHOWN = 12  # names of each kind in an error
 def read_weights(
     section: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str | None = None
 ) -> tuple[ModelConfig, Tree]:
-    """Configuration and variables of a model, from its definition and DeePMD-kit's names of its weights.
+    """Configuration and variables of a model, from its definition and DeePMD-kit's names of its weights; adapters go into these.
 
     Options that only DeePMD-kit's TensorFlow backend has are left out where the names are another backend's: there, layers of one
     ``layer_name`` are different layers, tensors are those of all types, and ``se_e2_r`` has a network for each type of neighbour.
@@ -45,13 +47,16 @@ def read_weights(
     source = source_of(arrays) if source is None else source
     if source not in SOURCES:
         raise ModelError(f"source: found {source!r}, expected one of {', '.join(SOURCES)}, or nothing")
-    config = parse_model(copy.deepcopy(dict(section)) if source == "tensorflow" else _as_built(section))
+    defined = parse_model(copy.deepcopy(dict(section)) if source == "tensorflow" else _as_built(section))
+    config = plain(defined)
     with jax.enable_x64(True):
         shapes = jax.eval_shape(lambda: init_variables(build_model(config)))
     tree = write_model(config, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))["model"]
     tree["fitting"]["layer_name"] = getattr(config.fitting_net, "layer_name", None)
     names = names_of(tree, source)
-    given = dict(arrays) if source == "tensorflow" else without_output_bias(weights_only(arrays))
+    given = dict(arrays)
+    if source != "tensorflow":
+        given = dpa4.without_adapters(without_output_bias(weights_only(arrays)), defined.lora)
     _check_names(set(names.values()), set(given), source)
     empty = flatten(tree)
     for path, name in names.items():

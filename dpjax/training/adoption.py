@@ -42,6 +42,8 @@ def adopted_variables(
             "Use the same elements in the same order."
         )
     differences = changed_settings(config, theirs)
+    if exact and config.lora != theirs.lora:
+        differences.append(_differs("model/lora", config.lora, theirs.lora))
     like = jax.eval_shape(lambda: init_variables(model))
     expected = _shapes(like)
     given = _shapes(variables)
@@ -87,11 +89,11 @@ def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
     values += [
         (f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in ("pair_exclude_types", "atom_exclude_types")
     ]
-    return [
-        f"{path}: found {_as_written(ours)}, but the model to start from has {_as_written(other)}"
-        for path, ours, other in values
-        if ours != other
-    ]
+    return [_differs(path, ours, other) for path, ours, other in values if ours != other]
+
+
+def _differs(path: str, ours: Any, theirs: Any) -> str:
+    return f"{path}: found {_as_written(ours)}, but the model to start from has {_as_written(theirs)}"
 
 
 def _settings(path: str, registry: Registry, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:

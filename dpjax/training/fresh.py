@@ -11,6 +11,7 @@ from flax import linen as nn
 from dpjax.config import Config, ModelConfig
 from dpjax.config.fittings import Dpa4EnerFittingConfig
 from dpjax.descriptors import members
+from dpjax.descriptors.dpa4 import lora
 from dpjax.fittings.layers import layer_owners, trainable_layers
 from dpjax.models import init_variables
 from dpjax.training import environment, preparation
@@ -69,9 +70,14 @@ def placed(computed: dict[str, np.ndarray], like: dict[str, Any], needed: tuple[
 
 
 def trainable_labels(config: ModelConfig, params: dict) -> dict:
-    """True for every parameter that is trained, in the structure of ``params``; follows the ``trainable`` keys."""
+    """True for every parameter that is trained, in the structure of ``params``; follows the ``trainable`` keys and ``lora``."""
     fitting = _fitting_labels(config.fitting_net, params["fitting_net"])
-    return {"descriptor": _descriptor_labels(config.descriptor, params["descriptor"]), "fitting_net": fitting}
+    descriptor = _descriptor_labels(config.descriptor, params["descriptor"])
+    if config.lora is not None:
+        descriptor = jax.tree_util.tree_map_with_path(
+            lambda path, flag: flag and lora.is_trained([key.key for key in path]), descriptor
+        )
+    return {"descriptor": descriptor, "fitting_net": fitting}
 
 
 def _fitting_labels(config: Any, params: dict) -> dict:

@@ -153,7 +153,9 @@ def _keeper(
         records = records_of(saved, metric)
         best = BestCheckpoints(best_directory(output, config), best_prefix(kind, task), cfg.max_best_ckpt, records)
     results = ValidationLog(log_path(output, config, kind, task), setup.num_steps, restart_step)
-    return BestKeeper(calendar(cfg, setup.num_steps), metric, results, best, kind == "averaged", task)
+    return BestKeeper(
+        calendar(cfg, setup.num_steps), metric, results, best, kind == "averaged", task, config.model.lora
+    )
 
 
 def continued(prepared: Prepared, state: TrainState, saved: Saved) -> TrainState:

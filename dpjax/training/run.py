@@ -101,6 +101,8 @@ def _prepared(
     """Data, models and optimizers of a fresh run, or of one that is continued."""
     if saved is None:
         _require_source(given, tune)
+        if given.first.model.lora is not None and initial is None and tune is None:
+            log.warning(_NOTHING_TO_CORRECT)
     if isinstance(given, Tasks):
         return prepare_tasks(given, saved, initial, tune, fill)
     if saved is None:
@@ -113,6 +115,12 @@ def _prepared(
         variables = {"params": saved.arrays["params"], "stats": saved.arrays["stats"]}
         setup = prepare(given, (model, variables), saved.meta["seed"], exact=True)
     return Prepared({"": setup}, setup.config.raw)
+
+
+_NOTHING_TO_CORRECT = (
+    "model/lora: no model to correct is given, so that the weights that are not trained stay as they are drawn. Name one with "
+    "--finetune or --init-model, or remove the key to train all weights."
+)
 
 
 def _require_source(given: Config | Tasks, tune: Callable | None) -> None:

@@ -11,7 +11,9 @@ import jax
 import numpy as np
 
 from dpjax.checkpoints import BestCheckpoints, CheckpointStore, Record
+from dpjax.config.models.dpa4 import LoraConfig
 from dpjax.errors import NonFiniteError
+from dpjax.models.adapters import merged_params
 from dpjax.train_state import TrainState, to_arrays
 from dpjax.training.ensemble import Members, together
 from dpjax.training.full_validation import Calendar, Metrics, ValidationLog, chosen
@@ -68,6 +70,16 @@ def averaged_arrays(state: TrainState | Members, stats: Any) -> dict[str, Any]:
     return fetched({"step": state.step, "params": state.ema, "stats": stats})
 
 
+def without_adapters(arrays: dict[str, Any], meta: Meta, lora: LoraConfig) -> tuple[dict[str, Any], Meta]:
+    """The arrays of a model as those of one without adapters, and what its checkpoint says.
+
+    The state of the optimizer, which is about the adapters, is left out.
+    """
+    config = meta["config"]
+    plain = {"step": arrays["step"], "params": merged_params(arrays["params"], lora), "stats": arrays["stats"]}
+    return plain, meta | {"config": config | {"model": config["model"] | {"lora": None}}}
+
+
 @dataclass
 class BestKeeper:
     """Follows the full validations of one set of parameters, those that are trained or their averages.
@@ -79,6 +91,7 @@ class BestKeeper:
         best: the checkpoints that are kept; None keeps none.
         averaged: whether it is about the averages.
         task: whose data are evaluated; "" for the only one.
+        lora: adapters of the model; its best checkpoints have them in the weights.
     """
 
     calendar: Calendar
@@ -87,6 +100,7 @@ class BestKeeper:
     best: BestCheckpoints | None
     averaged: bool
     task: str = ""
+    lora: LoraConfig | None = None
 
     def params(self, state: TrainState) -> Any:
         """The parameters to validate."""
@@ -98,6 +112,8 @@ class BestKeeper:
         path = None
         if self.best is not None:
             arrays = averaged_arrays(state, stats) if self.averaged else full_arrays(state, stats)
+            if self.lora is not None:
+                arrays, meta = without_adapters(arrays, meta, self.lora)
             path = self.best.offer(record, arrays, meta)
         self.log.report(step, metrics, path, self.metric)
         return path

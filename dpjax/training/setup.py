@@ -18,7 +18,8 @@ from dpjax.config import Config, ModelConfig
 from dpjax.config.optimizers import LkfConfig
 from dpjax.config.tasks import Pieces
 from dpjax.data import Sampler
-from dpjax.models import build_model
+from dpjax.models import build_model, init_variables
+from dpjax.models.adapters import params_with_adapters
 from dpjax.nn.blocks import Work
 from dpjax.nn.precision import dtype_of
 from dpjax.train_state import TrainState
@@ -150,13 +151,16 @@ def prepare(
     if initial is None or fill:
         variables = _fresh(config, model, training, seed, keep)
     if initial is not None:
-        start = initial[0], filled(initial[1], variables) if fill else initial[1]
+        start = initial if exact else _with_adapters(config.model, model, initial, seed)
+        start = start[0], filled(start[1], variables) if fill else start[1]
         variables = _adopted(config, model, start, exact)
     num_steps = config.training.numb_steps
     if num_steps is None:
         num_steps = sampler.steps_of_epochs(config.training.numb_epoch)
     plan = update_plan(config, num_steps)
     flags = trainable_labels(config.model, variables["params"])
+    if config.model.lora is not None:
+        _report_adapters(config.model, variables["params"], flags)
     mesh = data_mesh()
     if config.training.zero_stage and mesh is None:
         log.info("training/zero_stage %d changes nothing: there is one device", config.training.zero_stage)
@@ -180,6 +184,26 @@ def _fresh(config: Config, model: nn.Module, training: DataSide, seed: int, keep
     """New variables of the model, or of all members of an ensemble."""
     variables, members = fresh_variables(config, model, training, seed, keep), config.dpjax.ensemble
     return variables if members == 1 else variables | {"params": stacked_parameters(model, seed, members)}
+
+
+def _with_adapters(
+    config: ModelConfig, model: nn.Module, start: tuple[ModelConfig, dict], seed: int
+) -> tuple[ModelConfig, dict]:
+    """The model to start from, which has no adapters, with fresh ones where the input's has some."""
+    theirs, variables = start
+    if config.lora is None:
+        return start
+    fresh = init_variables(model, seed)["params"]
+    return theirs, variables | {"params": params_with_adapters(variables["params"], fresh)}
+
+
+def _report_adapters(config: ModelConfig, params: dict, flags: dict) -> None:
+    sizes = [leaf.size for leaf in jax.tree.leaves(params)]
+    trained = sum(size for size, flag in zip(sizes, jax.tree.leaves(flags), strict=True) if flag)
+    log.info(
+        "model/lora: corrections of rank %d, multiplied by %g; %d of %d parameters are trained",
+        config.lora.rank, config.lora.scaling, trained, sum(sizes),
+    )  # fmt: skip
 
 
 def _adopted(config: Config, model: nn.Module, start: tuple[ModelConfig, dict], exact: bool) -> dict[str, Any]:

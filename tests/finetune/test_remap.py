@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import dpjax
+from dpjax.config import parse_model
 from dpjax.errors import ConfigError
 from dpjax.finetune import TypeChange, remapped
 from dpjax.interfaces.potential import Potential
@@ -162,3 +163,21 @@ def test_types_given_by_number_move_too():
     assert types.indices([0, 1, 2]) == [2, 0]
     assert types.pairs([[0, 2], [0, 1]]) == [[2, 0]]
     assert types.entries([5, 6, 7]) == [7, None, 5]
+
+
+@pytest.mark.parametrize("where", [("type_embedding",), ("env_seed_embedding", "env_type_embed")])
+def test_type_vectors_of_dpa4_go_row_by_row(where):
+    """Their tables end with a row for places without an atom."""
+
+    def variables(table: np.ndarray) -> dict:
+        tree: dict = {"adam_type_embedding": table}
+        for name in reversed(where):
+            tree = {name: tree}
+        return {"params": {"descriptor": tree}}
+
+    theirs, fresh = np.arange(6.0).reshape(3, 2), -np.arange(1.0, 9.0).reshape(4, 2)
+    old, new = (parse_model(section({"type": "dpa4", "sel": 20}, types)) for types in (["O", "H"], ["H", "C", "O"]))
+    found, (row,) = remapped(old, new, variables(theirs), variables(fresh))
+    (table,) = jax.tree.leaves(found)
+    np.testing.assert_array_equal(table, [theirs[1], fresh[1], theirs[0], theirs[2]])
+    assert (row.origin, row.note) == ("remapped", "new: C (fresh)")

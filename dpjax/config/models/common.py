@@ -35,6 +35,7 @@ class CommonModelConfig:
     compress: dict[str, Any] | None = None
     spin: spin.SpinConfig | None = None
     finetune_head: str | None = None
+    lora = None  # an option of the dpa4 model alone
     # "reference": as DeePMD-kit computes where it is wrong; no option of the input
     conventions: str = field(default="corrected", compare=False)
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # the normalised section

@@ -25,6 +25,11 @@ class LoraConfig:
     rank: int
     alpha: float | None = None  # None: rank
 
+    @property
+    def scaling(self) -> float:
+        """What corrections are multiplied by."""
+        return 1.0 if self.alpha is None else self.alpha / self.rank
+
 
 @dataclass(frozen=True, kw_only=True)
 class Dpa4ModelConfig(ModelConfig):
@@ -98,6 +103,9 @@ def _check(cfg: Dpa4ModelConfig, path: str, context: Context) -> Iterator[Proble
     if cfg.lora is not None:
         yield from check_at_least(cfg.lora, 1, ["rank"], join(path, "lora"))
         yield from check_positive(cfg.lora, ["alpha"], join(path, "lora"))
+        if not cfg.descriptor.trainable:
+            text = "found corrections of a descriptor that is not trained (descriptor/trainable is false). Remove one of the two."
+            yield Problem(join(path, "lora"), text)
 
 
 def _check_exclusions(cfg: Dpa4ModelConfig, path: str) -> Iterator[Problem]:

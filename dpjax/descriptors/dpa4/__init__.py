@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config.descriptors import Dpa4Config
+from dpjax.config.models.dpa4 import LoraConfig
 from dpjax.descriptors.base import Descriptor
 from dpjax.descriptors.dpa4.blocks import Graph, read_out
 from dpjax.descriptors.dpa4.edges import edges_of
+from dpjax.descriptors.dpa4.lora import adapters, drawn_with, merged
 from dpjax.descriptors.dpa4.parameters import Weights, drawn, nested, parameters
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.descriptors.dpa4.start import first_state, type_vectors
@@ -29,17 +31,26 @@ class DPA4(Descriptor):
         type_map: names of the types.
         bridge: distances below which neighbours stand still; None: nowhere.
         exact: attention as it is meant, and not as the reference computes it.
+        lora: adapters that are trained in place of weights; None: without.
     """
 
     config: Dpa4Config
     type_map: tuple[str, ...] = ()
     bridge: Bridge | None = None
     exact: bool = True
+    lora: LoraConfig | None = None
 
     def add_networks(self) -> None:
-        found = nested(parameters(self.config, self.n_type))
-        dtypes = self.dtype, self.least_dtype
-        self.weights = {name: self.param(name, drawn, part, dtypes) for name, part in found.items()}
+        found = parameters(self.config, self.n_type)
+        parts, dtypes = nested(found), (self.dtype, self.least_dtype)
+        if self.lora is None:
+            self.weights = {name: self.param(name, drawn, part, dtypes) for name, part in parts.items()}
+            return
+        added = nested(adapters(found, self.lora.rank))
+        weights = {
+            name: self.param(name, drawn_with, part, added.get(name, {}), dtypes) for name, part in parts.items()
+        }
+        self.weights = merged(weights, self.lora.scaling)
 
     def add_statistics(self) -> None:
         """None: norms with trained scales take their place."""
