@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from dpjax.nn.activations import activation
 from dpjax.nn.equivariant import activations, grids, linear, norms
-from dpjax.nn.equivariant.packed import degrees, kept, kept_rows, leaving, order_slices
+from dpjax.nn.equivariant.packed import by_orders, degrees, in_a_row, kept, kept_rows, leaving, order_slices
 from dpjax.nn.equivariant.rotations import frame_of, into_frame, matrices, rolled, zonal
 
 LMAX = 6
@@ -124,10 +124,20 @@ def test_maps_in_the_frame_commute_with_turns_about_the_edge(lmax, mmax, streams
     turn = np.asarray(into_frame(matrices(roll, lmax, mmax), lmax, mmax))[:, kept_rows(lmax, mmax)]
 
     def fn(x):
-        maps = [jnp.asarray(m) for m in others]
-        return np.asarray(linear.by_order(jnp.asarray(x), jnp.asarray(zero), maps, lmax, jnp.ones((streams, out))))
+        maps = [jnp.asarray(zero), *(linear.turning(jnp.asarray(m)) for m in others)]
+        parts = by_orders(jnp.asarray(x), lmax, mmax)
+        return np.asarray(in_a_row(linear.by_order(parts, maps, jnp.ones((streams, 1, out)))))
 
     np.testing.assert_allclose(fn(turn @ x), turn @ fn(x), atol=1e-11)
+    gate = jnp.asarray(RNG.normal(size=(streams, width, lmax * width)))
+
+    def gates(x):
+        parts = by_orders(jnp.asarray(x), lmax, mmax)
+        return np.asarray(in_a_row(activations.gated_orders(parts, gate, None, activation("silu"))))
+
+    np.testing.assert_allclose(gates(turn @ x), turn @ gates(x), atol=1e-11)
+    plain = activations.gated(jnp.asarray(x), None, gate, None, activation("silu"), kept(lmax, mmax)[:, 0])
+    np.testing.assert_allclose(gates(x), plain, atol=1e-12)
     scale, shift = RNG.normal(size=(streams, lmax + 1, width)), RNG.normal(size=(streams, width))
 
     def norm(x):

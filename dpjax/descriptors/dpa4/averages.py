@@ -14,24 +14,15 @@ from dpjax.nn.products import product
 from dpjax.nn.ranks import lifted
 
 
-def weighted_mean(
-    weights: Weights,
-    scalars: Sequence[jax.Array],
-    current: jax.Array,
-    sources: Sequence[jax.Array],
-    eps: float,
-) -> jax.Array:
-    """The mean of ``sources`` by a soft-max of how well degree 0 of each answers a query.
+def mean_shares(weights: Weights, scalars: Sequence[jax.Array], current: jax.Array, eps: float) -> jax.Array:
+    """(source, ...) shares of sources in a mean, by a soft-max of how well degree 0 of each answers a query.
 
     Args:
         weights: of the norm of keys, and of the query: a vector, or a map of ``current``.
         scalars: (..., n) degree 0 of each source.
         current: (..., n) degree 0 of the state that asks.
-        sources: arrays of one shape whose axes begin, or with streams go on, as those of ``scalars`` without the last.
         eps: of the norm.
     """
-    if len(sources) == 1:
-        return sources[0]
     norm = weights["key_norm"]["adam_scale"][0]
     if "query_proj" in weights:
         query = product(current, weights["query_proj"]["weight"])
@@ -39,9 +30,12 @@ def weighted_mean(
     else:
         query = lifted(weights["adamw_pseudo_query"], current.ndim)
     levels = jnp.stack([jnp.sum(query * rms(key, norm, eps), axis=-1) for key in scalars])
-    shares = jax.nn.softmax(levels, axis=0)
-    lead = sources[0].ndim - shares.ndim - 1  # axes of streams before
-    return sum(
-        share.reshape((1,) * lead + share.shape + (1, 1)) * source
-        for share, source in zip(shares, sources, strict=True)
-    )
+    return jax.nn.softmax(levels, axis=0)
+
+
+def weighted_mean(weights: Weights, current: jax.Array, sources: Sequence[jax.Array], eps: float) -> jax.Array:
+    """The mean of states (n, (L + 1)^2, channels) that answer a query of the state ``current``; see :func:`mean_shares`."""
+    if len(sources) == 1:
+        return sources[0]
+    shares = mean_shares(weights, [source[:, 0] for source in sources], current[:, 0], eps)
+    return sum(share[:, None, None] * source for share, source in zip(shares, sources, strict=True))

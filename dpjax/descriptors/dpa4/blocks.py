@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from dpjax.descriptors.dpa4.averages import weighted_mean
 from dpjax.descriptors.dpa4.edges import Edges, radial_net
-from dpjax.descriptors.dpa4.message import Own, Sent, Shape, biased, message, queries_and_keys
+from dpjax.descriptors.dpa4.message import Own, Sent, Shape, biased, message, prepared, queries_and_keys
 from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.nn.activations import activation
@@ -54,7 +54,7 @@ class Graph:
             Own(scalars, edges.degree),
             (near, keys, edges.basis, self.vectors[edges.index], self.vectors, edges.weight, share, edges.rotations),
         )
-        use = {"message": own, "radial": self.weights["radial_embedding"]}
+        use = {"message": prepared(own, sizes.streams), "radial": self.weights["radial_embedding"]}
 
         def block(use: Weights, arrays: tuple) -> jax.Array:
             atoms, (near, keys, basis, there, here, weight, share, rotations) = arrays
@@ -119,7 +119,7 @@ class Graph:
 
     def _mean(self, own: Weights, sources: list[jax.Array], x: jax.Array) -> jax.Array:
         sources = [_cut(source, round(x.shape[1] ** 0.5) - 1) for source in sources]
-        return weighted_mean(own, [source[:, 0] for source in sources], x[:, 0], sources, self.sizes.config.eps)
+        return weighted_mean(own, x, sources, self.sizes.config.eps)
 
 
 def _cut(x: jax.Array, lmax: int) -> jax.Array:

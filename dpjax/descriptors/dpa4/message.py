@@ -1,7 +1,8 @@
 """Messages of ``dpa4``: the state of a neighbour, turned into the frame of the edge, mixed there, turned back and summed.
 
-About the edge there is only a turn to respect, so in its frame degrees of one order may be mixed by dense matrices.  Arrays of edges
-are (b, k, ...) for a block of b atoms with k places for neighbours; those with streams have an axis for them before all others.
+About the edge there is only a turn to respect, so in its frame degrees of one order may be mixed by dense matrices, and messages
+have an array for each order (:data:`~dpjax.nn.equivariant.packed.Orders`).  Arrays of edges are (b, k, ...) for a block of b atoms
+with k places for neighbours; those with streams have an axis for them before all others.
 """
 
 from __future__ import annotations
@@ -10,16 +11,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from dpjax.descriptors.dpa4.averages import weighted_mean
+from dpjax.descriptors.dpa4.averages import mean_shares
 from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.nn.activations import Activation
-from dpjax.nn.equivariant.activations import gated, on_sphere
+from dpjax.nn.equivariant.activations import gated_orders, on_sphere
 from dpjax.nn.equivariant.grids import angles, lebedev, to_and_back
-from dpjax.nn.equivariant.linear import by_degree, by_order
+from dpjax.nn.equivariant.linear import by_degree, by_order, turning
 from dpjax.nn.equivariant.norms import kept_norm, rms
-from dpjax.nn.equivariant.packed import degrees, kept, leaving, order_slices
+from dpjax.nn.equivariant.packed import Orders, by_orders, degrees, in_a_row, leaving, order_slices
 from dpjax.nn.equivariant.rotations import into_frame
 from dpjax.nn.products import product
 from dpjax.nn.ranks import lifted, of_streams
@@ -58,27 +60,104 @@ def message(
     """(b, (L + 1)^2, hidden) what atoms receive.
 
     Args:
-        weights: of the messages of a block of the descriptor.
+        weights: of the messages of a block of the descriptor, as :func:`prepared` gives them.
         sizes: of the descriptor.
         shape: of the block.
         act: the activation function.
         exact: attention as it is meant (:func:`attention`).
         sent, own: what there is to receive, and who receives it.
     """
-    into = into_frame(list(sent.rotations[: shape.lmax + 1]), *shape)
     radial = sent.radial[..., : shape.lmax + 1, :]
     if "radial_hidden_proj" in weights:
         radial = product(radial, weights["radial_hidden_proj"]["weight"])
-    x = jnp.einsum("bkrd,bkdc->bkrc", into, sent.near)
-    x = by_distance(weights, sizes, shape, radial, x)
-    x = layers(weights, sizes, shape, act, radial[..., 0, :] * sent.weight[..., None], split(x, sizes.streams))
-    back = into * lifted(jnp.asarray(leaving(*shape)[degrees(shape.lmax)], into.dtype), into.ndim)
-    x = joined(x)
+    into = frame_rows(sent.rotations, shape)
+    x = entered(weights, sizes, shape, radial, into, sent.near)
+    x = tuple(split(part, sizes.streams) for part in x)
+    x = layers(weights, sizes, shape, act, radial[..., 0, :] * sent.weight[..., None], x)
+    x = tuple(joined(part) for part in x)
+    back = [rows * lifted(_leaving(shape, rows.dtype), rows.ndim) for rows in into]
     if not sizes.heads:
         share = sent.weight if sent.share is None else sent.weight * sent.share
-        return summed(back, x * share[..., None, None]) * own.degree[:, None, None]
+        return summed(back, x, share[..., None]) * own.degree[:, None, None]
     weighing = attention(weights, sizes, exact, sent, own, radial[..., 0, :])
     return heard(weights, sizes, weighing, back, x, own)
+
+
+def prepared(weights: Weights, streams: int) -> Weights:
+    """Weights whose layers have a matrix for each order and stream."""
+    if "so2_linears" not in weights:
+        return weights
+    layers = {}
+    for key, own in weights["so2_linears"].items():
+        others = own.get("weight_m", {})
+        matrices = [split(own["weight_m0"], streams)]
+        matrices += [turning(split(others[str(m)], streams)) for m in range(len(others))]
+        layers[key] = {"maps": matrices, **{name: split(own[name], streams) for name in ("bias0",) if name in own}}
+    return {**weights, "so2_linears": layers}
+
+
+def frame_rows(rotations: tuple[jax.Array, ...], shape: Shape) -> list[jax.Array]:
+    """Rows of rotations into the frame of an edge, for each order (b, k, n, (L + 1)^2), of others than 0 twice as many."""
+    rows = into_frame(list(rotations[: shape.lmax + 1]), *shape)
+    return [rows[..., own, :] for own in order_slices(*shape)]
+
+
+def _leaving(shape: Shape, dtype: jnp.dtype) -> jax.Array:
+    return jnp.asarray(leaving(*shape)[degrees(shape.lmax)], dtype)
+
+
+def entered(
+    weights: Weights, sizes: Sizes, shape: Shape, radial: jax.Array, into: list[jax.Array], near: jax.Array
+) -> Orders:
+    """States of neighbours in the frames of edges, and what distances do to them: scale degrees, or mix them.
+
+    A kernel that all channels share mixes the rows of the rotation, which have no channels.
+    """
+    cfg, lmax = sizes.config, shape.lmax
+    if cfg.radial_so2_mode == "none":
+        scales = [radial] + [radial[..., None, m:, :] for m in range(1, shape.mmax + 1)]
+        parts = [_ordered(_turned(rows, near), m) for m, rows in enumerate(into)]
+        return tuple(part * scale for part, scale in zip(parts, scales, strict=True))
+    own = weights["radial_degree_mixer"]
+    kernels = _kernels(product(radial.reshape(*radial.shape[:-2], -1), own["weight"]), shape, sizes.kernels)
+    basis = own.get("channel_basis")
+    if sizes.kernels > 1:
+        parts = [_ordered(_turned(rows, near), m) for m, rows in enumerate(into)]
+        return tuple(_mixed(kernel, part, basis) for kernel, part in zip(kernels, parts, strict=True))
+    near = near if basis is None else near * lifted(basis[0], near.ndim)
+    parts = []
+    for m, (rows, kernel) in enumerate(zip(into, kernels, strict=True)):
+        rows = rows.reshape(*rows.shape[:2], -1, lmax - m + 1, rows.shape[-1])
+        mixed = jnp.einsum("bkio,bksid->bksod", kernel[..., 0], rows).reshape(*rows.shape[:2], -1, rows.shape[-1])
+        parts.append(_ordered(_turned(mixed, near), m))
+    return tuple(parts)
+
+
+def _turned(rows: jax.Array, near: jax.Array) -> jax.Array:
+    """(b, k, n, hidden) of rows (b, k, n, (L + 1)^2) and states."""
+    return jnp.einsum("bkrd,bkdc->bkrc", rows, near)
+
+
+def _ordered(x: jax.Array, order: int) -> jax.Array:
+    """Rows of -m and of +m apart."""
+    return x.reshape(*x.shape[:2], 2, -1, x.shape[-1]) if order else x
+
+
+def _kernels(values: jax.Array, shape: Shape, number: int) -> list[jax.Array]:
+    """For each order (b, k, n, n, number) from degree to degree."""
+    values = values.reshape(*values.shape[:-1], -1, number)
+    sizes = [shape.lmax - m + 1 for m in range(shape.mmax + 1)]
+    ends = np.cumsum([n * n for n in sizes])[:-1]
+    parts = jnp.split(values, ends, axis=-2)
+    return [part.reshape(*part.shape[:-2], n, n, number) for part, n in zip(parts, sizes, strict=True)]
+
+
+def _mixed(kernel: jax.Array, x: jax.Array, basis: jax.Array | None) -> jax.Array:
+    """Several kernels (b, k, n, n, x), which channels combine by ``basis`` (x, hidden), or one for each channel."""
+    sign = "s" if x.ndim == 5 else ""
+    if basis is None:
+        return jnp.einsum(f"bkioc,bk{sign}ic->bk{sign}oc", kernel, x)
+    return jnp.einsum(f"bkiox,bk{sign}ic,xc->bk{sign}oc", kernel, x, basis)
 
 
 def split(x: jax.Array, streams: int) -> jax.Array:
@@ -94,109 +173,77 @@ def joined(x: jax.Array) -> jax.Array:
     return x.reshape(*x.shape[:-2], -1)
 
 
-def streams_of(weight: jax.Array, streams: int) -> jax.Array:
-    """(stream, n, m) of a stored matrix (n, stream m), or (stream, m) of a vector."""
-    return split(weight, streams)
-
-
-def by_distance(weights: Weights, sizes: Sizes, shape: Shape, radial: jax.Array, x: jax.Array) -> jax.Array:
-    """What distances do to messages (b, k, n_kept, hidden): scale degrees, or mix them."""
-    cfg, (lmax, mmax) = sizes.config, shape
-    if cfg.radial_so2_mode == "none":
-        return x * radial[..., kept(lmax, mmax)[:, 0], :]
-    own = weights["radial_degree_mixer"]
-    kernels = product(radial.reshape(*radial.shape[:-2], -1), own["weight"])
-    kernels = kernels.reshape(*kernels.shape[:-1], -1, sizes.kernels)
-    parts, start = [], 0
-    for order, rows in enumerate(order_slices(lmax, mmax)):
-        n = lmax - order + 1
-        kernel = kernels[..., start : start + n * n, :].reshape(*kernels.shape[:-2], n, n, -1)
-        start += n * n
-        part = x[..., rows, :].reshape(*x.shape[:-2], -1, n, x.shape[-1])
-        parts.append(
-            _mixed(kernel, part, own.get("channel_basis"), cfg.radial_so2_mode).reshape(*x[..., rows, :].shape)
-        )
-    return jnp.concatenate(parts, axis=-2)
-
-
-def _mixed(kernel: jax.Array, x: jax.Array, basis: jax.Array | None, mode: str) -> jax.Array:
-    """Kernels (b, k, n, n, x) from degree to degree, of components (b, k, sign, n, hidden) of one order."""
-    if mode == "degree":
-        return jnp.einsum("bkio,bksic->bksoc", kernel[..., 0], x)
-    if basis is None:
-        return jnp.einsum("bkioc,bksic->bksoc", kernel, x)
-    if basis.shape[0] == 1:
-        return jnp.einsum("bkio,bksic->bksoc", kernel[..., 0], x * lifted(basis[0], x.ndim))
-    return jnp.einsum("bkiox,bksic,xc->bksoc", kernel, x, basis)
-
-
-def layers(
-    weights: Weights, sizes: Sizes, shape: Shape, act: Activation, bias_scale: jax.Array, x: jax.Array
-) -> jax.Array:
-    """The layers of a message (stream, b, k, n_kept, n); ``bias_scale`` (b, k, hidden) multiplies the bias of the first."""
-    cfg, (lmax, mmax), streams = sizes.config, shape, sizes.streams
-    first, sources = x[..., 0, :], [x]
-    grid = None
-    if sizes.message_on_sphere and lmax > 0:
-        points = lebedev(lmax) if sizes.lebedev[0] else angles(lmax, mmax)
-        grid = to_and_back(points, lmax, mmax, framed=True)
+def layers(weights: Weights, sizes: Sizes, shape: Shape, act: Activation, bias_scale: jax.Array, x: Orders) -> Orders:
+    """The layers of a message (stream, b, k, ..., n); ``bias_scale`` (b, k, hidden) multiplies the bias of the first."""
+    cfg, streams = sizes.config, sizes.streams
+    first, sources = x[0][..., 0, :], [x]
     for k in range(cfg.so2_layers):
         key, last = str(k), k == cfg.so2_layers - 1
         if cfg.so2_attn_res != "none":
-            scalars = [joined(source[..., 0, :]) for source in sources]
-            x = weighted_mean(weights["so2_layer_attn_res"][key], scalars, joined(x[..., 0, :]), sources, cfg.eps)
+            x = _mean(weights["so2_layer_attn_res"][key], sources, x, cfg.eps)
         y = x
         if cfg.so2_norm and not last:
             norm = weights["so2_inter_norms"][key]
-            y = kept_norm(y, mmax, norm["adam_scale"], norm["bias0"])
-        y = _linear(weights["so2_linears"][key], sizes, lmax, y, bias_scale if k == 0 else None)
+            y = by_orders(kept_norm(in_a_row(y), shape.mmax, norm["adam_scale"], norm["bias0"]), *shape)
+        own = weights["so2_linears"][key]
+        y = by_order(y, own["maps"], _bias(own, streams, bias_scale if k == 0 else None, x[0].ndim - 1))
         if not last:
-            y = _activated(weights.get("non_linearities", {}).get(key, {}), sizes, shape, act, grid, y)
+            y = _activated(weights.get("non_linearities", {}).get(key, {}), sizes, shape, act, y)
         if cfg.layer_scale:
-            y = y * of_streams(weights["adam_so2_layer_scales"][key], y.ndim)
+            y = tuple(part * of_streams(weights["adam_so2_layer_scales"][key], part.ndim) for part in y)
         if cfg.so2_attn_res != "none":
             sources.append(y)
-        x = x + y
+        x = tuple(a + b for a, b in zip(x, y, strict=True))
     return _competed(weights, cfg.eps, first, x) if streams > 1 else x
 
 
-def _linear(own: Weights, sizes: Sizes, lmax: int, x: jax.Array, bias_scale: jax.Array | None) -> jax.Array:
-    streams = sizes.streams
-    others = own.get("weight_m", {})
-    matrices = [streams_of(others[str(m)], streams) for m in range(len(others))]
-    y = by_order(x, streams_of(own["weight_m0"], streams), matrices, lmax)
+def _mean(own: Weights, sources: list[Orders], x: Orders, eps: float) -> Orders:
+    """A weighted mean of messages, by their degree 0 in all streams together."""
+    shares = mean_shares(own, [joined(source[0][..., 0, :]) for source in sources], joined(x[0][..., 0, :]), eps)
+    return tuple(
+        sum(
+            share.reshape(1, *share.shape, *(1,) * (part.ndim - 3)) * part
+            for share, part in zip(shares, parts, strict=True)
+        )
+        for parts in zip(*sources, strict=True)
+    )
+
+
+def _bias(own: Weights, streams: int, scale: jax.Array | None, ndim: int) -> jax.Array | None:
     if "bias0" not in own:
-        return y
-    bias = of_streams(streams_of(own["bias0"], streams), y.ndim - 1)
-    if bias_scale is not None:
-        scale = split(bias_scale, streams)
-        bias = bias * jnp.concatenate([scale] * (bias.shape[-1] // scale.shape[-1]), axis=-1)
-    return jnp.concatenate([y[..., :1, :] + bias[..., None, :], y[..., 1:, :]], axis=-2)
+        return None
+    bias = of_streams(own["bias0"], ndim)
+    if scale is None:
+        return bias
+    scale = split(scale, streams)
+    return bias * jnp.concatenate([scale] * (bias.shape[-1] // scale.shape[-1]), axis=-1)
 
 
-def _activated(own: Weights, sizes: Sizes, shape: Shape, act: Activation, grid, x: jax.Array) -> jax.Array:
+def _activated(own: Weights, sizes: Sizes, shape: Shape, act: Activation, x: Orders) -> Orders:
     (gate,) = own.values() or ({},)
-    weight, bias = (None if name not in gate else streams_of(gate[name], sizes.streams) for name in ("weight", "bias"))
-    if sizes.message_on_sphere:
-        return on_sphere(x, weight, bias, grid)
-    return gated(x, None, weight, bias, act, kept(*shape)[:, 0])
+    weight, bias = (split(gate[name], sizes.streams) if name in gate else None for name in ("weight", "bias"))
+    if not sizes.message_on_sphere:
+        return gated_orders(x, weight, bias, act)
+    points = lebedev(shape.lmax) if sizes.lebedev[0] else angles(*shape)
+    grid = to_and_back(points, *shape, framed=True) if shape.lmax > 0 else None
+    return by_orders(on_sphere(in_a_row(x), weight, bias, grid), *shape)
 
 
-def _competed(weights: Weights, eps: float, scalars: jax.Array, x: jax.Array) -> jax.Array:
+def _competed(weights: Weights, eps: float, scalars: jax.Array, x: Orders) -> Orders:
     """Messages times the share of their stream; ``scalars`` (stream, b, k, n) were there before the layers."""
     norm, w = weights["focus_compete_norm"]["adam_scale"], weights["adamw_focus_compete_w"]
     level = jnp.einsum("fbkc,fc,cf->fbk", rms(scalars, jnp.ones_like(norm[0]), eps), norm, w)
     if "focus_compete_bias" in weights:
         level = level + weights["focus_compete_bias"][:, None, None]
-    share = COMPETING * jax.nn.softmax(level, axis=0) + (1.0 - COMPETING) / x.shape[0]
-    return x * share[..., None, None]
+    share = COMPETING * jax.nn.softmax(level, axis=0) + (1.0 - COMPETING) / len(level)
+    return tuple(part * share.reshape(*share.shape, *(1,) * (part.ndim - 3)) for part in x)
 
 
 def queries_and_keys(weights: Weights, sizes: Sizes, scalars: jax.Array) -> tuple[jax.Array, jax.Array]:
     """(n, hidden) each, of degree 0 of states (n, hidden)."""
     streams = sizes.attention[0]
     x = _normalised(weights, sizes, "attn_qk_norm", scalars)
-    return tuple(joined(product(x, streams_of(weights[f"attn_{w}_proj"]["weight"], streams))) for w in ("q", "k"))
+    return tuple(joined(product(x, split(weights[f"attn_{w}_proj"]["weight"], streams))) for w in ("q", "k"))
 
 
 def _normalised(weights: Weights, sizes: Sizes, name: str, scalars: jax.Array) -> jax.Array:
@@ -211,12 +258,11 @@ def attention(weights: Weights, sizes: Sizes, exact: bool, sent: Sent, own: Own,
     Weights of edges multiply its terms, and a trained number stands for a message of nothing.  The reference adds ``eps`` to a
     denominator from which the largest exponent was taken out, so that it depends on the latter; ``exact``: before it was.
     """
-    (streams, width), heads = sizes.attention, sizes.heads
+    streams, heads = sizes.attention[0], sizes.heads
     queries, _ = queries_and_keys(weights, sizes, own.scalars)
-    terms = (queries[:, None] * sent.keys).reshape(*sent.keys.shape[:2], streams, heads, -1)
-    level = jnp.sum(terms, axis=-1) * (width // heads) ** -0.5
-    spread = weights["adamw_attn_logit_w"]
-    level = level + jnp.einsum("bkfc,cfh->bkfh", radial.reshape(*radial.shape[:2], streams, width), spread)
+    level = product(queries[:, None] * sent.keys, _heads(sizes, queries.dtype))
+    level = level + product(radial, _by_head(weights["adamw_attn_logit_w"]))
+    level = level.reshape(*level.shape[:-1], streams, heads)
     share = jnp.square(sent.weight) if sent.share is None else jnp.square(sent.weight) * sent.share
     share = share[..., None, None]
     top = jnp.max(jnp.where(share > 0.0, level, -jnp.inf), axis=1, keepdims=True)
@@ -231,16 +277,29 @@ def attention(weights: Weights, sizes: Sizes, exact: bool, sent: Sent, own: Own,
     return terms / (jnp.sum(terms, axis=1, keepdims=True) + rest)
 
 
+def _heads(sizes: Sizes, dtype: jnp.dtype) -> jax.Array:
+    """(hidden, stream head) what makes sums over the channels of each head of products of queries and keys."""
+    (streams, width), heads = sizes.attention, sizes.heads
+    return jnp.asarray(np.kron(np.eye(streams * heads), np.ones((width // heads, 1))) * (width // heads) ** -0.5, dtype)
+
+
+def _by_head(weight: jax.Array) -> jax.Array:
+    """(stream n, stream head) of (n, stream, head): each stream for itself."""
+    n, streams, heads = weight.shape
+    apart = jnp.eye(streams, dtype=weight.dtype)[:, None, :, None] * jnp.moveaxis(weight, 1, 0)[:, :, None, :]
+    return apart.reshape(streams * n, streams * heads)
+
+
 def heard(weights: Weights, sizes: Sizes, weighing: jax.Array, back: jax.Array, x: jax.Array, own: Own) -> jax.Array:
-    """(b, (L + 1)^2, hidden) sums of messages (b, k, n_kept, hidden) that attention weighs, gated by what an atom is."""
+    """(b, (L + 1)^2, hidden) sums of messages that attention weighs, gated by what an atom is."""
     (streams, width), heads = sizes.attention, sizes.heads
     maps = [(name, streams if name == "attn_v_proj" else 1) for name in ("attn_focus_mix", "attn_v_proj")]
     maps = [(weights[name]["weight"], n) for name, n in maps if name in weights]
     if not maps:
         spread = jnp.repeat(weighing.reshape(*weighing.shape[:2], -1), width // heads, axis=-1)
-        out = summed(back, x * spread[:, :, None])
+        out = summed(back, x, spread)
     else:  # linear maps of channels act on sums, which there are fewer of; each head has its own
-        parts = [summed(back, x * jnp.repeat(weighing[..., h], width, axis=-1)[:, :, None]) for h in range(heads)]
+        parts = [summed(back, x, jnp.repeat(weighing[..., h], width, axis=-1)) for h in range(heads)]
         for weight, n in maps:
             parts = [by_stream(part, weight, n) for part in parts]
         parts = [part.reshape(*part.shape[:2], streams, heads, -1)[:, :, :, h] for h, part in enumerate(parts)]
@@ -259,9 +318,10 @@ def by_stream(x: jax.Array, weight: jax.Array, streams: int) -> jax.Array:
     return jnp.concatenate([by_degree(part, own) for part, own in parts], axis=-1)
 
 
-def summed(back: jax.Array, x: jax.Array) -> jax.Array:
-    """(b, (L + 1)^2, n) messages (b, k, n_kept, n) turned back and summed over neighbours."""
-    return jnp.einsum("bkrd,bkrc->bdc", back, x)
+def summed(back: list[jax.Array], x: Orders, share: jax.Array) -> jax.Array:
+    """(b, (L + 1)^2, n) messages times shares (b, k, n) or (b, k, 1), turned back and summed over neighbours."""
+    parts = [part.reshape(*part.shape[:2], -1, part.shape[-1]) * share[:, :, None] for part in x]
+    return sum(jnp.einsum("bkrd,bkrc->bdc", rows, part) for rows, part in zip(back, parts, strict=True))
 
 
 def biased(x: jax.Array, own: Weights) -> jax.Array:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpjax.nn.activations import Activation
+from dpjax.nn.equivariant.packed import Orders
 from dpjax.nn.products import product
 from dpjax.nn.ranks import of_streams
 
@@ -42,6 +43,20 @@ def gated(
         gates = gates + of_streams(bias, gates.ndim)
     gates = jax.nn.sigmoid(gates).reshape(*gates.shape[:-1], -1, x.shape[-1])
     return jnp.concatenate([first[..., None, :], x[..., 1:, :] * gates[..., rows[1:] - 1, :]], axis=-2)
+
+
+def gated_orders(x: Orders, weight: jax.Array | None, bias: jax.Array | None, act: Activation) -> Orders:
+    """:func:`gated` without a source, of a state in the frame of an edge, order by order."""
+    first, *others = x
+    if weight is None:
+        return (act(first),)
+    own = first[..., 0, :]
+    gates = product(own, weight)
+    if bias is not None:
+        gates = gates + of_streams(bias, gates.ndim)
+    gates = jax.nn.sigmoid(gates).reshape(*gates.shape[:-1], -1, own.shape[-1])
+    zero = jnp.concatenate([act(own)[..., None, :], first[..., 1:, :] * gates], axis=-2)
+    return zero, *(part * gates[..., None, m:, :] for m, part in enumerate(others))
 
 
 def on_sphere(

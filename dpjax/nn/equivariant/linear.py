@@ -5,13 +5,14 @@ Streams (focus streams of ``dpa4``) have maps of their own; their arrays have an
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
 from dpjax.nn.dense import with_bias
-from dpjax.nn.equivariant.packed import order_slices
+from dpjax.nn.equivariant.packed import Orders
 from dpjax.nn.products import product
-from dpjax.nn.ranks import of_streams
 
 
 def by_degree(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) -> jax.Array:
@@ -31,34 +32,32 @@ def by_degree(x: jax.Array, weight: jax.Array, bias: jax.Array | None = None) ->
     return parts[0] if len(parts) == 1 else jnp.concatenate(parts, axis=-2)
 
 
-def by_order(
-    x: jax.Array, zero: jax.Array, others: list[jax.Array], lmax: int, bias: jax.Array | None = None
-) -> jax.Array:
+def by_order(x: Orders, maps: Sequence[jax.Array], bias: jax.Array | None = None) -> Orders:
     """A matrix for each order of a state in the frame of an edge, which mixes degrees: commutes with turns about the edge.
 
-    Orders -m and m are real and imaginary part of a number that is multiplied by ``U + i V``.
-
     Args:
-        x: (stream, ..., n_kept, n).
-        zero: (stream, (L + 1) n, (L + 1) m) of order 0, degrees before channels.
-        others: for each order from 1 (stream, (L - order + 1) n, 2 (L - order + 1) m), U beside V.
-        lmax: L.
-        bias: (stream, m) of degree 0.
+        x: (stream, ..., L + 1, n) and so on.
+        maps: of order 0 (stream, (L + 1) n, (L + 1) m), degrees before channels; of others what :func:`turning` makes.
+        bias: (stream, ..., m) of degree 0, with as many axes as ``x`` less one.
 
     Returns:
-        (stream, ..., n_kept, m).
+        (stream, ..., L + 1, m) and so on.
     """
-    lead, width = x.shape[:-2], zero.shape[-1] // (lmax + 1)
-    slices = order_slices(lmax, len(others))
-    rows = product(x[..., slices[0], :].reshape(*lead, -1), zero).reshape(*lead, lmax + 1, width)
-    parts = [rows]
+    first = _dense(x[0], maps[0], 1)
+    others = [_dense(part, own, 2) for part, own in zip(x[1:], maps[1:], strict=True)]
     if bias is not None:
-        first = rows[..., :1, :] + of_streams(bias, x.ndim)
-        parts = [first, rows[..., 1:, :]]
-    for order, matrix in enumerate(others, 1):
-        n = lmax - order + 1
-        both = product(x[..., slices[order], :].reshape(*lead, 2, -1), matrix).reshape(*lead, 2, 2, n, width)
-        minus = both[..., 0, 0, :, :] - both[..., 1, 1, :, :]
-        plus = both[..., 0, 1, :, :] + both[..., 1, 0, :, :]
-        parts += [minus, plus]
-    return jnp.concatenate(parts, axis=-2)
+        first = jnp.concatenate([first[..., :1, :] + bias[..., None, :], first[..., 1:, :]], axis=-2)
+    return first, *others
+
+
+def turning(matrix: jax.Array) -> jax.Array:
+    """(stream, 2 n, 2 m) for orders -m and m, real and imaginary part of numbers that are multiplied by ``U + i V``, from
+    (stream, n, 2 m), U beside V."""
+    u, v = jnp.split(matrix, 2, axis=-1)
+    return jnp.concatenate([matrix, jnp.concatenate([-v, u], axis=-1)], axis=-2)
+
+
+def _dense(x: jax.Array, matrix: jax.Array, axes: int) -> jax.Array:
+    """The last axis of ``x`` and so many before it through a matrix, as one."""
+    lead, rows = x.shape[: -1 - axes], x.shape[-1 - axes : -1]
+    return product(x.reshape(*lead, -1), matrix).reshape(*lead, *rows, -1)

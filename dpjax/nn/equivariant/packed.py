@@ -2,13 +2,19 @@
 
 A state of degree L has ``(L + 1)^2`` rows: component (l, m) is row ``l^2 + l + m``, m from -l to l.  In the frame of an edge only
 orders ``|m| <= M`` are kept, sorted by order: those of m = 0 by degree, then for each m > 0 those of -m and those of +m by degree.
+There an array for each order (:func:`by_orders`) suits maps that act on each by itself.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+Orders = tuple[jax.Array, ...]
+"""A state in the frame of an edge: (..., L + 1, n) of order 0, and for each other one (..., 2, L - m + 1, n), of -m and of +m."""
 
 
 @cache
@@ -45,3 +51,16 @@ def leaving(lmax: int, mmax: int) -> np.ndarray:
     """(L + 1,) by which degrees are multiplied on the way back, for the orders that were left out."""
     ell = np.arange(lmax + 1)
     return np.sqrt((2 * ell + 1) / (2 * np.minimum(ell, mmax) + 1))
+
+
+def by_orders(x: jax.Array, lmax: int, mmax: int) -> Orders:
+    """An array for each order, of all kept rows (..., n_kept, n)."""
+    lead, n = x.shape[:-2], x.shape[-1]
+    first, *others = (x[..., rows, :] for rows in order_slices(lmax, mmax))
+    return first, *(part.reshape(*lead, 2, -1, n) for part in others)
+
+
+def in_a_row(parts: Orders) -> jax.Array:
+    """The way back from :func:`by_orders`."""
+    lead, n = parts[0].shape[:-2], parts[0].shape[-1]
+    return jnp.concatenate([part.reshape(*lead, -1, n) for part in parts], axis=-2)
