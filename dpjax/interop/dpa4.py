@@ -50,7 +50,8 @@ def write_tree(config: Dpa4Config, type_map: tuple[str, ...], params: Tree, stat
         "@class": "Descriptor",
         "type": "dpa4",
         "@version": VERSION,
-        "config": own | {"ntypes": len(type_map), "type_map": list(type_map), "precision": common_precision(config.precision)},
+        "config": own
+        | {"ntypes": len(type_map), "type_map": list(type_map), "precision": common_precision(config.precision)},
         "@variables": jax.tree.map(np.asarray, params),
     }
 

@@ -38,7 +38,9 @@ def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     params = jax.tree.map(np.asarray, network["@variables"])
     stats = fitting.read_statistics(tree)
     bias = params["output_layer"].pop("bias", None)
-    if bias is not None and not tree.get("atom_ener"):  # which takes the network of an atom alone away, and this with it
+    if bias is not None and not tree.get(
+        "atom_ener"
+    ):  # which takes the network of an atom alone away, and this with it
         stats["bias_atom_e"] = stats["bias_atom_e"] + bias
     return {"net_all": params}, stats
 

@@ -165,9 +165,7 @@ def _extra(config: Any) -> int:
     return config.numb_fparam + config.dim_case_embd + (0 if masked else config.numb_aparam)
 
 
-def common_tree(
-    config: Any, around: Surroundings, stats: Tree, *, version: int, var_name: str, mixed: bool
-) -> Tree:
+def common_tree(config: Any, around: Surroundings, stats: Tree, *, version: int, var_name: str, mixed: bool) -> Tree:
     """What all ``Fitting`` trees have beside their networks; arguments as for :func:`write_tree`."""
     return {
         "@class": "Fitting",

@@ -77,7 +77,13 @@ def in_blocks(
 
 
 def blockwise(
-    fn: Callable[[Any, Any], Any], weights: Any, arrays: Any, n_atom: int, pairs: int, work: Work, most: int = CPU_MESSAGES
+    fn: Callable[[Any, Any], Any],
+    weights: Any,
+    arrays: Any,
+    n_atom: int,
+    pairs: int,
+    work: Work,
+    most: int = CPU_MESSAGES,
 ) -> Any:
     """``fn(weights, arrays)`` for blocks of atoms one after another, results joined; arguments as for :func:`in_blocks`."""
     size = block_size(n_atom, work.block, pairs=pairs, most=most)

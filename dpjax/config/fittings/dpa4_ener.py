@@ -62,7 +62,9 @@ def _check(cfg: Dpa4EnerFittingConfig, path: str, context: Context) -> Iterator[
     yield from options.check_widths_or_auto(cfg.neuron, join(path, "neuron"))
     names = [name for name in cfg.layer_name or () if name is not None]
     if len(set(names)) < len(names):
-        text = "found one name for several layers, but gated layers do not share parameters. Give each its own, or null."
+        text = (
+            "found one name for several layers, but gated layers do not share parameters. Give each its own, or null."
+        )
         yield Problem(join(path, "layer_name"), text)
 
 

@@ -41,4 +41,7 @@ def weighted_mean(
     levels = jnp.stack([jnp.sum(query * rms(key, norm, eps), axis=-1) for key in scalars])
     shares = jax.nn.softmax(levels, axis=0)
     lead = sources[0].ndim - shares.ndim - 1  # axes of streams before
-    return sum(share.reshape((1,) * lead + share.shape + (1, 1)) * source for share, source in zip(shares, sources, strict=True))
+    return sum(
+        share.reshape((1,) * lead + share.shape + (1, 1)) * source
+        for share, source in zip(shares, sources, strict=True)
+    )

@@ -68,7 +68,9 @@ class Graph:
 
     def message_step(self, own: Weights, shape: Shape, x: jax.Array) -> jax.Array:
         """What messages add to states, with the norms before and after them."""
-        return _normalised(own, "post_so2_norm", self.received(own["so2_conv"], shape, _normalised(own, "pre_so2_norm", x)))
+        return _normalised(
+            own, "post_so2_norm", self.received(own["so2_conv"], shape, _normalised(own, "pre_so2_norm", x))
+        )
 
     def feed_forward_step(self, own: Weights, shape: Shape, k: int, x: jax.Array) -> jax.Array:
         """What a feed-forward net adds to states, with its norms."""

@@ -113,7 +113,9 @@ def by_distance(weights: Weights, sizes: Sizes, shape: Shape, radial: jax.Array,
         kernel = kernels[..., start : start + n * n, :].reshape(*kernels.shape[:-2], n, n, -1)
         start += n * n
         part = x[..., rows, :].reshape(*x.shape[:-2], -1, n, x.shape[-1])
-        parts.append(_mixed(kernel, part, own.get("channel_basis"), cfg.radial_so2_mode).reshape(*x[..., rows, :].shape))
+        parts.append(
+            _mixed(kernel, part, own.get("channel_basis"), cfg.radial_so2_mode).reshape(*x[..., rows, :].shape)
+        )
     return jnp.concatenate(parts, axis=-2)
 
 
@@ -203,9 +205,7 @@ def _normalised(weights: Weights, sizes: Sizes, name: str, scalars: jax.Array) -
     return rms(x, jnp.ones_like(x[0, 0]), sizes.config.eps) * of_streams(weights[name]["adam_scale"], x.ndim)
 
 
-def attention(
-    weights: Weights, sizes: Sizes, exact: bool, sent: Sent, own: Own, radial: jax.Array
-) -> jax.Array:
+def attention(weights: Weights, sizes: Sizes, exact: bool, sent: Sent, own: Own, radial: jax.Array) -> jax.Array:
     """(b, k, stream, head) weights of messages: a soft-max of products of queries and keys, and of distances (b, k, hidden).
 
     Weights of edges multiply its terms, and a trained number stands for a message of nothing.  The reference adds ``eps`` to a
@@ -231,9 +231,7 @@ def attention(
     return terms / (jnp.sum(terms, axis=1, keepdims=True) + rest)
 
 
-def heard(
-    weights: Weights, sizes: Sizes, weighing: jax.Array, back: jax.Array, x: jax.Array, own: Own
-) -> jax.Array:
+def heard(weights: Weights, sizes: Sizes, weighing: jax.Array, back: jax.Array, x: jax.Array, own: Own) -> jax.Array:
     """(b, (L + 1)^2, hidden) sums of messages (b, k, n_kept, hidden) that attention weighs, gated by what an atom is."""
     (streams, width), heads = sizes.attention, sizes.heads
     maps = [(name, streams if name == "attn_v_proj" else 1) for name in ("attn_focus_mix", "attn_v_proj")]
@@ -269,4 +267,3 @@ def summed(back: jax.Array, x: jax.Array) -> jax.Array:
 def biased(x: jax.Array, own: Weights) -> jax.Array:
     """A map by degree of states, with its bias where it has one."""
     return by_degree(x, own["weight"], own.get("bias"))
-

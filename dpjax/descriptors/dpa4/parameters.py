@@ -30,7 +30,9 @@ class Parameter(NamedTuple):
 
     shape: tuple[int, ...]
     draw: Draw
-    in_block: bool = False  # a linear map within a block, which has the precision of the option; others have at least float32
+    in_block: bool = (
+        False  # a linear map within a block, which has the precision of the option; others have at least float32
+    )
 
 
 def _constant(value: float) -> Draw:

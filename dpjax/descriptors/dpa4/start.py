@@ -27,7 +27,8 @@ def type_vectors(weights: Weights, types: jax.Array, condition: jax.Array | None
         return vectors
     own, whole = weights["charge_spin_embedding"], condition.astype(jnp.int32)
     rows = [
-        own[f"{name}_embedding"]["adam_type_embedding"][whole[:, i] - least] for i, (name, least, _) in enumerate(RANGES)
+        own[f"{name}_embedding"]["adam_type_embedding"][whole[:, i] - least]
+        for i, (name, least, _) in enumerate(RANGES)
     ]
     return vectors + act(_linear(jnp.concatenate(rows, axis=1), own["mix_layer"]))
 
