@@ -4,8 +4,8 @@ Vectors are read from degree 1 of the last state of the descriptor, so they turn
 forces the model is shown, have these added to their first state (Liao, Smidt and Das, arXiv:2403.09549).
 
 The basis of degree l is that of :mod:`dpjax.nn.equivariant.rotations`.  DeePMD-kit takes another one here, in which y points the
-other way; its forces do not turn with the structure.  With ``mirrored`` they are reproduced.  Values are in units of the spread of the
-data, not in eV and angstrom.
+other way; its forces do not turn with the structure.  With ``mirrored`` they are reproduced.  Values are in units of the spread of
+the data, not in eV and angstrom.
 """
 
 from __future__ import annotations

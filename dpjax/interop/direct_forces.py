@@ -1,4 +1,4 @@
-"""Weight map of the heads of ``dpa4`` that give forces directly: DeePMD-kit's ``dens_fitting`` tree, and its names of their weights."""
+"""Weight map of the heads of ``dpa4`` that give forces directly: DeePMD-kit's ``dens_fitting`` tree and its names of weights."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from dpjax.descriptors.dpa4.edges import Edges, radial_net
 from dpjax.descriptors.dpa4.message import Own, Sent, Shape, biased, message, queries_and_keys
 from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
-from dpjax.nn.activations import Activation, activation
+from dpjax.nn.activations import activation
 from dpjax.nn.blocks import Work
 from dpjax.nn.dense import with_bias
 from dpjax.nn.equivariant.activations import gated, on_sphere, point_by_point, swiglu

@@ -1,7 +1,8 @@
 """Messages of ``dpa4``: the state of a neighbour, turned into the frame of the edge, mixed there, turned back and summed.
 
-About the edge there is only a turn to respect, so in its frame degrees of one order may be mixed by dense matrices.  Arrays of edges
-are (b, k, ...) for a block of b atoms with k places for neighbours; those with streams have an axis for them before all others.
+About the edge there is only a turn to respect, so in its frame degrees of one order may be mixed by dense matrices.  Arrays of
+edges are (b, k, ...) for a block of b atoms with k places for neighbours; those with streams have an axis for them before all
+others.
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def _sums(
     basis: jax.Array,
     zonal: tuple[jax.Array, ...],
 ) -> tuple[jax.Array, jax.Array]:
-    """Sums over the edges of a block of atoms: (b, 4, embedded) with the environment, (b, (L + 1)^2 - 1, channels) with directions."""
+    """Sums over the edges of a block of atoms: (b, 4, embedded) with the environment, (b, (L + 1)^2 - 1, channels) with those."""
     net = use["env_seed_embedding"]
     values = _embedded(net, sizes, act, centres, types, basis)
     smooth = weight * inverse
