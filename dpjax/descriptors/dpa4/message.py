@@ -248,7 +248,7 @@ def heard(weights: Weights, sizes: Sizes, weighing: jax.Array, back: jax.Array, 
         out = jnp.stack(parts, axis=3).reshape(*parts[0].shape[:2], -1)
     scalars = _normalised(weights, sizes, "attn_output_gate_norm", own.scalars)
     gate = jax.nn.sigmoid(jnp.einsum("fbc,cfh->bfh", scalars, weights["adamw_attn_gate_w"]))
-    out = out * jnp.repeat(gate.reshape(len(gate), -1), width // heads, axis=-1)[:, None]
+    out = out * jnp.repeat(gate.reshape(gate.shape[0], -1), width // heads, axis=-1)[:, None]
     return by_stream(out, weights["attn_o_proj"]["weight"], streams) if "attn_o_proj" in weights else out
 
 
