@@ -29,7 +29,8 @@ _BOOKKEEPING = re.compile(
     r"(?:^|\.)(?:min_nbor_dist|_extra_state|(?:emask|atom_excl|pair_excl)\.type_mask|nlist_cut_idx\.\d+"
     r"|type_embedding\.econf_tebd|(?:fitting_net|energy_head)\.(?:default_fparam_tensor|bias_dos)"
     r"|dens_fitting_net\.(?:.*\.(?:expand_index|sqrt_inv_3|sqrt_2|sh_norm|cartesian_scale))"
-    r"|descriptor\.(?:version_tensor|mean|stddev|.*\.(?:expand_index|balance_weight|kernel_\w+_index|m0_idx|\w+_indices)))$"
+    r"|descriptor\.(?:version_tensor|mean|stddev|.*\.(?:expand_index|balance_weight|kernel_\w+_index|m0_idx|\w+_indices"
+    r"|l1_perm|l1_sign_outer|non_scalar_row_index|\w+_index_for_row)))$"
 )
 _SPREAD = re.compile(r"(?:^|\.)dens_force_rmsd$")  # which models without direct forces store, too, but do not use
 _COMPRESSED = re.compile(r"(?:^|\.)(?:compress_info\.\d+|compress_data\.\d+|type_embd_data)$")
