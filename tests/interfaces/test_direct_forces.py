@@ -1,4 +1,4 @@
-"""Models that give forces directly, through every door: what they give, and what is refused because no derivative stands behind it."""
+"""Models that give forces directly, through every door: what they give, and what is refused because forces are no derivatives."""
 
 from __future__ import annotations
 
