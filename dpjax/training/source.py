@@ -174,25 +174,26 @@ class BatchSource:
         """Frames of one system with their neighbours and inputs; with ``noise`` their atoms are displaced by it."""
         source, inputs = self.systems[system], self.needs.inputs
         arrays = source.arrays(indices, ["coord", *inputs])
-        types = [source.frame_types(int(i)) for i in indices]
-        cells = [source.cell(int(i)) for i in indices]
-        if noise is None:
-            tables = [self.neighbors.table(system, int(i)) for i in indices]
-        else:
-            moved = [noise.of(system, int(i), own).noise for i, own in zip(indices, types, strict=True)]
-            arrays = {**arrays, "coord": arrays["coord"] + np.stack(moved)}
-            names = [f"{source.name}, frame {i}, with noise on its atoms" for i in indices]
-            tables = search_many(list(arrays["coord"]), types, self.needs.n_type, self.needs.rcut, cells, names)
-        return [
+        found = [
             Frame(
                 coord=arrays["coord"][k],
-                atype=types[k],
-                table=tables[k],
-                cell=cells[k],
+                atype=source.frame_types(i),
+                table=self.neighbors.table(system, int(i)),
+                cell=source.cell(int(i)),
                 **{name: arrays[name][k] for name in inputs},
             )
-            for k in range(len(indices))
+            for k, i in enumerate(indices)
         ]
+        return found if noise is None else self._displaced(found, system, indices, noise)
+
+    def _displaced(self, frames: Sequence[Frame], system: int, indices: Sequence[int], noise: Noise) -> list[Frame]:
+        """Frames of a system with noise on their atoms, whose neighbours are searched for once more."""
+        moved = [noise.of(system, int(i), f.atype).noise for i, f in zip(indices, frames, strict=True)]
+        coord = [frame.coord + own for frame, own in zip(frames, moved, strict=True)]
+        types, cells = [frame.atype for frame in frames], [frame.cell for frame in frames]
+        names = [f"{self.systems[system].name}, frame {i}, with noise on its atoms" for i in indices]
+        tables = search_many(coord, types, self.needs.n_type, self.needs.rcut, cells, names)
+        return [replace(f, coord=x, table=t) for f, x, t in zip(frames, coord, tables, strict=True)]
 
     def batch(
         self, parts: Sequence[Part], n_frame: int | None = None, n_device: int = 1, noise: Noise | None = None

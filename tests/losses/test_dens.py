@@ -125,6 +125,7 @@ def test_only_a_model_that_gives_forces_directly_may_have_it():
     [
         ({"model/descriptor": {"lmax": 0}}, "model/descriptor/lmax: found 0, but forces"),
         ({"model/bridging_method": "ZBL"}, "model/bridging_method: found 'ZBL', but the loss dens"),
+        ({"model/lora": {"rank": 2}}, "model/lora: found a section, but the heads that the loss dens trains"),
         ({"loss/start_pref_f": 0}, "loss/start_pref_f: found 0, but the loss dens is about forces"),
         ({"loss/limit_pref_f": 0}, "loss/limit_pref_f: found 0, but the loss dens is about forces"),
         ({"optimizer": {"type": "LKF"}}, "loss/type: found 'dens', but optimizer LKF"),

@@ -116,6 +116,9 @@ def check_direct_forces(cfg: ModelConfig, path: str) -> Iterator[Problem]:
             'bridging acts by its derivative. Set it to "None", or use the loss ener.'
         )
         yield Problem(join(path, "bridging_method"), text)
+    if getattr(cfg, "lora", None) is not None:
+        text = "found a section, but the heads that the loss dens trains have no such corrections. Remove it, or use the loss ener."
+        yield Problem(join(path, "lora"), text)
     degrees = cfg.descriptor.l_schedule or (cfg.descriptor.lmax,)
     key = "l_schedule" if cfg.descriptor.l_schedule else "lmax"
     if min(degrees[0], degrees[-1]) < 1:
