@@ -1,6 +1,6 @@
 """Frames to flat, padded, type-sorted batches (DESIGN of the batch: ``docs/architecture.md``)."""
 
-from dpjax.batching.batch import Batch, Layout
+from dpjax.batching.batch import Batch, Disturbance, Layout
 from dpjax.batching.ladder import round_up
 from dpjax.batching.packing import (
     Frame,
@@ -16,6 +16,7 @@ from dpjax.batching.packing import (
 
 __all__ = [
     "Batch",
+    "Disturbance",
     "Frame",
     "Layout",
     "choose_layout",

@@ -47,6 +47,15 @@ class Layout:
 
 
 @flax.struct.dataclass
+class Disturbance:
+    """What was done to the atoms of a batch before a training step; zero where they were left alone."""
+
+    mask: Array  # (n_atom,) float64, 1 for displaced atoms
+    noise: Array  # (n_atom, 3) angstrom, displacements; the coordinates of the batch have them already
+    force: Array  # (n_atom, 3) eV/angstrom, true forces of displaced atoms before they were displaced
+
+
+@flax.struct.dataclass
 class Batch:
     """Arrays of one batch; ``n_atom``, ``n_nbr``, ``n_frame`` are the padded sizes of ``layout``."""
 
@@ -62,5 +71,6 @@ class Batch:
     fparam: Array | None = None  # (n_frame, n)
     aparam: Array | None = None  # (n_atom, n)
     charge_spin: Array | None = None  # (n_frame, 2) where descriptors take them
+    disturbance: Disturbance | None = None  # for models that learn from displaced atoms, while they are trained
     lists: Any = None  # edges and angles one after another (``batching.lists.Lists``), for models that take them
     layout: Layout = flax.struct.field(pytree_node=False, default=None)

@@ -20,6 +20,7 @@ from dpjax.config.loading import (
     load,
     load_any,
     load_tasks,
+    model_of,
     normalize,
     not_built,
     options_table,
@@ -29,7 +30,7 @@ from dpjax.config.loading import (
     parse_optimizer,
 )
 from dpjax.config.losses import EnerLossConfig
-from dpjax.config.models import ModelConfig
+from dpjax.config.models import ModelConfig, with_direct_forces
 from dpjax.config.optimizers import AdamConfig
 from dpjax.config.training import TrainingConfig
 
@@ -54,6 +55,7 @@ __all__ = [
     "load",
     "load_any",
     "load_tasks",
+    "model_of",
     "normalize",
     "not_built",
     "options_table",
@@ -61,4 +63,5 @@ __all__ = [
     "parse_loss",
     "parse_model",
     "parse_optimizer",
+    "with_direct_forces",
 ]

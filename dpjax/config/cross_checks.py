@@ -7,6 +7,7 @@ from typing import Any
 
 from dpjax.config.descriptors import DESCRIPTORS
 from dpjax.config.descriptors.kinds import MESSAGES
+from dpjax.config.models.dpa4 import check_direct_forces
 from dpjax.config.optimizers import MUON_PRECISIONS, OPTIMIZERS
 from dpjax.config.optimizers.lkf import LkfConfig, check_kalman_training
 from dpjax.config.problems import Problem
@@ -55,6 +56,17 @@ def _loss_of_another_model(model: Any, loss: Any, output: Any) -> Iterator[Probl
             f"of type dpa4 gives these; model/type is {model.type!r}. Use the loss 'ener'."
         )
         yield Problem("loss/type", text)
+    elif loss.type == "dens":
+        yield from check_direct_forces(model, "model")
+        yield from _shown_forces(loss)
+
+
+def _shown_forces(loss: Any) -> Iterator[Problem]:
+    """The model is shown forces, and gives them in units of their spread: they must be trained."""
+    for key in ("start_pref_f", "limit_pref_f"):
+        if not getattr(loss, key):
+            text = "found 0, but the loss dens is about forces. Give start_pref_f and limit_pref_f values above 0."
+            yield Problem(f"loss/{key}", text)
 
 
 def _muon_precision(dpjax: Any, optimizer: Any) -> Iterator[Problem]:

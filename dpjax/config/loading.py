@@ -221,7 +221,18 @@ def load(source: Source) -> Config:
     for problem in (*meaning.without_effect(_root(), checked.raw), *_idle(parts)):
         log.info("%s", problem)
     parts["optimizer"] = _rounding_as_said(parts["optimizer"], parts["dpjax"])
+    parts["model"] = as_trained(parts["model"], checked.raw)
     return Config(**parts, raw=checked.raw, base=None if isinstance(source, dict) else Path(source).parent)
+
+
+def as_trained(model: ModelConfig, raw: dict[str, Any]) -> ModelConfig:
+    """The model with the heads that the loss of a normalised input trains, of which its own section says nothing."""
+    return models.with_direct_forces(model) if raw.get("loss", {}).get("type") == "dens" else model
+
+
+def model_of(raw: dict[str, Any]) -> ModelConfig:
+    """The model of a normalised input of a training of one model; errors as for :func:`parse_model`."""
+    return as_trained(parse_model(raw["model"]), raw)
 
 
 def _rounding_as_said(optimizer: Any, dpjax: DpjaxConfig) -> Any:

@@ -109,6 +109,12 @@ def _not_for_several(raw: dict[str, Any]) -> Iterator[Problem]:
         yield Problem(
             "optimizer/type", "found 'LKF', which trains one model. Choose another optimizer for several tasks."
         )
+    for name, loss in raw.get("loss_dict", {}).items():
+        if loss.get("type") == "dens":
+            text = (
+                "found 'dens', which trains one model. Train it by itself, or take the loss 'ener' for several tasks."
+            )
+            yield Problem(join("loss_dict", f"{name}/type"), text)
 
 
 def _full_validation_of_none(raw: dict[str, Any]) -> Iterator[Problem]:

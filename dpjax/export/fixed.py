@@ -67,7 +67,7 @@ def fixed_program(
             raise ModelError(f"{name}: found {list(given)}, expected {model.n_section} numbers of at least 1")
     if any(n % block for n in places):
         raise ModelError(f"places: found {list(places)}, expected multiples of block, which is {block}")
-    [entry] = [e for e in entries(model.output) if e.search]
+    [entry] = [e for e in entries(model.config) if e.search]
     blocks = tuple(n // block for n in places)
     sizes = Symbols(1, blocks, (block,) * len(blocks), tuple(nbrs), bins, stencil, tuple(bin_atoms), 0)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):

@@ -58,6 +58,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         "cuts": _describe_cuts(config),
         "pairs": works_on_pairs(config.descriptor),
         **({"messages": True} if model.passes_messages else {}),
+        **({"direct_forces": True} if config.direct_forces else {}),
         "precision": {
             "descriptor": precisions[0] if len(precisions) == 1 else precisions,
             "fitting_net": fitting.precision,
@@ -67,7 +68,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         "units": {
             "length": units.LENGTH,
             **_units(model),
-            **{f"meaning of {name}": text for name, text in _CONVENTIONS.items()},
+            **{f"meaning of {name}": text for name, text in _meanings(config).items()},
         },
         "numb_fparam": fitting.numb_fparam,
         "numb_aparam": fitting.numb_aparam,
@@ -107,8 +108,18 @@ def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:
     ]
 
 
+def _meanings(config: ModelConfig) -> dict[str, str]:
+    """What signs and axes mean."""
+    if not config.direct_forces:
+        return _CONVENTIONS
+    kept = {name: text for name, text in _CONVENTIONS.items() if "virial" not in name}
+    return kept | {"force": "given by the model itself; no derivative of its energy, so there is no virial"}
+
+
 def _format_version(model: StandardModel) -> int:
     """The oldest format that says it all: 1 knows energies, atoms in sections by type and lists that are cut before the program."""
+    if model.config.direct_forces:
+        return 6
     if model.takes_charge_spin:
         return 5
     if model.passes_messages:
@@ -121,6 +132,8 @@ def _format_version(model: StandardModel) -> int:
 def _units(model: StandardModel) -> dict[str, str]:
     """Of every output, by name."""
     output = model.output
+    if model.config.direct_forces:
+        return {"energy": units.ENERGY, "atom_energy": units.ENERGY, "force": units.FORCE}
     if output is ENERGY:
         hessian = {"hessian": f"{units.ENERGY}/{units.LENGTH}^2"}
         return {"energy": units.ENERGY, "atom_energy": units.ENERGY, **_DERIVATIVES, **hessian}
@@ -133,7 +146,9 @@ def _describe_entry(model: StandardModel, entry: Entry) -> dict[str, Any]:
     output = model.output
     shapes = {output.total: ["frames", *output.total_shape], output.atomic: [PLACES, *output.shape]}
     if entry.force:
-        shapes |= {"force": [PLACES, *output.shape, 3], "virial": ["frames", *output.shape, 9]}
+        shapes |= {"force": [PLACES, *output.shape, 3]}
+    if entry.force and not model.config.direct_forces:
+        shapes |= {"virial": ["frames", *output.shape, 9]}
     if entry.atom_virial:
         shapes |= {"atom_virial": [PLACES, *output.shape, 9]}
     if entry.hessian:

@@ -20,10 +20,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax import export
 
-from dpjax.config.fittings import AtomicOutput
+from dpjax.config import ModelConfig
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.export.listing import Lister, lister, search_shapes
-from dpjax.models import StandardModel
+from dpjax.models import StandardModel, require_derived
 from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy
 from dpjax.models.standard import contributes, neighborhood, table_rows, where_rows
@@ -51,18 +51,22 @@ ENERGY_ENTRIES = (
 HESSIAN = Entry("hessian", force=True, hessian=True)
 
 
-def entries(output: AtomicOutput, *, hessian: bool = False) -> tuple[Entry, ...]:
-    """The entry points of a model with this output.
+def entries(config: ModelConfig, *, hessian: bool = False) -> tuple[Entry, ...]:
+    """The entry points of a model.
 
     Args:
         hessian: add that of second derivatives.
 
     Raises:
-        ModelError: these were asked for and the output is no energy.
+        ModelError: these were asked for and the model predicts no energy, or its forces are no derivatives.
     """
+    output = config.fitting_net.output
     if hessian:
         require_energy(output)
+        require_derived(config, "hessian")
     found = Entry("from_coordinates", force=output is ENERGY, search=True)
+    if config.direct_forces:
+        return Entry("energy"), Entry("output", force=True), found
     if output is ENERGY:
         return (*ENERGY_ENTRIES, found, *((HESSIAN,) if hessian else ()))
     values = Entry("output")
@@ -238,7 +242,7 @@ def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
     output, sections = model.output, structure["atoms"]
     names = ("coord", "frame") if model.by_type else ("coord", "frame", "type")
     every = {name: jnp.concatenate([_joined(atoms[name]) for atoms in sections]) for name in names}
-    moved = _zero_sums(every["coord"].shape[0], output, entry)
+    moved = _zero_sums(every["coord"].shape[0], model, entry)
     rows, needs = [], []
     for section, atoms in enumerate(sections):
         run = _block_program(model, variables, structure, every, section, entry, find)
@@ -255,7 +259,9 @@ def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
     if output.intensive:
         total = total / jnp.maximum(summed("counted"), 1.0)[:, None]
     result = {output.total: total if output.shape else total[:, None], output.atomic: per_atom["values"]}
-    if entry.force:
+    if entry.force and model.config.direct_forces:
+        result["force"] = per_atom["force"]
+    elif entry.force:
         result["force"] = per_atom["pull"] + moved["force"]
         result["virial"] = summed("virial")
     if entry.atom_virial:
@@ -270,9 +276,10 @@ def _joined(array: jax.Array) -> jax.Array:
     return jnp.reshape(array, (array.shape[0] * array.shape[1], *array.shape[2:]))
 
 
-def _zero_sums(n_atom: Any, output: AtomicOutput, entry: Entry) -> Arrays:
+def _zero_sums(n_atom: Any, model: StandardModel, entry: Entry) -> Arrays:
     """What blocks add up on the atoms that are neighbours: arrays (n_atom, *output.shape, 3 or 9)."""
-    sums = {"force": 3} if entry.force else {}
+    output = model.output
+    sums = {"force": 3} if entry.force and not model.config.direct_forces else {}
     sums |= {"atom_virial": 9} if entry.atom_virial else {}
     return {name: jnp.zeros((n_atom, *output.shape, size), jnp.float64) for name, size in sums.items()}
 
@@ -298,6 +305,13 @@ def _block_program(model, variables, structure, every, section, entry, find):
         there, here = each(gradient, disp, moments, position)
         return jnp.moveaxis(there, 1, 2), here
 
+    def given(disp, fparam, rows, atoms):
+        """Energies and, where they are wanted, forces of a model that gives both directly."""
+        view = neighborhood(model, section, disp, rows, nbrs)
+        found = model.apply(variables, view, fparam, atoms.get("aparam"), method=StandardModel.direct_output)
+        named = {"values": "atom_energy", **({"force": "force"} if entry.force else {})}
+        return {name: where_rows(atoms["real"], found[key]) for name, key in named.items()}
+
     def run(moved, atoms):
         atoms = atoms | find.of_block(atoms["place"]) if find else atoms
         image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(coord.dtype), structure["cell"][atoms["frame"]])
@@ -314,6 +328,8 @@ def _block_program(model, variables, structure, every, section, entry, find):
 
         out = {"counted": _counted(model, section, atoms)} if model.output.intensive else {}
         out |= {"need": atoms["need"]} if find else {}
+        if model.config.direct_forces:
+            return moved, out | given(disp, fparam, rows, atoms)
         if not entry.force:
             return moved, out | {"values": values(disp)[1]}
         found, gradient = summed_gradient(values, disp)

@@ -6,7 +6,7 @@ import dataclasses
 import os
 from typing import Any
 
-from dpjax.config import ModelConfig, parse_model
+from dpjax.config import ModelConfig, parse_model, with_direct_forces
 from dpjax.config.models.compress import Compression
 from dpjax.errors import ModelError
 from dpjax.export.runtime import ArtifactError, Container
@@ -30,7 +30,9 @@ def read_artifact(path: str | os.PathLike) -> tuple[ModelConfig, dict, str]:
         for key in parents:
             branch = branch.setdefault(key, {})
         branch[leaf] = array
-    return _configuration(manifest["model"]), variables, manifest["conventions"]
+    config = _configuration(manifest["model"])
+    config = with_direct_forces(config) if manifest.get("direct_forces") else config
+    return config, variables, manifest["conventions"]
 
 
 def _configuration(section: dict[str, Any]) -> ModelConfig:

@@ -32,8 +32,8 @@ from jax import export
 SUFFIX = ".dpx"
 FORMAT = "dpjax-artifact"
 # a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before, 3 adds outputs beside
-# energies, 4 models that pass messages, 5 charge and spin of frames
-FORMAT_VERSION = 5
+# energies, 4 models that pass messages, 5 charge and spin of frames, 6 forces that are no derivatives
+FORMAT_VERSION = 6
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.npz"
 
@@ -220,7 +220,8 @@ class Artifact:
             charge_spin: (n_frame, 2) charge and spin of each frame, for models that take them; the model's default where absent.
 
         Returns:
-            ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV.  Models of other
+            ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV, which is missing
+            where the forces of the model are no derivatives of its energy (``direct_forces`` in the manifest).  Models of other
             quantities give the values of frames and of atoms under the names in ``manifest["predicts"]``, and with ``atomic`` a
             mask of the atoms that count and, of dipoles, derivatives with an axis for the component.
 
@@ -231,7 +232,8 @@ class Artifact:
             raise ArtifactError("atomic=True includes forces; leave force=False out")
         if hessian and "hessian" not in self.manifest["entries"]:
             raise ArtifactError(
-                f"{self.path}: holds no program for Hessians; freeze it with --hessian, if it predicts energies"
+                f"{self.path}: holds no program for Hessians; freeze it with --hessian, if it predicts energies and forces that "
+                "are their derivatives"
             )
         if search_on_device and (atomic or hessian):
             raise ArtifactError("search_on_device gives energy, force and virial; leave atomic and hessian out")
@@ -257,7 +259,9 @@ class Artifact:
         entries = self.manifest["entries"]
         if atomic and "atomic" in entries:
             return "atomic"
-        return "output" if "output" in entries else "energy_force_virial" if force else "energy"
+        if not force and "energy" in entries:
+            return "energy"
+        return "output" if "output" in entries else "energy_force_virial"
 
     def _find_neighbors(self, frame: Frame, i: int) -> None:
         try:

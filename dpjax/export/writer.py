@@ -66,7 +66,7 @@ def save(
         )
     platforms = _checked_platforms(platforms)
     weights = checked_weights(potential)
-    wanted = entries(potential.model.output, hessian=hessian)
+    wanted = entries(potential.config, hessian=hessian)
     programs, convention = _programs(potential, wanted, platforms)
     members = programs | {runtime.WEIGHTS: _npz(weights), "runtime.py": Path(runtime.__file__).read_bytes()}
     manifest = describe_model(potential.model, weights, wanted) | {

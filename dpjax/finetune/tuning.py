@@ -122,6 +122,11 @@ def _compare(config: ModelConfig, pretrained: Pretrained) -> None:
     Raises:
         ConfigError: another kind of descriptor or fitting net, or other widths.
     """
+    if config.direct_forces or pretrained.config.direct_forces:
+        raise ConfigError(
+            "loss/type: models that give their forces directly (loss dens) are not fine-tuned. Go on with such a model by "
+            "--init-model, with the same types and the loss dens."
+        )
     types = TypeChange(pretrained.config.type_map, config.type_map)
     kinds = [[DESCRIPTORS.name_of(part) for part in members(m.descriptor)] for m in (config, pretrained.config)]
     if kinds[0] != kinds[1]:

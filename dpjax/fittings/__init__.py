@@ -6,6 +6,7 @@ import flax.linen as nn
 
 from dpjax.config import ModelConfig
 from dpjax.descriptors import is_mixed
+from dpjax.fittings.direct_forces import DirectForces, DirectValues, build_direct_forces
 from dpjax.fittings.dos import DosFitting
 from dpjax.fittings.dpa4_ener import Dpa4EnerFitting
 from dpjax.fittings.ener import EnerFitting
@@ -18,11 +19,14 @@ from dpjax.fittings.widths import with_widths
 __all__ = [
     "FITTINGS",
     "DipoleFitting",
+    "DirectForces",
+    "DirectValues",
     "DosFitting",
     "Dpa4EnerFitting",
     "EnerFitting",
     "PolarFitting",
     "PropertyFitting",
+    "build_direct_forces",
     "build_fitting",
     "of_type",
 ]

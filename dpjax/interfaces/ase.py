@@ -34,7 +34,7 @@ class DPCalculator(Calculator):
     Cells may repeat in any directions.  A neighbour list with a skin is kept until atoms have moved too far; results do not depend
     on it.  Frame parameters are taken from ``atoms.info["fparam"]``, atomic ones from ``atoms.arrays["aparam"]`` or
     ``atoms.info["aparam"]``, charge and spin from ``atoms.info["charge_spin"]`` or ``["charge"]`` and ``["spin"]``.  Charges and
-    spins are refused where the model cannot follow them.
+    spins are refused where the model cannot follow them.  Models that give their forces directly (loss ``dens``) have no stress.
 
     Args:
         model: a potential, or what :func:`dpjax.load` takes.
@@ -76,6 +76,8 @@ class DPCalculator(Calculator):
                 f"this model predicts {self.potential.model.output.total}, not energies, so it gives no forces to ASE; evaluate "
                 "it with Potential.evaluate"
             )
+        if self.potential.config.direct_forces:  # which are no derivatives: ASE then says that there are no stresses
+            self.implemented_properties = [name for name in self.implemented_properties if "stress" not in name]
         self.listed = ListedPotential(self.potential, skin)
         self._type_of = _types(type_dict, self.potential.type_map)
         self._numbers, self._atype = None, None
@@ -130,11 +132,11 @@ class DPCalculator(Calculator):
         """ASE's names and signs; no stress without a volume."""
         energy = float(out["energy"][0])
         results = {"energy": energy, "free_energy": energy, "forces": out["force"]}
-        if volume is not None:
+        if volume is not None and "virial" in out:
             results["stress"] = _stress(out["virial"], volume)
         if "atom_energy" in out:
             results["energies"] = out["atom_energy"][:, 0]
-            if volume is not None:
+            if volume is not None and "atom_virial" in out:
                 results["stresses"] = _stress(out["atom_virial"], volume)
         return results
 
@@ -187,7 +189,8 @@ class DP(DPCalculator):
         super().__init__(model, head=head, type_dict=type_dict, label=label, **options)
 
     def _results(self, out: Output, volume: float | None) -> dict[str, Any]:
-        return super()._results(out, volume) | {"virial": out["virial"].reshape(3, 3)}
+        virial = {"virial": out["virial"].reshape(3, 3)} if "virial" in out else {}
+        return super()._results(out, volume) | virial
 
 
 def _potential(model: Potential | str | os.PathLike, head: str | None, dtype: str | None, device: Any) -> Potential:

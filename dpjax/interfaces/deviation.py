@@ -17,6 +17,7 @@ from dpjax.data import System, find_systems, model_labels, open_systems
 from dpjax.errors import ConfigError, DataError
 from dpjax.interfaces.chunks import Piece, chunks, pieces, structures
 from dpjax.interfaces.potential import Potential
+from dpjax.models import require_derived
 
 ATOMS_PER_CHUNK = (
     50_000  # frames are read and evaluated in chunks of about this many atoms, of as many systems as it takes
@@ -139,7 +140,7 @@ def _predictions(models: Sequence[Potential], *given: Any, **more: Any) -> list[
 
 
 def check_models(models: Sequence[Potential], with_labels: bool) -> None:
-    """Raises ConfigError where models cannot be compared."""
+    """Raises ConfigError where models cannot be compared, ModelError where one has no virials."""
     if len(models) < (1 if with_labels else 2):
         raise ConfigError(
             f"model deviation: found {len(models)} model, expected at least two, or one ensemble. Name more models, or compare "
@@ -150,6 +151,7 @@ def check_models(models: Sequence[Potential], with_labels: bool) -> None:
             raise ConfigError(
                 f"model deviation: {model!r} predicts {model.config.fitting_net.output.label}, expected energies"
             )
+        require_derived(model.config, "model deviations, some of which are those of virials")
         if model.type_map != models[0].type_map:
             raise ConfigError(
                 f"model deviation: the models have different types, {' '.join(models[0].type_map)} and {' '.join(model.type_map)}. "

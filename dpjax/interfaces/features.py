@@ -10,6 +10,7 @@ import numpy as np
 
 from dpjax.descriptors import build_descriptor
 from dpjax.errors import ModelError
+from dpjax.fittings.widths import with_widths
 from dpjax.interfaces.batches import Job
 from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.results import Reading
@@ -96,7 +97,7 @@ class FeatureMethods:
     def feature_width(self: Potential, name: str) -> int:
         """Numbers that a feature has for an atom."""
         descriptor = build_descriptor(self.config).dim_out
-        neuron = self.config.fitting_net.neuron
+        neuron = with_widths(self.config.fitting_net, descriptor).neuron
         return descriptor if name == DESCRIPTOR or not neuron else neuron[-1]
 
     def type_vectors(self: Potential) -> np.ndarray:

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
-from dpjax.config import HybridConfig, ModelConfig, parse_model
+from dpjax.config import HybridConfig, ModelConfig, model_of, parse_model
 from dpjax.config.tasks import branch_of, pieces_of, resolved_branches
 from dpjax.errors import ModelError
 from dpjax.export import SUFFIX, read_artifact
@@ -180,7 +180,7 @@ def chosen_model(
     elif head is not None:
         raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
     else:
-        config, variables = parse_model(raw["model"]), {"params": arrays["params"], "stats": arrays["stats"]}
+        config, variables = model_of(raw), {"params": arrays["params"], "stats": arrays["stats"]}
     members = raw.get("dpjax", {}).get("ensemble", 1)
     if members > 1:
         variables["params"] = _member(variables["params"], member, members, path)

@@ -9,6 +9,7 @@ from typing import Any
 from dpjax.errors import DPError
 from dpjax.interfaces.ase import DPCalculator
 from dpjax.interfaces.potential import Potential
+from dpjax.models import require_derived
 
 from ase import Atoms  # isort: skip  after the module that says what to do where ASE is missing
 from ase.calculators.socketio import SocketClient  # isort: skip
@@ -44,12 +45,14 @@ def run_ipi_client(
 
     Raises:
         DPError: no server listens there, or both ways to name it are given.
+        ModelError: the model has no virials, because it gives its forces directly.
     """
     if unixsocket is not None and port is not None:
         raise DPError("port and unixsocket are both given; a server listens on one of them")
     calculator = DPCalculator(
         model, **options
     )  # before the connection: a server need not wait for a model that is not there
+    require_derived(calculator.potential.config, "i-PI, which asks for virials")
     port = PORT if port is None else port
     where = f"/tmp/ipi_{unixsocket}" if unixsocket else f"{host}:{port}"
     try:

@@ -196,7 +196,7 @@ class ListedPotential:
     def _unpacked(self, out: Output, listed: Listed, atomic: bool) -> Output:
         """One frame in its own order."""
         row = {}
-        for name, shape in output_shapes(self.potential.model.output, len(listed.atype), atomic).items():
+        for name, shape in output_shapes(self.potential.config, len(listed.atype), atomic).items():
             if name == "mask":
                 counted = (listed.atype >= 0) & ~np.isin(listed.atype, self.potential.config.silent_types)
                 row[name] = counted.astype(np.int32)

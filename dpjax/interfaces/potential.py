@@ -15,7 +15,6 @@ import numpy as np
 from dpjax.batching import Frame
 from dpjax.compress import OverflowWatch
 from dpjax.config import ModelConfig
-from dpjax.config.fittings import AtomicOutput
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.data.waiting import counter
 from dpjax.descriptors.crowding import cuts
@@ -27,7 +26,7 @@ from dpjax.interfaces.programs import Programs
 from dpjax.interfaces.results import Reading, Results
 from dpjax.interfaces.stream import Given, Source
 from dpjax.memory import keep_freed_memory
-from dpjax.models import build_model, predict
+from dpjax.models import build_model, predict, require_derived
 from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
 from dpjax.neighbors import NeighborTable, expected_neighbors, search_many
@@ -120,15 +119,20 @@ class Potential(FeatureMethods):
             component of the dipole, ``force`` (n_frame, n_atom, 3, 3), ``virial`` (n_frame, 3, 9) and ``atom_virial`` (n_frame,
             n_atom, 3, 9).
 
+            Models that give their forces directly (loss ``dens``) have no ``virial`` and no ``atom_virial``: their forces are no
+            derivatives of their energies.
+
         Raises:
             DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types, charges or spins out of range.
-            ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy.
+            ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy, or where
+                forces are no derivatives.
             ConfigError: ``atoms_per_batch`` is no positive number.
         """
         if spin is not None:
             raise ModelError("spin was given but this model has no such input; leave it out")
         if hessian:
             require_energy(self.model.output)
+            require_derived(self.config, "hessian")
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin)
         if atoms_per_batch is not None and not (isinstance(atoms_per_batch, int) and atoms_per_batch > 0):
             raise ConfigError(
@@ -140,7 +144,7 @@ class Potential(FeatureMethods):
             atoms_per_batch=atoms_per_batch, tell=tell,
         )  # fmt: skip
         if not found:
-            shapes = output_shapes(self.model.output, 0 if structures.ragged else np.shape(coord)[1], atomic, hessian)
+            shapes = output_shapes(self.config, 0 if structures.ragged else np.shape(coord)[1], atomic, hessian)
             return {
                 key: np.zeros((0, *shape), np.int32 if key == "mask" else np.float64) for key, shape in shapes.items()
             }
@@ -172,7 +176,7 @@ class Potential(FeatureMethods):
     ) -> Output:
         """Outputs of all frames in their order, as one array or a list for each; nothing of no frames."""
         reading = Reading(
-            lambda n_atom: output_shapes(self.model.output, n_atom, atomic, hessian),
+            lambda n_atom: output_shapes(self.config, n_atom, atomic, hessian),
             per_atom=(self.model.output.atomic, "force", "atom_virial"),
             silent_types=self.config.silent_types,
         )
@@ -232,17 +236,20 @@ class _Searched:
         return [Frame(*row, **given.inputs(i)) for i, row in zip(numbers, rows, strict=True)]
 
 
-def output_shapes(output: AtomicOutput, n_atom: int, atomic: bool, hessian: bool = False) -> dict[str, tuple[int, ...]]:
+def output_shapes(config: ModelConfig, n_atom: int, atomic: bool, hessian: bool = False) -> dict[str, tuple[int, ...]]:
     """What ``evaluate`` gives for a frame of ``n_atom`` atoms: names, and shapes without the axis of the frames.
 
     Energy models add what belongs to atoms if ``atomic`` and second derivatives if ``hessian``; others always give their values of
-    the atoms, and add derivatives.
+    the atoms, and add derivatives.  Where forces are no derivatives there are no virials.
     """
+    output = config.fitting_net.output
     total, own = {output.total: output.total_shape}, {output.atomic: (n_atom, *output.total_shape)}
     number = output.shape  # one for each component
     derivatives = {"force": (n_atom, *number, 3), "virial": (*number, 9)}
     derivatives_of_atoms = {"atom_virial": (n_atom, *number, 9)}
     mask = {"mask": (n_atom,)}
+    if config.direct_forces:
+        return total | {"force": derivatives["force"]} | (own | mask if atomic else {})
     if output is ENERGY:
         second = {"hessian": (3 * n_atom, 3 * n_atom)} if hessian else {}
         return total | derivatives | (own | derivatives_of_atoms | mask if atomic else {}) | second

@@ -171,14 +171,17 @@ ENERGY_QUANTITIES = (
 )
 
 
-def quantities_of(output: AtomicOutput, atomic: bool) -> tuple[Quantity, ...]:
+def quantities_of(output: AtomicOutput, atomic: bool, direct: bool = False) -> tuple[Quantity, ...]:
     """What is compared for a model of this output.
 
     Args:
         output: what its fitting net predicts.
         atomic: compare the values of atoms, too.
+        direct: the model gives its forces directly, so that there are neither virials nor second derivatives.
     """
     known = ENERGY_QUANTITIES if output == ENERGY else _other_quantities(output)
+    if direct:
+        known = tuple(quantity for quantity in known if quantity.output not in ("virial", "hessian"))
     return tuple(quantity for quantity in known if atomic or quantity.label != output.atom_label)
 
 

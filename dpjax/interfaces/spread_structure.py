@@ -219,7 +219,7 @@ class SpreadStructure:
 
     def _unpacked(self, out: dict[str, np.ndarray], atomic: bool) -> Output:
         model, row = self.spread.potential.model, {}
-        for name, shape in output_shapes(model.output, len(self.atype), atomic).items():
+        for name, shape in output_shapes(model.config, len(self.atype), atomic).items():
             if name == "mask":
                 silent = np.isin(self.atype, self.spread.potential.config.silent_types)
                 row[name] = ((self.atype >= 0) & ~silent).astype(np.int32)

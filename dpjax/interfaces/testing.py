@@ -51,7 +51,7 @@ def test_model(
         NonFiniteError: a prediction is NaN or infinite.
     """
     output = pot.config.fitting_net.output
-    quantities = quantities_of(output, atomic)
+    quantities = quantities_of(output, atomic, pot.config.direct_forces)
     specs = _requirements(pot.config, quantities, output.atom_label)
     order = np.random.default_rng(shuffle_seed).permutation if shuffle_seed is not None else np.arange
 

@@ -41,6 +41,11 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
             "it was made from, and compress that with `dp compress`; or write this one as an artifact: "
             "dpjax.export.save(pot, 'model.dpx')."
         )
+    if config.direct_forces:
+        raise ModelError(
+            "a model that gives its forces directly (trained with the loss dens) is not written for DeePMD-kit (.dp, .yaml), whose "
+            "direct forces do not turn with the structure. Write it as an artifact: dpjax.export.save(pot, 'model.dpx')."
+        )
     _check_vectors(config)
     if config.conventions == "reference":
         return

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dpjax.errors import ModelError
-from dpjax.interop import tensorflow_names
+from dpjax.interop import direct_forces, tensorflow_names
 from dpjax.interop.standard import DESCRIPTORS, flatten
 
 Tree = dict[str, Any]
@@ -27,9 +27,12 @@ _REPEATED = "._networks."  # DeePMD-kit's collections have their networks under 
 # what a checkpoint holds beside weights: masks and tables that follow from the definition
 _BOOKKEEPING = re.compile(
     r"(?:^|\.)(?:min_nbor_dist|_extra_state|(?:emask|atom_excl|pair_excl)\.type_mask|nlist_cut_idx\.\d+"
-    r"|type_embedding\.econf_tebd|fitting_net\.(?:default_fparam_tensor|bias_dos)|dens_force_rmsd"
-    r"|descriptor\.(?:version_tensor|mean|stddev|.*\.(?:expand_index|balance_weight|kernel_\w+_index|m0_idx|\w+_indices)))$"
+    r"|type_embedding\.econf_tebd|(?:fitting_net|energy_head)\.(?:default_fparam_tensor|bias_dos)"
+    r"|dens_fitting_net\.(?:.*\.(?:expand_index|sqrt_inv_3|sqrt_2|sh_norm|cartesian_scale))"
+    r"|descriptor\.(?:version_tensor|mean|stddev|.*\.(?:expand_index|balance_weight|kernel_\w+_index|m0_idx|\w+_indices"
+    r"|l1_perm|l1_sign_outer|non_scalar_row_index|\w+_index_for_row)))$"
 )
+_SPREAD = re.compile(r"(?:^|\.)dens_force_rmsd$")  # which models without direct forces store, too, but do not use
 _COMPRESSED = re.compile(r"(?:^|\.)(?:compress_info\.\d+|compress_data\.\d+|type_embd_data)$")
 
 
@@ -60,6 +63,8 @@ def _name(model: Tree, path: str, source: str) -> str | None:
     elif part == "fitting":
         own = _fitting_name(model["fitting"], rest, source)
         name = own and f"fitting_net.{own}"
+    elif part == "dens_fitting":
+        name = f"{direct_forces.PREFIX}.{rest.removeprefix('@variables.')}"
     else:
         name = rest
     return name and f"atomic_model.{name}"
@@ -94,9 +99,10 @@ def weights_only(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         ModelError: the model is compressed, or the two names of one weight hold different numbers.
     """
     found: dict[str, np.ndarray] = {}
+    direct = direct_forces.has_heads(arrays)
     for given, value in arrays.items():
         name = given.removeprefix("model.Default.")
-        if _BOOKKEEPING.search(name):
+        if _BOOKKEEPING.search(name) or (_SPREAD.search(name) and not direct):
             continue
         array = np.asarray(value)
         if _COMPRESSED.search(name):

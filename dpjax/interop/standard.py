@@ -7,12 +7,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from dpjax.config import ModelConfig, parse_model
+from dpjax.config import ModelConfig, parse_model, with_direct_forces
 from dpjax.config.fittings import FITTINGS as FITTING_NETS
 from dpjax.descriptors import build_descriptor, is_mixed
 from dpjax.errors import ModelError
 from dpjax.interop import (
     dipole,
+    direct_forces,
     dos,
     dpa2,
     dpa3,
@@ -101,7 +102,17 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         "out_std": np.asarray(model["@variables"]["out_std"])[0],
     }
     variables = {"params": {"descriptor": d_params, "fitting_net": f_params}, "stats": stats}
-    return config, variables
+    return (config, variables) if model.get("dens_fitting") is None else _with_heads(config, variables, model)
+
+
+def _with_heads(config: ModelConfig, variables: Tree, model: Tree) -> tuple[ModelConfig, Tree]:
+    """The model with the heads that give its forces, which are stored beside its fitting net."""
+    params, stats = direct_forces.read_variables(model["dens_fitting"])
+    spread = np.asarray(model["@variables"]["dens_force_rmsd"], np.float64).reshape(())
+    return with_direct_forces(config), {
+        "params": variables["params"] | {direct_forces.PREFIX: params},
+        "stats": variables["stats"] | {direct_forces.PREFIX: stats, "dens_force_rmsd": spread},
+    }
 
 
 def _check_frame(fitting: Tree, config: ModelConfig) -> None:
@@ -151,6 +162,9 @@ def write_model(config: ModelConfig, variables: Tree) -> Tree:
         "fitting": fitting,
         **{key: getattr(config, key) for key in MODEL_OPTIONS if config.bridge},
     }
+    if config.direct_forces:
+        model["dens_fitting"] = direct_forces.write_tree(params[direct_forces.PREFIX], stats[direct_forces.PREFIX])
+        model["@variables"]["dens_force_rmsd"] = stats["dens_force_rmsd"]
     return {"backend": "dpjax", "model": model, "model_def_script": config.raw, "@variables": {}}
 
 

@@ -12,10 +12,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from dpjax.config import ModelConfig, parse_model
+from dpjax.config import ModelConfig, parse_model, with_direct_forces
 from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ModelError
 from dpjax.interop import dpa4
+from dpjax.interop.direct_forces import has_heads
 from dpjax.interop.names import SOURCES, names_of, source_of, weights_only
 from dpjax.interop.standard import DESCRIPTORS, flatten, read_model, write_model
 from dpjax.models import build_model, init_variables
@@ -49,6 +50,7 @@ def read_weights(
         raise ModelError(f"source: found {source!r}, expected one of {', '.join(SOURCES)}, or nothing")
     defined = parse_model(copy.deepcopy(dict(section)) if source == "tensorflow" else _as_built(section))
     config = plain(defined)
+    config = with_direct_forces(config) if has_heads(arrays) else config
     with jax.enable_x64(True):
         shapes = jax.eval_shape(lambda: init_variables(build_model(config)))
     tree = write_model(config, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))["model"]
@@ -66,13 +68,13 @@ def read_weights(
 
 
 def without_output_bias(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights by name, where a bias of the output layer of ``dpa4_ener`` has become a part of the energies of the types."""
-    bias = "atomic_model.fitting_net.filter_layers.networks.0.output_layer.bias"
-    energies = "atomic_model.fitting_net.bias_atom_e"
-    if bias not in given:
-        return given
-    own = {name: array for name, array in given.items() if name != bias}
-    return own | {energies: own[energies] + given[bias]}
+    """Weights by name, where biases of output layers of ``dpa4_ener`` have become a part of the energies of the types."""
+    for fitting in ("atomic_model.fitting_net", "atomic_model.dens_fitting_net.energy_head"):
+        bias, energies = f"{fitting}.filter_layers.networks.0.output_layer.bias", f"{fitting}.bias_atom_e"
+        if bias in given:
+            own = {name: array for name, array in given.items() if name != bias}
+            given = own | {energies: own[energies] + given[bias]}
+    return given
 
 
 def _as_built(section: Mapping[str, Any]) -> Tree:

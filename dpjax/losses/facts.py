@@ -13,7 +13,8 @@ def model_facts(config: ModelConfig, stats: Mapping[str, Any] | None = None) -> 
 
     Args:
         config: of the model.
-        stats: collection ``stats`` of its variables; without it there are no ``out_bias`` and ``out_std``.
+        stats: collection ``stats`` of its variables; without it there are no ``out_bias`` and ``out_std``, nor, of a model that
+            gives forces directly, ``energy_std`` and ``force_rmsd``.
     """
     output = config.fitting_net.output
     facts = {
@@ -25,4 +26,9 @@ def model_facts(config: ModelConfig, stats: Mapping[str, Any] | None = None) -> 
         "label_name": output.label,
         "tensor_size": output.size,
     }
-    return facts | ({} if stats is None else {name: stats[name][0] for name in ("out_bias", "out_std")})
+    if stats is None:
+        return facts
+    facts |= {name: stats[name][0] for name in ("out_bias", "out_std")}
+    if config.direct_forces:
+        facts |= {"energy_std": stats["out_std"][0, 0], "force_rmsd": stats["dens_force_rmsd"]}
+    return facts

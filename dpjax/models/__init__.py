@@ -19,6 +19,7 @@ from dpjax.models.derivatives import (
     predict_features,
     resolutions,
 )
+from dpjax.models.derived import require_derived
 from dpjax.models.geometry import Geometry
 from dpjax.models.standard import FEATURES, StandardModel, batch_geometry
 
@@ -38,6 +39,7 @@ __all__ = [
     "outputs_and_gradient",
     "predict",
     "predict_features",
+    "require_derived",
     "resolutions",
 ]
 
@@ -74,10 +76,13 @@ def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
 
     own = members(config.descriptor)
     descriptor, fitting = initial(own[0].seed, 1), initial(config.fitting_net.seed, 2)
+    heads = {}
+    if config.direct_forces:
+        heads["dens_fitting_net"] = initial(config.fitting_net.seed, 3)["params"]["dens_fitting_net"]
     params = descriptor["params"]["descriptor"]
     for i, part in enumerate(own if config.descriptor is not own[0] else ()):
         params[f"members_{i}"] = initial(part.seed, 1)["params"]["descriptor"][f"members_{i}"]
     return {
-        "params": {"descriptor": params, "fitting_net": fitting["params"]["fitting_net"]},
+        "params": {"descriptor": params, "fitting_net": fitting["params"]["fitting_net"], **heads},
         "stats": {"descriptor": {}, **descriptor["stats"]},  # which not every descriptor has
     }

@@ -20,6 +20,8 @@ from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.facts import embedded_pairs
 from dpjax.descriptors.neighborhood import nearest_distance
+from dpjax.models.derived import require_derived
+from dpjax.models.direct import predict_directly
 from dpjax.models.geometry import Geometry
 from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy, second_derivatives
@@ -253,9 +255,15 @@ def predict(
         ``model.output``, ``mask`` (n_atom,), which is 1 for atoms that count, and their number ``counted`` (n_frame,).  Force,
         virial and atomic virial of dipoles come only with ``atomic``.
 
+        Models that give their forces directly have no virials; :func:`dpjax.models.direct.predict_directly` says what they have.
+
     Raises:
-        ModelError: ``hessian`` of a model that predicts no energies.
+        ModelError: ``hessian`` of a model that predicts no energies, or whose forces are no derivatives of them.
     """
+    if model.config.direct_forces:
+        if hessian is not None:
+            require_derived(model.config, "hessian")
+        return predict_directly(model, variables, batch, work)
     output, geometry = model.output, batch_geometry(batch)
     expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
     if output.differentiated and (atomic if output.shape else force):

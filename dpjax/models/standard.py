@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from dpjax.batching.batch import Array, Batch, Layout
+from dpjax.batching.batch import Array, Batch, Disturbance, Layout
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
 from dpjax.descriptors import (
@@ -29,8 +29,9 @@ from dpjax.descriptors import (
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.nearest import nearest_neighbors
 from dpjax.descriptors.type_vectors import TypeVectors
-from dpjax.fittings import build_fitting
+from dpjax.fittings import build_direct_forces, build_fitting, of_type
 from dpjax.geometry.displacements import displacements
+from dpjax.models.derived import require_derived
 from dpjax.models.geometry import Geometry
 from dpjax.nn.blocks import AS_SUITS, Work
 from dpjax.nn.bridging import protons, screened_repulsion
@@ -68,6 +69,9 @@ class StandardModel(nn.Module):
         shape = (self.n_type, self.output.size)
         self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
         self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
+        if self.config.direct_forces:
+            self.dens_fitting_net = build_direct_forces(self.config)
+            self.dens_force_rmsd = self.variable("stats", "dens_force_rmsd", jnp.ones, (), jnp.float64)
 
     @property
     def n_type(self) -> int:
@@ -134,7 +138,11 @@ class StandardModel(nn.Module):
 
         Returns:
             (n_atom, *output.shape), in the dtype of ``view.disp``; zero for types that are excluded.
+
+        Raises:
+            ModelError: the model gives forces directly; see :meth:`direct_output`.
         """
+        require_derived(self.config, "the energy as a function that has derivatives")
         dtype, silent = view.disp.dtype, self.config.silent_types
         if view.centre in silent:
             return jnp.zeros((view.n_atom, *self.output.shape), dtype)
@@ -144,6 +152,36 @@ class StandardModel(nn.Module):
         if view.centre is None and silent:
             values = where_rows(contributes(self.config, view.types), values)
         return values if self.config.bridge is None else values + self.repulsion(view)
+
+    def direct_output(
+        self,
+        view: Neighborhood,
+        fparam: jax.Array | None = None,
+        aparam: jax.Array | None = None,
+        disturbance: Disturbance | None = None,
+    ) -> dict[str, jax.Array]:
+        """What a model says that gives its forces directly, statistics of the data included.
+
+        Args:
+            view: all atoms of a batch and their neighbours.
+            fparam, aparam: (n_atom, n) or None.
+            disturbance: of these atoms; None: they are where the structure has them.
+
+        Returns:
+            In the dtype of ``view.disp``, zero for types that are excluded: ``atom_energy`` (n_atom,) eV, ``force`` (n_atom, 3)
+            eV/angstrom, and ``denoising_force_norm`` (n_atom, 3), displacements over their standard deviation.
+        """
+        heads, dtype = self.dens_fitting_net, view.disp.dtype
+        added = None if disturbance is None else heads.embedded(disturbance.force, disturbance.mask)
+        found = heads(view, *self.descriptor.with_state(view, added), fparam, aparam)
+        bias = of_type(heads.energy_head.bias_atom_e.value[:, 0], view)
+        scale, shift = (of_type(own.value[:, 0], view) for own in (self.out_std, self.out_bias))
+        out = {
+            "atom_energy": (found.energy.astype(dtype) + bias) * scale + shift,
+            "force": found.force.astype(dtype) * self.dens_force_rmsd.value,
+            "denoising_force_norm": found.displacement.astype(dtype),
+        }
+        return {name: where_rows(contributes(self.config, view.types), values) for name, values in out.items()}
 
     def repulsion(self, view: Neighborhood) -> jax.Array:
         """(n_atom,) eV, half of the screened repulsion of nuclei of each pair of neighbours, whatever options exclude."""
@@ -179,7 +217,8 @@ class StandardModel(nn.Module):
         if "descriptor" in names:
             out["descriptor"] = features.values.astype(view.disp.dtype)
         if "fitting_last_layer" in names:
-            out["fitting_last_layer"] = self.fitting_net.last_layer_inputs(view, features, fparam, aparam)
+            fitting = self.dens_fitting_net.energy_head if self.config.direct_forces else self.fitting_net
+            out["fitting_last_layer"] = fitting.last_layer_inputs(view, features, fparam, aparam)
         return out
 
     def type_vectors(self) -> tuple[jax.Array, ...]:
@@ -199,10 +238,16 @@ class StandardModel(nn.Module):
         """Touch every parameter and statistic once; the method to call ``init`` with."""
         self.descriptor.init_parameters()
         self.fitting_net.init_parameters()
+        if self.config.direct_forces:
+            self.dens_fitting_net.init_parameters()
 
     @with_all_digits
     def __call__(self, geometry: Geometry, batch: Batch) -> dict[str, jax.Array]:
-        """Values of all atoms of a batch (n_atom, *output.shape) under their name; zero on padding and excluded types."""
+        """Values of all atoms of a batch (n_atom, *output.shape) under their name; zero on padding and excluded types.
+
+        Raises:
+            ModelError: the model gives forces directly; ``predict`` says what it predicts.
+        """
         layout = batch.layout
         parts = []
         for t, (start, size) in enumerate(zip(layout.atom_start, layout.atoms, strict=False)):

@@ -41,6 +41,7 @@ def adopted_variables(
             f"model/type_map: found {list(config.type_map)}, but the model to start from has {list(theirs.type_map)}. "
             "Use the same elements in the same order."
         )
+    _require_same_heads(config, theirs)
     differences = changed_settings(config, theirs)
     if exact and config.lora != theirs.lora:
         differences.append(_differs("model/lora", config.lora, theirs.lora))
@@ -59,6 +60,22 @@ def adopted_variables(
     for difference in differences:
         log.warning("%s; training goes on with the setting of this input", difference)
     return jax.tree.map(lambda x, own: np.asarray(x).astype(own.dtype), variables, like)
+
+
+def _require_same_heads(config: ModelConfig, theirs: ModelConfig) -> None:
+    """Forces that are given directly have parameters of their own.
+
+    Raises:
+        ConfigError: one of the models has them, and the other has not.
+    """
+    if config.direct_forces == theirs.direct_forces:
+        return
+    kinds = "dens, whose models give forces directly", "another, whose models differentiate the energy"
+    ours, other = kinds if config.direct_forces else kinds[::-1]
+    raise ConfigError(
+        f"loss/type: the loss is {ours}, but that of the model to start from was {other}. Use the loss of that model, or start "
+        "without it."
+    )
 
 
 def filled(variables: dict[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:

@@ -41,6 +41,7 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
             ),
             **preparation.output_statistics(config.model, data.systems),
             **preparation.parameter_statistics(config.model, data.systems, drawn),
+            **preparation.force_statistics(config.model, data.systems),
         }
         if keep:
             save_statistics(config.training.stat_file, key, computed)
@@ -49,6 +50,9 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
         "fitting_net": placed(computed, stats["fitting_net"]),
         **{name: computed[name] for name in ("out_bias", "out_std")},
     }
+    if config.model.direct_forces:
+        head = placed(computed, stats["dens_fitting_net"]["energy_head"])
+        here |= {"dens_fitting_net": {"energy_head": head}, "dens_force_rmsd": computed["dens_force_rmsd"]}
     return {"params": variables["params"], "stats": here}
 
 
@@ -70,14 +74,28 @@ def placed(computed: dict[str, np.ndarray], like: dict[str, Any], needed: tuple[
 
 
 def trainable_labels(config: ModelConfig, params: dict) -> dict:
-    """True for every parameter that is trained, in the structure of ``params``; follows the ``trainable`` keys and ``lora``."""
+    """True for every parameter that is trained, in the structure of ``params``; follows the ``trainable`` keys and ``lora``.
+
+    The fitting net of a model that gives its forces directly takes no part, and stays as it is.
+    """
     fitting = _fitting_labels(config.fitting_net, params["fitting_net"])
     descriptor = _descriptor_labels(config.descriptor, params["descriptor"])
     if config.lora is not None:
         descriptor = jax.tree_util.tree_map_with_path(
             lambda path, flag: flag and lora.is_trained([key.key for key in path]), descriptor
         )
-    return {"descriptor": descriptor, "fitting_net": fitting}
+    labels = {"descriptor": descriptor, "fitting_net": fitting}
+    if config.direct_forces:
+        labels["fitting_net"] = jax.tree.map(lambda _: False, fitting)
+        labels["dens_fitting_net"] = _head_labels(config.fitting_net, params["dens_fitting_net"])
+    return labels
+
+
+def _head_labels(config: Any, params: dict) -> dict:
+    """Of the heads of a model that gives its forces directly: all layers of the one for energies, or none but of it."""
+    every = all(trainable_layers(config))
+    labels = {name: jax.tree.map(lambda _: every, own) for name, own in params.items()}
+    return labels | {"energy_head": _fitting_labels(config, params["energy_head"])}
 
 
 def _fitting_labels(config: Any, params: dict) -> dict:

@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
 
 from dpjax.batching.prefetch import prefetcher
 from dpjax.errors import NonFiniteError
@@ -31,7 +30,6 @@ from dpjax.training.progress import Progress
 from dpjax.training.rows import Row, column, mean_found, of_task, printed, rows_before
 from dpjax.training.saving import BestKeeper, Saver
 from dpjax.training.setup import TrainingSetup
-from dpjax.training.sides import DataSide
 from dpjax.training.step import LabelledBatch
 from dpjax.training.tasks import TaskDraw
 
@@ -295,23 +293,19 @@ def _producer(
     def produce() -> tuple[str, LabelledBatch, Sequence[Part]]:
         name = "" if draw is None else draw.task(next(steps))
         setup = tasks[name].setup
-        data, parts = _next_batch(setup.training, setup.mesh)
+        data, parts = setup.training.next_batch(device_count(setup.mesh))
         with jax.enable_x64(True):  # the setting belongs to a thread
             return name, place_batch(data, setup.mesh), parts
 
     return produce
 
 
-def _next_batch(side: DataSide, mesh: Mesh | None) -> tuple[LabelledBatch, Sequence[Part]]:
-    parts = side.next_parts()
-    return side.source.batch(parts, side.sampler.frames_per_batch(parts[0][0]), device_count(mesh)), parts
-
-
 def _validation_batches(setup: TrainingSetup) -> Iterator[list[LabelledBatch]]:
     """The batches of one validation after another."""
     number = setup.config.training.validation_data.numb_btch
     while True:
-        yield [place_batch(_next_batch(setup.validation, setup.mesh)[0], setup.mesh) for _ in range(number)]
+        drawn = (setup.validation.next_batch(device_count(setup.mesh))[0] for _ in range(number))
+        yield [place_batch(data, setup.mesh) for data in drawn]
 
 
 def _all_batches(setup: TrainingSetup) -> Iterable[tuple[LabelledBatch, set[str]]]:

@@ -10,7 +10,7 @@ import numpy as np
 from dpjax.config import ModelConfig
 from dpjax.config.fittings import AtomicOutput
 from dpjax.data import System
-from dpjax.errors import ConfigError
+from dpjax.errors import ConfigError, DataError
 from dpjax.statistics import (
     atomic_bias,
     common_bias,
@@ -51,6 +51,31 @@ def output_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:
         "out_bias": np.nan_to_num(bias, nan=0.0) / output_scale(config),
         "out_std": np.nan_to_num(spread, nan=1.0),
     }
+
+
+def force_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:
+    """``dens_force_rmsd`` (), eV/angstrom, the spread of the forces of a model that gives them directly; nothing of others.
+
+    It is the root of the mean square of the lengths of the forces of all atoms that count (``labelled_frames``).
+
+    Raises:
+        DataError: no forces, or none that are not zero.
+    """
+    if not config.direct_forces:
+        return {}
+    total = count = 0.0
+    for system, frames in labelled_frames(systems, "force"):
+        types = system.frames_types(frames)
+        counted = (types >= 0) & ~np.isin(types, config.silent_types)
+        total += float(np.sum(system.arrays(frames, ["force"])["force"][counted] ** 2))
+        count += np.count_nonzero(counted)
+    if total == 0.0:
+        found = "no system has forces" if count == 0 else "all forces are zero"
+        raise DataError(
+            f"training/training_data: {found}, but the loss dens measures forces by their spread over the data. Give systems with "
+            "force.npy, or use the loss ener."
+        )
+    return {"dens_force_rmsd": np.array(np.sqrt(total / count))}
 
 
 def output_scale(config: ModelConfig) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import Any
 import jax
 
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
-from dpjax.config import Config, ModelConfig, Tasks, TrainingConfig, load_any, parse_model
+from dpjax.config import Config, ModelConfig, Tasks, TrainingConfig, load_any, model_of
 from dpjax.errors import ConfigError, ModelError, OutputError
 from dpjax.memory import keep_freed_memory
 from dpjax.training.compile_cache import persistent_programs
@@ -111,7 +111,7 @@ def _prepared(
     else:
         if "model_dict" in saved.meta["config"]["model"]:
             raise ConfigError("restart: the checkpoint is one of several tasks, but this input has a single model.")
-        model = parse_model(saved.meta["config"]["model"])
+        model = model_of(saved.meta["config"])
         variables = {"params": saved.arrays["params"], "stats": saved.arrays["stats"]}
         setup = prepare(given, (model, variables), saved.meta["seed"], exact=True)
     return Prepared({"": setup}, setup.config.raw)

@@ -30,6 +30,7 @@ from dpjax.training.ensemble import Members, adopted_members, apart, member_of, 
 from dpjax.training.fresh import fresh_variables, trainable_labels
 from dpjax.training.hosts import agreed, rate_factor
 from dpjax.training.mixed_precision import LossScale
+from dpjax.training.noise import noise_rule
 from dpjax.training.sides import DataSide, data_side, open_systems, resolve_sel, validation_side
 from dpjax.training.step import UpdatePlan
 from dpjax.training.tasks import arranged
@@ -146,7 +147,8 @@ def prepare(
         kalman.require_labels(systems)
     sampler = Sampler(systems, config.training.training_data, seed, workers=jax.process_count())
     config = resolve_sel(config, systems, initial)
-    training = data_side(config, config.training.training_data, systems, sampler, loss)
+    noise = noise_rule(config.loss, seed)
+    training = data_side(config, config.training.training_data, systems, sampler, loss, noise=noise)
     model = build_model(config.model)
     if initial is None or fill:
         variables = _fresh(config, model, training, seed, keep)

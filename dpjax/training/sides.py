@@ -23,6 +23,7 @@ from dpjax.errors import ConfigError, DataError
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.training.devices import Part
 from dpjax.training.full_validation import LABELS
+from dpjax.training.noise import NoiseRule
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.step import LabelledBatch
 
@@ -63,6 +64,15 @@ class DataSide:
             f"training/training_data/min_pair_dist: found {self.min_pair_dist} angstrom, and no frame of the data has all its "
             "atoms that far apart. Lower it, or look at the distances that `dpjax neighbor-stat` prints."
         )
+
+    def next_batch(self, n_device: int) -> tuple[LabelledBatch, Sequence[Part]]:
+        """The next batch on so many devices, with noise where the training wants it, and which frames it has."""
+        parts = self.next_parts()
+        first = parts[0][0]
+        noise, rule = None, self.source.noise
+        if rule is not None and self.systems[first].found["force"]:  # without forces there is nothing to learn from it
+            noise = rule.drawn(self.sampler.step)
+        return self.source.batch(parts, self.sampler.frames_per_batch(first), n_device, noise), parts
 
     def batches(self, system: int, frames: np.ndarray, n_device: int) -> Iterator[LabelledBatch]:
         """Given frames of one system, as many at once as a batch of it has."""
@@ -138,8 +148,9 @@ def data_side(
     sampler: Sampler,
     loss: losses.Loss,
     extra: Sequence[str] = (),
+    noise: NoiseRule | None = None,
 ) -> DataSide:
-    """One side of the data, with the labels of the loss and ``extra`` ones."""
+    """One side of the data, with the labels of the loss and ``extra`` ones; batches may be disturbed as ``noise`` says."""
     needs = model_needs(config.model, config.dpjax.block_size)
     if data.min_pair_dist > needs.rcut:
         raise ConfigError(
@@ -155,7 +166,7 @@ def data_side(
     )
     if config.dpjax.neighbor_cache is not None:
         cache.build(counter("searching neighbours", config.dpjax.progress != "none"))
-    source = BatchSource(systems, cache, needs, tuple(dict.fromkeys((*label_names(loss), *extra))))
+    source = BatchSource(systems, cache, needs, tuple(dict.fromkeys((*label_names(loss), *extra))), noise)
     atoms = source.observe(sampler.kept)
     if sampler.mixed:
         _refuse_mixed_labels(systems, loss.labels)

@@ -25,8 +25,9 @@ from dpjax.batching.lists import ListPlan, ListSizes, make_lists
 from dpjax.batching.packing import neighbor_capacity
 from dpjax.data import System
 from dpjax.descriptors.crowding import Cut, by_cut, most_neighbors_of
-from dpjax.neighbors import NeighborCache
+from dpjax.neighbors import NeighborCache, search_many
 from dpjax.training.devices import Part, deal, idle, own_places, stack
+from dpjax.training.noise import Noise, NoiseRule, disturbance
 from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
@@ -62,12 +63,16 @@ class BatchSource:
     """Packs frames of systems into batches whose sizes come from a coarse ladder.
 
     Neighbour capacities start at what :meth:`observe` finds and only grow, so a run settles on few programs.
+
+    Attributes:
+        noise: how batches may be disturbed; all batches then say what was done to them.  None: they are not.
     """
 
     systems: Sequence[System]
     neighbors: NeighborCache
     needs: ModelNeeds
     labels: tuple[str, ...]
+    noise: NoiseRule | None = None
     capacity: np.ndarray = field(init=False)  # neighbours of each section
     inner: np.ndarray = field(init=False)  # neighbours within the cut-offs of ``needs.inner``
     places: dict[str, np.ndarray] = field(
@@ -95,7 +100,7 @@ class BatchSource:
             source = self.systems[system]
             frames = _spread(range(source.n_frame), max(1, n_frame // len(systems)))
             extents = [self.extent(system, i) for i in frames]
-            for extent in extents:
+            for extent in (*extents, *self._disturbed_extents(system, frames)):
                 self._warn_truncation(source.name, extent.within)
                 capacity = [neighbor_capacity(int(m), k) for m, k in zip(extent.most, self.needs.sel, strict=True)]
                 self.reserve(capacity, extent.inner)
@@ -103,6 +108,12 @@ class BatchSource:
             if self.needs.lists is not None:
                 self._places_in_lists[system] = self._most_listed(system, frames)
         return atoms
+
+    def _disturbed_extents(self, system: int, frames: Sequence[int]) -> list[Extent]:
+        """What frames need room for once their atoms are displaced; none where they are never."""
+        if self.noise is None:
+            return []
+        return [self._extent(frame) for frame in self.frames(system, frames, self.noise.certain(0))]
 
     def _most_listed(self, system: int, frames: Sequence[int]) -> tuple[int, int]:
         """Places for edges and for angles that the lists of one of these frames need at most, in a block."""
@@ -159,11 +170,11 @@ class BatchSource:
         coord = source.coord(frame) if inner else np.zeros((source.n_atom, 3))
         return self._extent(Frame(coord, types, table, source.cell(frame) if inner else None))
 
-    def frames(self, system: int, indices: Sequence[int]) -> list[Frame]:
-        """Frames of one system with their neighbours and inputs."""
+    def frames(self, system: int, indices: Sequence[int], noise: Noise | None = None) -> list[Frame]:
+        """Frames of one system with their neighbours and inputs; with ``noise`` their atoms are displaced by it."""
         source, inputs = self.systems[system], self.needs.inputs
         arrays = source.arrays(indices, ["coord", *inputs])
-        return [
+        found = [
             Frame(
                 coord=arrays["coord"][k],
                 atype=source.frame_types(i),
@@ -173,8 +184,20 @@ class BatchSource:
             )
             for k, i in enumerate(indices)
         ]
+        return found if noise is None else self._displaced(found, system, indices, noise)
 
-    def batch(self, parts: Sequence[Part], n_frame: int | None = None, n_device: int = 1) -> LabelledBatch:
+    def _displaced(self, frames: Sequence[Frame], system: int, indices: Sequence[int], noise: Noise) -> list[Frame]:
+        """Frames of a system with noise on their atoms, whose neighbours are searched for once more."""
+        moved = [noise.of(system, int(i), f.atype).noise for i, f in zip(indices, frames, strict=True)]
+        coord = [frame.coord + own for frame, own in zip(frames, moved, strict=True)]
+        types, cells = [frame.atype for frame in frames], [frame.cell for frame in frames]
+        names = [f"{self.systems[system].name}, frame {i}, with noise on its atoms" for i in indices]
+        tables = search_many(coord, types, self.needs.n_type, self.needs.rcut, cells, names)
+        return [replace(f, coord=x, table=t) for f, x, t in zip(frames, coord, tables, strict=True)]
+
+    def batch(
+        self, parts: Sequence[Part], n_frame: int | None = None, n_device: int = 1, noise: Noise | None = None
+    ) -> LabelledBatch:
         """The labelled batch of some frames.
 
         Args:
@@ -182,13 +205,19 @@ class BatchSource:
             n_frame: size to pad to, so that the last short batch of a pass needs no program of its own.
             n_device: devices that share the frames; above 1 all arrays get a leading device axis. Of several processes each
                 gets the batches of its own devices, in sizes that are enough for all.
+            noise: on the atoms; None: they stay where they are.
         """
         total = n_frame or sum(len(indices) for _, indices in parts)
         if own_places() is not None:
-            return self.packed(parts, self.layout(parts, self.extent, total, n_device), n_device)
-        shards = self._shards(parts, n_device)
+
+            def extent(system: int, frame: int) -> Extent:
+                own = self.frames(system, [frame], noise) if noise else None
+                return self.extent(system, frame) if own is None else self._extent(own[0])
+
+            return self.packed(parts, self.layout(parts, extent, total, n_device), n_device, noise)
+        shards = self._shards(parts, n_device, noise)
         layout = self._layout([(own, [self._extent(f) for f in frames]) for own, frames in shards], total, n_device)
-        return self._packed(shards, layout, n_device)
+        return self._packed(shards, layout, n_device, noise)
 
     def layout(
         self, parts: Sequence[Part], extent: Callable[[int, int], Extent], n_frame: int, n_device: int = 1
@@ -204,30 +233,38 @@ class BatchSource:
             [(own, [extent(s, int(i)) for s, frames in own for i in frames]) for own in dealt], n_frame, n_device
         )
 
-    def packed(self, parts: Sequence[Part], layout: Layout, n_device: int = 1) -> LabelledBatch:
+    def packed(
+        self, parts: Sequence[Part], layout: Layout, n_device: int = 1, noise: Noise | None = None
+    ) -> LabelledBatch:
         """The labelled batch of some frames in sizes that are known; arguments as for :meth:`batch`."""
         places = own_places()
         if places is None:
-            return self._packed(self._shards(parts, n_device), layout, n_device)
+            return self._packed(self._shards(parts, n_device, noise), layout, n_device, noise)
         dealt = deal(parts, n_device)
         most = self._pair_columns({system for system, _ in parts})
-        own = [self._labelled(dealt[i], self._frames_of(dealt[i]), layout, most) for i in places if dealt[i]]
-        return stack(own or [idle(self._labelled(dealt[0], self._frames_of(dealt[0]), layout, most))], len(places))
 
-    def _shards(self, parts: Sequence[Part], n_device: int) -> list[tuple[list[Part], list[Frame]]]:
-        return [(own, self._frames_of(own)) for own in deal(parts, n_device) if own]
+        def labelled(i: int) -> LabelledBatch:
+            return self._labelled(dealt[i], self._frames_of(dealt[i], noise), layout, most, noise)
 
-    def _packed(self, shards: Sequence[tuple], layout: Layout, n_device: int) -> LabelledBatch:
+        own = [labelled(i) for i in places if dealt[i]]
+        return stack(own or [idle(labelled(0))], len(places))
+
+    def _shards(
+        self, parts: Sequence[Part], n_device: int, noise: Noise | None
+    ) -> list[tuple[list[Part], list[Frame]]]:
+        return [(own, self._frames_of(own, noise)) for own in deal(parts, n_device) if own]
+
+    def _packed(self, shards: Sequence[tuple], layout: Layout, n_device: int, noise: Noise | None) -> LabelledBatch:
         most = self._pair_columns({system for own, _ in shards for system, _ in own})
-        batches = [self._labelled(own, frames, layout, most) for own, frames in shards]
+        batches = [self._labelled(own, frames, layout, most, noise) for own, frames in shards]
         drawn = {system for own, _ in shards for system, _ in own}
         places = self._places_in_lists.get(*drawn, (0, 0)) if len(drawn) == 1 else (0, 0)  # a mixture needs fewer
         listed = self._lists.added([data.batch for data in batches], places)  # of one process
         batches = [data.replace(batch=batch) for data, batch in zip(batches, listed, strict=True)]
         return batches[0] if n_device == 1 else stack(batches, n_device)
 
-    def _frames_of(self, parts: Sequence[Part]) -> list[Frame]:
-        return [frame for system, indices in parts for frame in self.frames(system, indices)]
+    def _frames_of(self, parts: Sequence[Part], noise: Noise | None) -> list[Frame]:
+        return [frame for system, indices in parts for frame in self.frames(system, indices, noise)]
 
     def _pair_columns(self, systems: set[int]) -> int:
         """Atoms of a frame that the Hessians of a batch from these systems have columns for, on all its devices.
@@ -241,9 +278,15 @@ class BatchSource:
         found = any(system.found[name] for system in drawn for name in pairs)
         return round_up(max(1, *(system.n_atom for system in drawn))) if found else 1
 
-    def _labelled(self, parts: Sequence[Part], frames: Sequence[Frame], layout: Layout, most: int) -> LabelledBatch:
+    def _labelled(
+        self, parts: Sequence[Part], frames: Sequence[Frame], layout: Layout, most: int, noise: Noise | None
+    ) -> LabelledBatch:
         batch, places = pack(frames, layout)
         label = self._labels(parts, places, layout, most)
+        if self.noise is not None:
+            every = [(system, int(i)) for system, indices in parts for i in indices] if noise else []
+            each = [noise.of(*place, frame.atype) for place, frame in zip(every, frames, strict=False)]
+            batch = batch.replace(disturbance=disturbance(each, places, layout, label["force"]))
         first = self.systems[parts[0][0]]
         return LabelledBatch(batch, label, {name: np.float64(first.found[name]) for name in self.labels})
 

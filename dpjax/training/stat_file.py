@@ -44,6 +44,8 @@ def statistics_key(model: ModelConfig) -> str:
         "preset": model.preset_out_bias,
         "parameters": (fitting.numb_fparam, fitting.numb_aparam, model.data_stat_protect),
     }
+    if model.direct_forces:
+        settings["direct_forces"] = True
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=sorted).encode()).hexdigest()[:16]
 
 

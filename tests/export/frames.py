@@ -59,10 +59,10 @@ def expected(pot: dpjax.Potential, frames: list[dict]) -> list[dict]:
     return [{name: rows[i][None] for name, rows in out.items()} for i in range(len(frames))]
 
 
-def only_fullest(monkeypatch, output) -> None:
+def only_fullest(monkeypatch, config) -> None:
     """Of the entry points that take a neighbour list, artifacts get the one that gives most; this saves time."""
-    listed = [entry for entry in entries(output) if not entry.search]
-    monkeypatch.setattr(writer, "entries", lambda output, hessian: listed[-1:])
+    listed = [entry for entry in entries(config) if not entry.search]
+    monkeypatch.setattr(writer, "entries", lambda config, hessian: listed[-1:])
 
 
 def padded_sizes(pot: dpjax.Potential, given: dict) -> tuple:

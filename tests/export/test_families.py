@@ -56,7 +56,7 @@ def crowded(section: dict[str, Any]) -> dict[str, Any]:
 
 def in_artifact(name: str, conventions: str, tmp_path, monkeypatch) -> tuple[dpjax.Potential, Artifact]:
     made = potential(crowded(SECTIONS[name]))
-    only_fullest(monkeypatch, made.model.output)
+    only_fullest(monkeypatch, made.config)
     pot = Potential(made.config, made.variables, conventions=conventions)
     return pot, Artifact(save(pot, tmp_path / "model.dpx"))
 

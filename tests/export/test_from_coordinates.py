@@ -103,8 +103,8 @@ def test_bad_requests(plain):
 def test_second_derivatives(name, potentials, tmp_path, monkeypatch):
     """Of several frames, with placeholders; in the order of the atoms that are given."""
     pot = potentials[name]
-    wanted = [e for e in entries(pot.model.output, hessian=True) if e.name in ("energy_force_virial", "hessian")]
-    monkeypatch.setattr(writer, "entries", lambda output, hessian: wanted)
+    wanted = [e for e in entries(pot.config, hessian=True) if e.name in ("energy_force_virial", "hessian")]
+    monkeypatch.setattr(writer, "entries", lambda config, hessian: wanted)
     artifact = Artifact(save(pot, tmp_path / "model.dpx", ("cpu",), hessian=True))
     frames = [frame(9, seed=seed) for seed in range(2)]
     given = {"coord": np.concatenate([f["coord"] for f in frames]), "cell": np.concatenate([f["cell"] for f in frames])}

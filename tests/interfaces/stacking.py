@@ -31,4 +31,5 @@ def bare_config(fitting, silent=()) -> SimpleNamespace:
     """What the configuration of such a model says: its fitting net, and its inputs, none of which has a default."""
     sizes = {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam}
     inputs = {name: size for name, size in sizes.items() if size}
-    return SimpleNamespace(fitting_net=fitting, silent_types=silent, inputs=inputs, default_inputs={})
+    own = {"silent_types": silent, "inputs": inputs, "default_inputs": {}, "direct_forces": False}
+    return SimpleNamespace(fitting_net=fitting, **own)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from dpjax import losses
-from dpjax.config import load
+from dpjax.config import load, load_any
 from dpjax.errors import ConfigError, ModelError
 from tests.config.inputs import water
 from tests.losses.common import FILLS, arrays, cases, check_same, graded, padded
@@ -113,12 +113,39 @@ def test_labels_that_are_missing_count_for_nothing():
 
 
 def test_only_a_model_that_gives_forces_directly_may_have_it():
-    with pytest.raises(
-        ConfigError, match=r"loss/type: found 'dens', .* only a model of type dpa4 gives these"
-    ) as error:
+    with pytest.raises(ConfigError, match=r"loss/type: found 'dens', .* only a model of type dpa4 gives these"):
         load(water({"loss": {"type": "dens"}}))
-    assert "not built" not in str(error.value)
-    both = water({"model/type": "dpa4", "model/descriptor": {}, "model/fitting_net": {}, "loss": {"type": "dens"}})
-    with pytest.raises(ConfigError, match="model/type: .*'dpa4' is not built yet") as error:
-        load(both)
-    assert "loss/type" not in str(error.value)
+    both = {"model/type": "dpa4", "model/descriptor": {}, "model/fitting_net": {}, "loss": {"type": "dens"}}
+    assert load(water(both)).model.direct_forces
+    assert not load(water(both | {"loss": {"type": "ener"}})).model.direct_forces
+
+
+@pytest.mark.parametrize(
+    ("edits", "message"),
+    [
+        ({"model/descriptor": {"lmax": 0}}, "model/descriptor/lmax: found 0, but forces"),
+        ({"model/bridging_method": "ZBL"}, "model/bridging_method: found 'ZBL', but the loss dens"),
+        ({"model/lora": {"rank": 2}}, "model/lora: found a section, but the heads that the loss dens trains"),
+        ({"loss/start_pref_f": 0}, "loss/start_pref_f: found 0, but the loss dens is about forces"),
+        ({"loss/limit_pref_f": 0}, "loss/limit_pref_f: found 0, but the loss dens is about forces"),
+        ({"optimizer": {"type": "LKF"}}, "loss/type: found 'dens', but optimizer LKF"),
+        ({"validating": {"full_validation": True}}, "validating/full_validation: found true, but the loss is 'dens'"),
+    ],
+)
+def test_what_it_does_not_go_with(edits, message):
+    both = {"model/type": "dpa4", "model/descriptor": {}, "model/fitting_net": {}, "loss": {"type": "dens"}}
+    with pytest.raises(ConfigError, match=message):
+        load(water(both | edits))
+
+
+def test_it_trains_one_model():
+    data = water()
+    branch = {"type_map": ["O", "H"], "type": "dpa4", "descriptor": {}, "fitting_net": {}}
+    sides = data["training"].pop("training_data"), data["training"].pop("validation_data")
+    own = dict(zip(("training_data", "validation_data"), sides, strict=True))
+    data["model"] = {"model_dict": {name: branch for name in ("one", "two")}}
+    data["loss_dict"] = {"one": {"type": "dens"}, "two": {"type": "ener"}}
+    data["training"] |= {"data_dict": {name: own for name in ("one", "two")}, "model_prob": {"one": 1, "two": 1}}
+    del data["loss"]
+    with pytest.raises(ConfigError, match="loss_dict/one/type: found 'dens', which trains one model"):
+        load_any(data)

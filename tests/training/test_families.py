@@ -121,7 +121,7 @@ def test_from_input_to_artifact(descriptor, fitting, system, tmp_path, monkeypat
         want, got = (model.evaluate(**frames, atomic=True) for model in (pot, again))
     assert_close(got, want, 1e-14, where=".dp")
 
-    only_fullest(monkeypatch, pot.model.output)
+    only_fullest(monkeypatch, pot.config)
     artifact = Artifact(save(pot, tmp_path / "model.dpx", platforms=["cpu"]))
     assert_close(artifact.evaluate(**frames, atomic=True), want, 1e-11, where=".dpx")
 

@@ -18,7 +18,6 @@ from dpjax.train_state import TrainState
 from dpjax.training import setup as training_setup
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import AXIS, data_mesh, place_batch
-from dpjax.training.loop import _next_batch
 from dpjax.training.programs import Programs
 from dpjax.training.setup import prepare
 from dpjax.training.zero import SMALLEST, Zero, split
@@ -116,7 +115,7 @@ def test_each_device_holds_its_part(system, stage):
     config = load(inputs(system, stage))
     setup = prepare(config)
     state, programs = setup.zero.placed(setup.initial_state()), Programs(setup)
-    data = place_batch(_next_batch(setup.training, setup.mesh)[0], setup.mesh)
+    data = place_batch(setup.training.next_batch(setup.mesh.size)[0], setup.mesh)
     with persistent_programs(config.dpjax.compilation_cache):
         for _ in range(2):
             large = [leaf for leaf in jax.tree.leaves(state.opt_state) if leaf.size >= SMALLEST]

@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from dpjax.config.models.common import CommonModelConfig, common_options, parse_model
-from dpjax.config.models.dpa4 import DPA4_MODEL, Dpa4ModelConfig, fill_types, rename_newer
+from dpjax.config.models.dpa4 import (
+    DPA4_MODEL,
+    Dpa4ModelConfig,
+    check_direct_forces,
+    fill_types,
+    rename_newer,
+    with_direct_forces,
+)
 from dpjax.config.models.frozen import FROZEN, FrozenModelConfig
 from dpjax.config.models.linear_ener import LinearEnergyConfig, linear_ener
 from dpjax.config.models.modifier import DipoleChargeConfig
@@ -71,6 +78,8 @@ __all__ = [
     "SpinConfig",
     "TypeEmbeddingConfig",
     "argument",
+    "check_direct_forces",
     "complete",
     "parse",
+    "with_direct_forces",
 ]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from dpjax.config.checks import check_at_least, check_positive
 from dpjax.config.descriptors.dpa4 import DPA4_NAMES, Dpa4Config
 from dpjax.config.models.bridging import bridging_options, check_bridging
 from dpjax.config.models.standard import ModelConfig, check_networks, network_options, network_sections
-from dpjax.config.problems import Problem
+from dpjax.config.problems import Problem, Report
 from dpjax.config.schema import REQUIRED, Component, Context, Option, to_dataclass
 from dpjax.config.suggestions import join, show
 
@@ -114,6 +114,43 @@ def _check_exclusions(cfg: Dpa4ModelConfig, path: str) -> Iterator[Problem]:
     if inner and cfg.pair_exclude_types and inner != cfg.pair_exclude_types:
         text = f"found {show(inner)}, but pair_exclude_types of the model is {show(cfg.pair_exclude_types)}. Keep one of them."
         yield Problem(join(path, "descriptor/exclude_types"), text)
+
+
+def check_direct_forces(cfg: ModelConfig, path: str) -> Iterator[Problem]:
+    """The rules of a model that gives its forces directly, as the loss dens trains it."""
+    if cfg.bridge is not None:
+        text = (
+            f"found {cfg.bridging_method!r}, but the loss dens trains forces that the model gives directly, and the repulsion of "
+            'bridging acts by its derivative. Set it to "None", or use the loss ener.'
+        )
+        yield Problem(join(path, "bridging_method"), text)
+    if getattr(cfg, "lora", None) is not None:
+        text = "found a section, but the heads that the loss dens trains have no such corrections. Remove it, or use the loss ener."
+        yield Problem(join(path, "lora"), text)
+    degrees = cfg.descriptor.l_schedule or (cfg.descriptor.lmax,)
+    key = "l_schedule" if cfg.descriptor.l_schedule else "lmax"
+    if min(degrees[0], degrees[-1]) < 1:
+        text = (
+            f"found {show(getattr(cfg.descriptor, key))}, but forces that the model gives directly are read from vectors, which "
+            "states have from degree 1 on. Give the first and the last block at least 1, or use the loss ener."
+        )
+        yield Problem(join(path, f"descriptor/{key}"), text)
+
+
+def with_direct_forces(cfg: ModelConfig) -> ModelConfig:
+    """The model with heads for forces.
+
+    Raises:
+        ConfigError: it is of another type, or cannot have them.
+    """
+    report = Report()
+    if cfg.type != DPA4_NAMES[0]:
+        text = f"found {show(cfg.type)}, but only a model of type {DPA4_NAMES[0]} gives forces directly."
+        report.extend([Problem("model/type", text)])
+    else:
+        report.extend(check_direct_forces(cfg, "model"))
+    report.raise_any()
+    return replace(cfg, direct_forces=True)
 
 
 def fill_types(section: Any) -> None:

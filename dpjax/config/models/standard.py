@@ -44,6 +44,7 @@ class ModelConfig(CommonModelConfig):
     bridging_method: str | None = None
     bridging_r_inner: float | None = None
     bridging_r_outer: float | None = None
+    direct_forces: bool = False  # has heads for forces, which the loss dens trains; follows from the loss, no option
 
     @property
     def bridge(self) -> tuple[float, float] | None:

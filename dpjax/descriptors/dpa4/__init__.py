@@ -69,16 +69,27 @@ class DPA4(Descriptor):
 
     def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
         """Descriptor of all atoms: values (n_atom, channels)."""
-        return Features(read_out(self.weights["output_ffn"], Sizes(self.config), self.states(view)[1][:, 0]))
+        return self.with_state(view)[0]
 
-    def states(self, view: Neighborhood) -> tuple[jax.Array, jax.Array]:
-        """(n_atom, (L + 1)^2, channels) the states before the first block and after the last."""
+    def with_state(self, view: Neighborhood, added: jax.Array | None = None) -> tuple[Features, jax.Array]:
+        """Descriptor of all atoms, and their last states (n_atom, (L + 1)^2, channels); ``added`` as for :meth:`states`."""
+        last = self.states(view, added)[1]
+        return Features(read_out(self.weights["output_ffn"], Sizes(self.config), last[:, 0])), last
+
+    def states(self, view: Neighborhood, added: jax.Array | None = None) -> tuple[jax.Array, jax.Array]:
+        """(n_atom, (L + 1)^2, channels) the states before the first block and after the last.
+
+        Args:
+            view: the atoms.
+            added: what the first states are given beside what the structure says, shaped like them; None: nothing.
+        """
         sizes, act = Sizes(self.config), activation(self.config.activation_function)
         excluded = self.pair_exclude | ordered_pairs(self.config.exclude_types)
         frequencies = self.weights["radial_basis"]["adam_freqs"]
         edges = edges_of(view, sizes, self.n_type, excluded, frequencies, self.bridge, self.least_dtype)
         vectors = type_vectors(self.weights, view.centre_types, view.condition, act)
         first = first_state(self.weights, sizes, vectors, view.centre_types, edges, act, view.work)
+        first = first if added is None else first + added.astype(first.dtype)
         return first, Graph(self.weights, sizes, vectors, edges, self.exact, view.work).run(first)
 
 

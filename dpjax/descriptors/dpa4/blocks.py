@@ -63,7 +63,7 @@ class Graph:
             sent = Sent(near, keys, radial, weight, share, rotations)
             return message(use["message"], sizes, shape, self.act, self.exact, sent, atoms)
 
-        summed = blockwise(block, use, arrays, len(x), edges.index.shape[1], self.work)
+        summed = blockwise(block, use, arrays, x.shape[0], edges.index.shape[1], self.work)
         return biased(summed, own["post_focus_mix"])
 
     def message_step(self, own: Weights, shape: Shape, x: jax.Array) -> jax.Array:

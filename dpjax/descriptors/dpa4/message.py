@@ -235,7 +235,7 @@ def _competed(weights: Weights, eps: float, scalars: jax.Array, x: Orders) -> Or
     level = jnp.einsum("fbkc,fc,cf->fbk", rms(scalars, jnp.ones_like(norm[0]), eps), norm, w)
     if "focus_compete_bias" in weights:
         level = level + weights["focus_compete_bias"][:, None, None]
-    share = COMPETING * jax.nn.softmax(level, axis=0) + (1.0 - COMPETING) / len(level)
+    share = COMPETING * jax.nn.softmax(level, axis=0) + (1.0 - COMPETING) / level.shape[0]
     return tuple(part * share.reshape(*share.shape, *(1,) * (part.ndim - 3)) for part in x)
 
 
@@ -306,7 +306,7 @@ def heard(weights: Weights, sizes: Sizes, weighing: jax.Array, back: jax.Array, 
         out = jnp.stack(parts, axis=3).reshape(*parts[0].shape[:2], -1)
     scalars = _normalised(weights, sizes, "attn_output_gate_norm", own.scalars)
     gate = jax.nn.sigmoid(jnp.einsum("fbc,cfh->bfh", scalars, weights["adamw_attn_gate_w"]))
-    out = out * jnp.repeat(gate.reshape(len(gate), -1), width // heads, axis=-1)[:, None]
+    out = out * jnp.repeat(gate.reshape(gate.shape[0], -1), width // heads, axis=-1)[:, None]
     return by_stream(out, weights["attn_o_proj"]["weight"], streams) if "attn_o_proj" in weights else out
 
 

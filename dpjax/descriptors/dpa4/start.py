@@ -114,7 +114,7 @@ def _embedded(
 def _told(weights: Weights, sizes: Sizes, vectors: jax.Array, seeds: jax.Array) -> jax.Array:
     """(n_atom, channels) type vectors, scaled and shifted by what was summed over neighbours, (n_atom, 4, embedded)."""
     squares = jnp.einsum("nac,nad->ncd", seeds, seeds[..., : sizes.seed.axis])
-    film = product(squares.reshape(len(squares), -1), weights["env_seed_embedding"]["output_proj"]["matrix"])
+    film = product(squares.reshape(squares.shape[0], -1), weights["env_seed_embedding"]["output_proj"]["matrix"])
 
     def part(name: str, values: jax.Array) -> jax.Array:
         bounded = jnp.tanh(rms(values, weights[f"film_{name}_norm"]["adam_scale"][0], sizes.config.eps))

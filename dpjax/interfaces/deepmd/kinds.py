@@ -9,6 +9,7 @@ import numpy as np
 from dpjax.config.fittings import AtomicOutput
 from dpjax.errors import ModelError
 from dpjax.interfaces.deepmd.evaluator import DeepEval
+from dpjax.models import require_derived
 
 
 class DeepPot(DeepEval):
@@ -36,9 +37,10 @@ class DeepPot(DeepEval):
 
         Raises:
             DataError: numbers that do not make up whole frames; what ``Potential.evaluate`` refuses.
-            ModelError: an input that the model does not take, or needs and did not get.
+            ModelError: an input that the model does not take, or needs and did not get; a model without virials.
         """
         inputs = self._inputs(coords, cells, atom_types, fparam, aparam, mixed_type, **others)
+        require_derived(self.potential.config, "DeepPot.eval, which returns virials")
         names = ["energy", "force", "virial"]
         names += ["atom_energy", "atom_virial"] if atomic else []
         names += ["hessian"] if self.has_hessian else []

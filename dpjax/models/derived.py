@@ -1,0 +1,20 @@
+"""Which models have forces that are derivatives of the energy."""
+
+from __future__ import annotations
+
+from dpjax.config import ModelConfig
+from dpjax.errors import ModelError
+
+
+def require_derived(config: ModelConfig, what: str) -> None:
+    """Raise where ``what`` is asked of a model that gives its forces directly.
+
+    Raises:
+        ModelError: it does, so nothing that follows from derivatives of the energy exists.
+    """
+    if config.direct_forces:
+        raise ModelError(
+            f"{what}: this model was trained with the loss dens and gives its forces directly; they are no derivatives of its "
+            "energy, so there are no virials, no second derivatives and no dynamics that conserve energy. Take energies and "
+            "forces from Potential.evaluate or the ASE calculator, or train a model with the loss ener."
+        )
