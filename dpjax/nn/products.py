@@ -27,6 +27,24 @@ def repeated_rows(vector: jax.Array, like: jax.Array) -> jax.Array:
     return product(jnp.ones((*like.shape[:-1], 1), vector.dtype), vector[None])
 
 
+def outer_sum(rows: jax.Array, values: jax.Array) -> jax.Array:
+    """Sums over rows of what two arrays have there: (b, n, r) and (b, n, m) to (b, r, m)."""
+    return _outer.bind(rows, values, precision=_precision())
+
+
+def small_products(matrices: jax.Array, values: jax.Array) -> jax.Array:
+    """A small matrix for each entry: (..., r, d) and (..., d, m) to (..., r, m).
+
+    Sums of products entry by entry, which XLA makes one loop of on a CPU; its products of many small matrices take several times as
+    long wherever one of them is turned.
+    """
+    dtype = jnp.result_type(matrices, values)
+    lead = matrices.shape[:-2]
+    flat = [x.astype(dtype).reshape(-1, *x.shape[-2:]) for x in (matrices, values)]
+    out = _small.bind(*flat, turned=False)
+    return out.reshape(*lead, *out.shape[-2:])
+
+
 def _precision() -> str | None:
     return jax.config.jax_default_matmul_precision
 
@@ -48,7 +66,7 @@ def _turned(matrix: jax.Array) -> jax.Array:
 def _primitive(name: str, fn, shape) -> Primitive:
     primitive = Primitive(name)
     primitive.def_impl(fn)
-    primitive.def_abstract_eval(lambda a, b, *, precision: a.update(shape=shape(a, b), weak_type=False))
+    primitive.def_abstract_eval(lambda a, b, **how: a.update(shape=shape(a, b, **how), weak_type=False))
     mlir.register_lowering(primitive, mlir.lower_fun(fn, multiple_results=False))
 
     def batched(args, dims, **how):
@@ -58,9 +76,9 @@ def _primitive(name: str, fn, shape) -> Primitive:
     return primitive
 
 
-_product = _primitive("row_product", _product_plainly, lambda rows, matrix: (*rows.shape[:-1], matrix.shape[-1]))
+_product = _primitive("row_product", _product_plainly, lambda rows, matrix, **how: (*rows.shape[:-1], matrix.shape[-1]))
 _outer = _primitive(
-    "outer_sum", _outer_plainly, lambda rows, values: (*rows.shape[:-2], rows.shape[-1], values.shape[-1])
+    "outer_sum", _outer_plainly, lambda rows, values, **how: (*rows.shape[:-2], rows.shape[-1], values.shape[-1])
 )
 ad.defbilinear(
     _product,
@@ -71,4 +89,32 @@ ad.defbilinear(
     _outer,
     lambda g, rows, values, **how: _product.bind(values, _turned(g), **how),
     lambda g, rows, values, **how: _product.bind(rows, g, **how),
+)
+
+
+def _small_plainly(matrices: jax.Array, values: jax.Array, *, turned: bool) -> jax.Array:
+    if turned:
+        return jnp.sum(matrices[:, :, :, None] * values[:, :, None], axis=1)
+    return jnp.sum(matrices[:, :, :, None] * values[:, None], axis=2)
+
+
+def _small_shape(matrices, values, turned: bool) -> tuple[int, ...]:
+    return (*matrices.shape[:-2], matrices.shape[-1 if turned else -2], values.shape[-1])
+
+
+def _inner_plainly(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jax.lax.dot_general(a, b, (((2,), (2,)), ((0,), (0,))))
+
+
+_small = _primitive("small_products", _small_plainly, _small_shape)
+_inner = _primitive("inner_products", _inner_plainly, lambda a, b: (*a.shape[:-1], b.shape[-2]))
+ad.defbilinear(
+    _small,
+    lambda g, a, b, *, turned: _inner.bind(b, g) if turned else _inner.bind(g, b),
+    lambda g, a, b, *, turned: _small.bind(a, g, turned=not turned),
+)
+ad.defbilinear(
+    _inner,
+    lambda g, a, b: _small.bind(g, b, turned=False),
+    lambda g, a, b: _small.bind(g, a, turned=True),
 )

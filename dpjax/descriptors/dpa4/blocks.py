@@ -83,6 +83,8 @@ class Graph:
     def run(self, x: jax.Array) -> jax.Array:
         """(n_atom, (L + 1)^2, channels) the state after all blocks, of the first one."""
         cfg = self.sizes.config
+        if self._alike():
+            return self._repeated(x)
         history, kind = [x], "full" if cfg.full_attn_res != "none" else "block" if cfg.block_attn_res != "none" else ""
         for i, shape in enumerate(zip(self.sizes.degrees, self.sizes.orders, strict=True)):
             own, shape = self.weights["blocks"][str(i)], Shape(*shape)
@@ -91,6 +93,22 @@ class Graph:
             step = {"": self._added, "full": self._over_all, "block": self._over_blocks}[kind]
             x, history = step(own, shape, x, history)
         return self._mean(self.weights[f"final_{kind}_attn_res"], history, x) if kind else x
+
+    def _alike(self) -> bool:
+        """Whether there are several blocks of one shape, each of which is given what the one before it has left."""
+        cfg, shapes = self.sizes.config, set(zip(self.sizes.degrees, self.sizes.orders, strict=True))
+        return len(shapes) == 1 < len(self.sizes.degrees) and cfg.full_attn_res == cfg.block_attn_res == "none"
+
+    def _repeated(self, x: jax.Array) -> jax.Array:
+        """A loop over blocks, which is compiled once; in the backward pass a block is computed again."""
+        own = [self.weights["blocks"][str(i)] for i in range(len(self.sizes.degrees))]
+        stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *own)
+        shape = Shape(self.sizes.degrees[0], self.sizes.orders[0])
+
+        def step(x: jax.Array, own: Weights) -> tuple[jax.Array, None]:
+            return self._added(own, shape, x, [])[0], None
+
+        return jax.lax.scan(jax.checkpoint(step) if self.work.recompute else step, x, stacked)[0]
 
     def _added(self, own: Weights, shape: Shape, x: jax.Array, history: list) -> tuple[jax.Array, list]:
         x = x + self.message_step(own, shape, x)

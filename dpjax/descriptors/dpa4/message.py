@@ -21,9 +21,9 @@ from dpjax.nn.equivariant.activations import gated_orders, on_sphere
 from dpjax.nn.equivariant.grids import angles, lebedev, to_and_back
 from dpjax.nn.equivariant.linear import by_degree, by_order, turning
 from dpjax.nn.equivariant.norms import kept_norm, rms
-from dpjax.nn.equivariant.packed import Orders, by_orders, degrees, in_a_row, leaving, order_slices
+from dpjax.nn.equivariant.packed import Orders, by_orders, degrees, in_a_row, leaving
 from dpjax.nn.equivariant.rotations import into_frame
-from dpjax.nn.products import product
+from dpjax.nn.products import outer_sum, product, small_products
 from dpjax.nn.ranks import lifted, of_streams
 
 COMPETING = 0.98  # of the weight of a stream, which the streams compete for; the rest they share
@@ -70,12 +70,12 @@ def message(
     radial = sent.radial[..., : shape.lmax + 1, :]
     if "radial_hidden_proj" in weights:
         radial = product(radial, weights["radial_hidden_proj"]["weight"])
-    into = frame_rows(sent.rotations, shape)
+    into = into_frame(list(sent.rotations[: shape.lmax + 1]), *shape)
     x = entered(weights, sizes, shape, radial, into, sent.near)
     x = tuple(split(part, sizes.streams) for part in x)
     x = layers(weights, sizes, shape, act, radial[..., 0, :] * sent.weight[..., None], x)
     x = tuple(joined(part) for part in x)
-    back = [rows * lifted(_leaving(shape, rows.dtype), rows.ndim) for rows in into]
+    back = into * lifted(jnp.asarray(leaving(*shape)[degrees(shape.lmax)], into.dtype), into.ndim)
     if not sizes.heads:
         share = sent.weight if sent.share is None else sent.weight * sent.share
         return summed(back, x, share[..., None]) * own.degree[:, None, None]
@@ -96,51 +96,36 @@ def prepared(weights: Weights, streams: int) -> Weights:
     return {**weights, "so2_linears": layers}
 
 
-def frame_rows(rotations: tuple[jax.Array, ...], shape: Shape) -> list[jax.Array]:
-    """Rows of rotations into the frame of an edge, for each order (b, k, n, (L + 1)^2), of others than 0 twice as many."""
-    rows = into_frame(list(rotations[: shape.lmax + 1]), *shape)
-    return [rows[..., own, :] for own in order_slices(*shape)]
-
-
-def _leaving(shape: Shape, dtype: jnp.dtype) -> jax.Array:
-    return jnp.asarray(leaving(*shape)[degrees(shape.lmax)], dtype)
-
-
 def entered(
-    weights: Weights, sizes: Sizes, shape: Shape, radial: jax.Array, into: list[jax.Array], near: jax.Array
+    weights: Weights, sizes: Sizes, shape: Shape, radial: jax.Array, into: jax.Array, near: jax.Array
 ) -> Orders:
     """States of neighbours in the frames of edges, and what distances do to them: scale degrees, or mix them.
 
     A kernel that all channels share mixes the rows of the rotation, which have no channels.
     """
-    cfg, lmax = sizes.config, shape.lmax
+    cfg = sizes.config
     if cfg.radial_so2_mode == "none":
         scales = [radial] + [radial[..., None, m:, :] for m in range(1, shape.mmax + 1)]
-        parts = [_ordered(_turned(rows, near), m) for m, rows in enumerate(into)]
+        parts = by_orders(small_products(into, near), *shape)
         return tuple(part * scale for part, scale in zip(parts, scales, strict=True))
     own = weights["radial_degree_mixer"]
     kernels = _kernels(product(radial.reshape(*radial.shape[:-2], -1), own["weight"]), shape, sizes.kernels)
     basis = own.get("channel_basis")
     if sizes.kernels > 1:
-        parts = [_ordered(_turned(rows, near), m) for m, rows in enumerate(into)]
+        parts = by_orders(small_products(into, near), *shape)
         return tuple(_mixed(kernel, part, basis) for kernel, part in zip(kernels, parts, strict=True))
     near = near if basis is None else near * lifted(basis[0], near.ndim)
-    parts = []
-    for m, (rows, kernel) in enumerate(zip(into, kernels, strict=True)):
-        rows = rows.reshape(*rows.shape[:2], -1, lmax - m + 1, rows.shape[-1])
-        mixed = jnp.einsum("bkio,bksid->bksod", kernel[..., 0], rows).reshape(*rows.shape[:2], -1, rows.shape[-1])
-        parts.append(_ordered(_turned(mixed, near), m))
-    return tuple(parts)
+    mixed = [_mixed_rows(kernel[..., 0], rows) for kernel, rows in zip(kernels, by_orders(into, *shape), strict=True)]
+    return by_orders(small_products(in_a_row(tuple(mixed)), near), *shape)
 
 
-def _turned(rows: jax.Array, near: jax.Array) -> jax.Array:
-    """(b, k, n, hidden) of rows (b, k, n, (L + 1)^2) and states."""
-    return jnp.einsum("bkrd,bkdc->bkrc", rows, near)
-
-
-def _ordered(x: jax.Array, order: int) -> jax.Array:
-    """Rows of -m and of +m apart."""
-    return x.reshape(*x.shape[:2], 2, -1, x.shape[-1]) if order else x
+def _mixed_rows(kernel: jax.Array, rows: jax.Array) -> jax.Array:
+    """A kernel (b, k, n, n) from degree to degree, of rows (b, k, n, m) or (b, k, 2, n, m) of a rotation."""
+    kernel = jnp.swapaxes(kernel, -2, -1)
+    if rows.ndim == kernel.ndim:
+        return small_products(kernel, rows)
+    signs = [small_products(kernel, rows[:, :, sign]) for sign in range(2)]
+    return jnp.stack(signs, axis=2)
 
 
 def _kernels(values: jax.Array, shape: Shape, number: int) -> list[jax.Array]:
@@ -318,10 +303,11 @@ def by_stream(x: jax.Array, weight: jax.Array, streams: int) -> jax.Array:
     return jnp.concatenate([by_degree(part, own) for part, own in parts], axis=-1)
 
 
-def summed(back: list[jax.Array], x: Orders, share: jax.Array) -> jax.Array:
+def summed(back: jax.Array, x: Orders, share: jax.Array) -> jax.Array:
     """(b, (L + 1)^2, n) messages times shares (b, k, n) or (b, k, 1), turned back and summed over neighbours."""
-    parts = [part.reshape(*part.shape[:2], -1, part.shape[-1]) * share[:, :, None] for part in x]
-    return sum(jnp.einsum("bkrd,bkrc->bdc", rows, part) for rows, part in zip(back, parts, strict=True))
+    values = in_a_row(x) * share[:, :, None]
+    rows = back.reshape(back.shape[0], -1, back.shape[-1])
+    return outer_sum(rows, values.reshape(values.shape[0], -1, values.shape[-1]))
 
 
 def biased(x: jax.Array, own: Weights) -> jax.Array:

@@ -56,7 +56,7 @@ def leaving(lmax: int, mmax: int) -> np.ndarray:
 def by_orders(x: jax.Array, lmax: int, mmax: int) -> Orders:
     """An array for each order, of all kept rows (..., n_kept, n)."""
     lead, n = x.shape[:-2], x.shape[-1]
-    first, *others = (x[..., rows, :] for rows in order_slices(lmax, mmax))
+    first, *others = jnp.split(x, [rows.stop for rows in order_slices(lmax, mmax)[:-1]], axis=-2)
     return first, *(part.reshape(*lead, 2, -1, n) for part in others)
 
 
