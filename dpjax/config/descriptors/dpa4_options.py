@@ -81,7 +81,7 @@ def _edge_options() -> list[Option]:
             "Turn the frame of every edge about the edge by a random angle, anew at each evaluation. Results differ by "
             "rounding only.",
             True,
-            no_effect="results do not depend on the angle, which a rule chooses, so that evaluations repeat",
+            no_effect="a rule chooses the angle, on which results depend by rounding only, so that evaluations repeat",
         ),
     ]
 
