@@ -84,9 +84,7 @@ def _recompute_layers(dpjax: Any, model: Any) -> Iterator[Problem]:
         return
     if any(DESCRIPTORS.name_of(part) in MESSAGES for part in getattr(descriptor, "list", [descriptor])):
         return
-    text = (
-        "found false, but no descriptor of this model has layers that pass messages; dpa2 and dpa3 have. Leave it out."
-    )
+    text = f"found false, but no descriptor of this model has layers that pass messages; {', '.join(MESSAGES)} have. Leave it out."
     yield Problem("dpjax/recompute_layers", text)
 
 

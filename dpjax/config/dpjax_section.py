@@ -95,8 +95,8 @@ def argument() -> Option:
             Option(
                 "recompute_layers",
                 bool,
-                "Compute what lies inside the layers of dpa2 and dpa3 again when their derivatives are taken, and keep nothing "
-                "of it. false needs several times the memory, and is worth a try on accelerators that have it.",
+                "Compute what lies inside the layers of dpa2, dpa3 and dpa4 again when their derivatives are taken, and keep "
+                "nothing of it. false needs several times the memory, and is worth a try on accelerators that have it.",
                 True,
             ),
             Option(

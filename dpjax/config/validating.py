@@ -88,7 +88,7 @@ def _newer_options() -> list[Option]:
             "tf32_infer", bool, "Multiply float32 matrices of validations in TF32 on an NVIDIA GPU.", newer=True
         ),
         Option(
-            "amp_infer", bool, "Validate a model of type dpa4 in bfloat16.", neutral=False, not_built="the model type dpa4",
+            "amp_infer", bool, "Validate a model of type dpa4 in bfloat16.", neutral=False, not_built="validation in bfloat16",
             newer=True,
         ),
     ]  # fmt: skip

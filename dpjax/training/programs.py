@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from dpjax.config import Config
 from dpjax.config.optimizers import LkfConfig
 from dpjax.losses.inputs import Arrays
 from dpjax.models import RESOLVED
@@ -117,7 +118,7 @@ def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
     )
     if setup.members > 1 and not setup.turns:
         train_step, eval_step = ensemble_step(train_step), ensemble_metrics(eval_step)
-    train_step = with_products(setup.zero.step(train_step), setup.config.training.enable_tf32)
+    train_step = with_products(setup.zero.step(train_step), trained_in_tf32(setup.config))
     eval_step = with_products(eval_step, setup.config.validating.tf32_infer)
     return jax.jit(train_step, donate_argnums=0, static_argnums=3), jax.jit(eval_step, static_argnums=4)
 
@@ -168,6 +169,11 @@ def make_total_step(setup: TrainingSetup) -> Callable:
     whole = {} if setup.mesh is None else {"out_shardings": NamedSharding(setup.mesh, PartitionSpec())}
     step = ensemble_values(total_step, jnp.mean) if setup.members > 1 and not setup.turns else total_step
     return jax.jit(with_products(step, tf32=False), static_argnums=3, **whole)
+
+
+def trained_in_tf32(config: Config) -> bool:
+    """Whether training steps may multiply in TF32: a dpa4 model has an option for it beside that of all trainings."""
+    return config.training.enable_tf32 or getattr(config.model, "enable_tf32", False)
 
 
 def with_products(step: Callable, tf32: bool) -> Callable:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -270,11 +271,42 @@ def test_a_list_of_neighbours_is_summed_and_need_not_match_the_types():
     assert parsed(descriptor(sel=[40, 60, 20])).descriptor.sel == (40, 60, 20)
 
 
-@pytest.mark.parametrize("name", ["dpa4", "dpa4c"])
-def test_not_built(name):
-    assert name not in DESCRIPTORS.built
+def test_what_is_not_built():
+    assert "dpa4" in DESCRIPTORS.built and "dpa4c" not in DESCRIPTORS.built
     with pytest.raises(ConfigError, match="not built yet"):
-        config.load(dpa4({f"{M}/type": REMOVE, f"{D}": {"type": name}, f"{F}/type": "ener"}))
+        config.load(dpa4({f"{M}/type": REMOVE, f"{D}": {"type": "dpa4c"}, f"{F}/type": "ener"}))
+
+
+@pytest.mark.parametrize(
+    ("key", "asks_nothing", "asks"),
+    [
+        ("edge_norm", True, False),
+        ("edge_cartesian", False, True),
+        ("node_cartesian", "none", "default:2"),
+        ("extra_node_l", 0, 1),
+        ("grid_branch", 0, 2),
+        ("ffn_so3_grid", False, True),
+        ("node_wise_s2", False, True),
+        ("node_wise_so3", False, True),
+        ("message_node_s2", False, True),
+        ("message_node_so3", False, True),
+        ("so3_readout", "none", "glu"),
+        ("readout_layers", 1, 2),
+    ],
+)
+def test_newer_options_that_ask_for_something_are_refused(key, asks_nothing, asks):
+    config.load(dpa4(descriptor(**{key: asks_nothing})))
+    with pytest.raises(ConfigError, match=f"descriptor/{key}: found .* is not built yet"):
+        config.load(dpa4(descriptor(**{key: asks})))
+
+
+@pytest.mark.parametrize(("key", "done"), [("random_gamma", "evaluations repeat"), ("use_amp", "the option precision")])
+def test_options_without_effect_say_what_is_done_instead(key, done, caplog):
+    caplog.set_level("INFO", logger="dpjax")
+    config.load(dpa4())
+    assert key not in caplog.text
+    config.load(dpa4(descriptor(**{key: False})))
+    assert re.search(f"{D}/{key}: false changes nothing: .*{done}", caplog.text)
 
 
 @pytest.mark.parametrize("kind", ["dpa4", "SeZM"])

@@ -187,7 +187,7 @@ def test_activation_names(name):
         ({"optimizer/adam_beta1": 1.0}, "optimizer/adam_beta1: found 1.0", "less than 1"),
         ({"dpjax/progress": "line"}, "dpjax/progress: found 'line'", "`lines`"),
         ({"dpjax/block_size": 0}, "dpjax/block_size: found 0", "at least 1"),
-        ({"dpjax/recompute_layers": False}, "dpjax/recompute_layers: found false", "dpa2 and dpa3"),
+        ({"dpjax/recompute_layers": False}, "dpjax/recompute_layers: found false", "dpa2, dpa3, dpa4"),
     ],
 )
 def test_contradictions(edits, start, text):

@@ -48,10 +48,22 @@ def test_errors_are_those_of_rounded_networks(system, tmp_path, compute):
     assert same(arrays, load_checkpoint(again.checkpoint)[0])
 
 
-@pytest.mark.parametrize(("training", "validating"), [(False, True), (True, False)])
-def test_products_have_all_digits_unless_tf32_is_asked_for(system, training, validating):
+DPA4 = {  # very small
+    "model/type": "dpa4", "model/fitting_net": {"type": "dpa4_ener", "neuron": [4]}, "model/descriptor": {
+        "type": "dpa4", "sel": 20, "rcut": 3.0, "channels": 4, "lmax": 1, "n_blocks": 1, "so2_layers": 1, "n_radial": 4,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("training", "validating", "own"),
+    [(False, True, {}), (True, False, {}), (False, False, DPA4 | {"model/enable_tf32": True})],
+)
+def test_products_have_all_digits_unless_tf32_is_asked_for(system, training, validating, own):
     """Accelerators would leave some out; the wish stands in each product of the program, also in those of the gradient."""
-    setup = prepare(load(inputs(system, None, {"training/enable_tf32": training, "validating/tf32_infer": validating})))
+    edits = own | {"training/enable_tf32": training, "validating/tf32_infer": validating}
+    training = training or own.get("model/enable_tf32", False)  # a dpa4 model may say it, too
+    setup = prepare(load(inputs(system, None, edits)))
     one, state = setup.one, setup.initial_state()
     data = setup.training.source.batch(((0, np.arange(2)),), n_device=1 if setup.mesh is None else setup.mesh.size)
     train_step, eval_step = step_functions(setup)

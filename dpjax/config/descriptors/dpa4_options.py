@@ -81,6 +81,7 @@ def _edge_options() -> list[Option]:
             "Turn the frame of every edge about the edge by a random angle, anew at each evaluation. Results differ by "
             "rounding only.",
             True,
+            no_effect="a rule chooses the angle, on which results depend by rounding only, so that evaluations repeat",
         ),
     ]
 
@@ -189,6 +190,7 @@ def _other_options() -> list[Option]:
             bool,
             "Use bfloat16 for the matrix products of the blocks in training on a GPU. Evaluation keeps the precision.",
             True,
+            no_effect="matrix products have the option precision in training on a GPU, too",
         ),
         options.add_chg_spin_ebd(""),
         options.default_chg_spin(""),

@@ -91,7 +91,6 @@ def network_options() -> list[Option]:
             list[str],
             "Other names of this model, for use where a branch of several is chosen by name.",
             [],
-            not_built="choosing a branch by its name",
             used_with="model_dict",
         ),
         Option("info", dict, "Free remarks that are stored with the model.", {}),

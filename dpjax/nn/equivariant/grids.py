@@ -11,7 +11,6 @@ from functools import cache
 from typing import NamedTuple
 
 import numpy as np
-from scipy.integrate import lebedev_rule
 
 from dpjax.nn.equivariant.packed import degrees, kept_rows, leaving
 from dpjax.nn.equivariant.rotations import zonal
@@ -29,6 +28,8 @@ class Points(NamedTuple):
 @cache
 def lebedev(lmax: int) -> Points:
     """The smallest of Lebedev's rules that is exact for products of three functions of this degree."""
+    from scipy.integrate import lebedev_rule  # here, as SciPy changes warning filters where it is loaded
+
     degree = next(d for d in LEBEDEV if d >= 3 * lmax)
     points, weights = lebedev_rule(degree)
     p1, p2, p3 = points  # (y, z, -x) of a direction

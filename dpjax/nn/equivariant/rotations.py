@@ -18,7 +18,6 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.special import assoc_legendre_p_all
 
 from dpjax.nn.equivariant.packed import kept
 from dpjax.nn.ranks import lifted
@@ -29,6 +28,8 @@ SIGNS = (1.0, 1.0, -1.0)
 
 def zonal(direction: np.ndarray, lmax: int) -> np.ndarray:
     """(n, (L + 1)^2) zonal vectors of all degrees, of unit vectors (n, 3).  NumPy, float64."""
+    from scipy.special import assoc_legendre_p_all  # here, as SciPy changes warning filters where it is loaded
+
     x, y, z = np.asarray(direction, np.float64).T
     phi = np.arctan2(y, x)
     legendre = assoc_legendre_p_all(lmax, lmax, np.clip(z, -1.0, 1.0))[0]  # with the phase (-1)^m, (l, m, n)
