@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from dpjax.descriptors.dpa4.averages import weighted_mean
 from dpjax.descriptors.dpa4.edges import Edges, radial_net
-from dpjax.descriptors.dpa4.message import Own, Sent, Shape, biased, message, prepared, queries_and_keys
+from dpjax.descriptors.dpa4.message import Own, Sent, Shape, biased, message, prepared, queries_and_keys, weighed
 from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.nn.activations import activation
@@ -47,7 +47,7 @@ class Graph:
         sizes, edges = self.sizes, self.edges
         x = biased(x, own["pre_focus_mix"])
         scalars = x[:, 0]
-        near = x[edges.index]
+        near = weighed(own, sizes, x)[edges.index]
         keys = queries_and_keys(own, sizes, scalars)[1][edges.index] if sizes.heads else None
         share = None if edges.open is None else edges.open[edges.index]
         arrays = (
@@ -100,7 +100,7 @@ class Graph:
         return len(shapes) == 1 < len(self.sizes.degrees) and cfg.full_attn_res == cfg.block_attn_res == "none"
 
     def _repeated(self, x: jax.Array) -> jax.Array:
-        """A loop over blocks, which is compiled once; in the backward pass a block is computed again."""
+        """A loop over blocks, which is compiled once."""
         own = [self.weights["blocks"][str(i)] for i in range(len(self.sizes.degrees))]
         stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *own)
         shape = Shape(self.sizes.degrees[0], self.sizes.orders[0])
@@ -108,7 +108,7 @@ class Graph:
         def step(x: jax.Array, own: Weights) -> tuple[jax.Array, None]:
             return self._added(own, shape, x, [])[0], None
 
-        return jax.lax.scan(jax.checkpoint(step) if self.work.recompute else step, x, stacked)[0]
+        return jax.lax.scan(step, x, stacked)[0]
 
     def _added(self, own: Weights, shape: Shape, x: jax.Array, history: list) -> tuple[jax.Array, list]:
         x = x + self.message_step(own, shape, x)

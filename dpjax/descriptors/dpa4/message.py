@@ -101,7 +101,8 @@ def entered(
 ) -> Orders:
     """States of neighbours in the frames of edges, and what distances do to them: scale degrees, or mix them.
 
-    A kernel that all channels share mixes the rows of the rotation, which have no channels.
+    A kernel that all channels share mixes the rows of the rotation, which have no channels; weights of channels are in ``near``
+    already (:func:`weighed`).
     """
     cfg = sizes.config
     if cfg.radial_so2_mode == "none":
@@ -114,9 +115,14 @@ def entered(
     if sizes.kernels > 1:
         parts = by_orders(small_products(into, near), *shape)
         return tuple(_mixed(kernel, part, basis) for kernel, part in zip(kernels, parts, strict=True))
-    near = near if basis is None else near * lifted(basis[0], near.ndim)
     mixed = [_mixed_rows(kernel[..., 0], rows) for kernel, rows in zip(kernels, by_orders(into, *shape), strict=True)]
     return by_orders(small_products(in_a_row(tuple(mixed)), near), *shape)
+
+
+def weighed(weights: Weights, sizes: Sizes, x: jax.Array) -> jax.Array:
+    """States (n_atom, (L + 1)^2, hidden) before they are sent, times what channels make of the one kernel that they share."""
+    basis = weights.get("radial_degree_mixer", {}).get("channel_basis")
+    return x if basis is None or sizes.kernels > 1 else x * lifted(basis[0], x.ndim)
 
 
 def _mixed_rows(kernel: jax.Array, rows: jax.Array) -> jax.Array:
