@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,12 +21,14 @@ from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import write_model_tree
 from dpjax.interfaces import foreign
 from dpjax.interfaces.potential import Potential
-from dpjax.interop import check_conventions, read_weights, write_model
+from dpjax.interop import check_conventions, read_weights, unread, write_model
 from dpjax.models import build_model, init_variables
 from dpjax.models.adapters import without_adapters
 from dpjax.nn.precision import dtype_of
 from dpjax.nn.table import COLLECTION, PLACES
 from dpjax.training.tasks import arranged
+
+log = logging.getLogger(__name__)
 
 
 def build(model_section: dict, seed: int = 0) -> Potential:
@@ -307,5 +310,7 @@ def save(potential: Potential, path: str | os.PathLike) -> None:
     path = Path(path)
     foreign.refuse_to_write(path)
     check_conventions(potential.config, potential.variables["stats"]["descriptor"])
+    if note := unread(potential.config):
+        log.warning("%s: %s", path, note)
     tree = write_model(potential.config, jax.device_get(potential.variables))
     write_model_tree(path, tree)

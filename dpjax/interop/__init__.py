@@ -2,7 +2,7 @@
 
 import importlib
 
-from dpjax.interop.conventions import check_conventions
+from dpjax.interop.conventions import check_conventions, unread
 from dpjax.interop.standard import branch_tree, flatten, read_model, tree_branches, write_model
 from dpjax.interop.weights import read_weights
 
@@ -14,6 +14,7 @@ __all__ = [
     "read_model",
     "read_weights",
     "tree_branches",
+    "unread",
     "write_model",
 ]
 

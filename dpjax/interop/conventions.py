@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from dpjax.config import ModelConfig
-from dpjax.config.descriptors import DESCRIPTORS, DPA2Config, SeAttenConfig, SeAttenV2Config
+from dpjax.config.descriptors import DESCRIPTORS, DPA2Config, Dpa4Config, SeAttenConfig, SeAttenV2Config
 from dpjax.config.fittings.tensor import TensorFittingConfig
 from dpjax.config.models.standard import WITHOUT_VECTORS
 from dpjax.descriptors import members
@@ -62,6 +62,16 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
                 f'set_davg_zero true, or with tebd_input_mode "strip" and {smooth} true; or build the model with '
                 'conventions "reference", to have the energies of DeePMD-kit.'
             )
+
+
+def unread(config: ModelConfig) -> str:
+    """Why DeePMD-kit does not read the file of a model that it could evaluate; empty if it does."""
+    if not any(isinstance(member, Dpa4Config) for member in members(config.descriptor)):
+        return ""
+    return (
+        "this file is for dpjax: DeePMD-kit's own for dpa4 hold tables beside the weights that are not written here. It is read "
+        "from there (.dp, .pt), not yet the other way."
+    )
 
 
 def _check_vectors(config: ModelConfig) -> None:

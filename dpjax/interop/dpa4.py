@@ -13,15 +13,21 @@ import numpy as np
 from dpjax.config.descriptors import Dpa4Config
 from dpjax.config.models.dpa4 import LoraConfig
 from dpjax.descriptors.dpa4.lora import corrected
+from dpjax.descriptors.dpa4.parameters import nested
 from dpjax.errors import ModelError
 from dpjax.interop.networks import common_precision
 
 Tree = dict[str, Any]
 NAMES = {"pytorch": {"@variables": ""}, "jax": {"@variables": ""}}
 VERSION = 1.1  # in which radial functions carry the weight of an edge
+# what a module stores beside weights; it follows from the options
+TABLES = re.compile(
+    r"version_tensor|mean|stddev|.*\.(?:expand_index|balance_weight|kernel_\w+_index|m0_idx|\w+_indices|l1_perm|l1_sign_outer"
+    r"|non_scalar_row_index|\w+_index_for_row)"
+)
+DPA4_ENER_NAMES = ("dpa4_ener", "sezm_ener")
 _FACTOR = re.compile(r"(?P<layer>.+)\.A_(?P<kind>by_l|m0|m\.\d+)")
 _SCALING = "lora_scaling"
-_UNSTORED = ("sel", "precision")  # written by themselves
 _DERIVED = ("ntypes", "type_map", "inner_clamp_r_inner", "inner_clamp_r_outer", "use_spin")  # by DeePMD-kit
 
 
@@ -38,9 +44,31 @@ def read_section(tree: Tree) -> Tree:
             "Train it further with a newer DeePMD-kit, which writes the newer form."
         )
     config = {key: value for key, value in tree["config"].items() if key not in _DERIVED and value is not None}
+    if not np.any(config.get("grid_branch", 0)):  # zeros for each grid
+        config.pop("grid_branch", None)
     if "mixing_layers" in config:
         config["so2_layers"] = config.pop("mixing_layers")
     return {"type": "dpa4", **config}
+
+
+def unwrapped(model: Tree) -> Tree:
+    """A model tree as DeePMD-kit's PyTorch backend writes it for ``dpa4``, in the form of all others.
+
+    It has an atomic model inside, weights under dotted names, adapters beside weights, and tables that follow from the options.
+    """
+    inner, lora = model["atomic_model"], model.get("lora")
+    lora = None if lora is None else LoraConfig(**lora)
+    descriptor, fitting = dict(inner["descriptor"]), dict(inner["fitting"])
+    weights = {name: array for name, array in descriptor["@variables"].items() if not TABLES.fullmatch(name)}
+    descriptor |= {"type": "dpa4", "@variables": nested(without_adapters(weights, lora))}
+    if fitting["type"] in DPA4_ENER_NAMES:
+        networks = [own | {"@variables": nested(own["@variables"])} for own in fitting["nets"]["networks"]]
+        fitting |= {"type": DPA4_ENER_NAMES[0], "nets": fitting["nets"] | {"networks": networks}}
+    if not fitting.get("atom_ener"):
+        fitting["atom_ener"] = None
+    options = {key: value for key, value in model.items() if key.startswith("bridging_")}
+    heads = inner.get("dens_fitting") if inner.get("active_mode") == "dens" else None
+    return {**inner, **options, "type": "dpa4", "descriptor": descriptor, "fitting": fitting, "dens_fitting": heads}
 
 
 def read_variables(tree: Tree) -> tuple[Tree, Tree]:

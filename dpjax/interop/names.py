@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from dpjax.errors import ModelError
-from dpjax.interop import direct_forces, tensorflow_names
+from dpjax.interop import direct_forces, dpa4, tensorflow_names
 from dpjax.interop.standard import DESCRIPTORS, flatten
 
 Tree = dict[str, Any]
@@ -29,8 +29,7 @@ _BOOKKEEPING = re.compile(
     r"(?:^|\.)(?:min_nbor_dist|_extra_state|(?:emask|atom_excl|pair_excl)\.type_mask|nlist_cut_idx\.\d+"
     r"|type_embedding\.econf_tebd|(?:fitting_net|energy_head)\.(?:default_fparam_tensor|bias_dos)"
     r"|dens_fitting_net\.(?:.*\.(?:expand_index|sqrt_inv_3|sqrt_2|sh_norm|cartesian_scale))"
-    r"|descriptor\.(?:version_tensor|mean|stddev|.*\.(?:expand_index|balance_weight|kernel_\w+_index|m0_idx|\w+_indices"
-    r"|l1_perm|l1_sign_outer|non_scalar_row_index|\w+_index_for_row)))$"
+    rf"|descriptor\.(?:{dpa4.TABLES.pattern}))$"
 )
 _SPREAD = re.compile(r"(?:^|\.)dens_force_rmsd$")  # which models without direct forces store, too, but do not use
 _COMPRESSED = re.compile(r"(?:^|\.)(?:compress_info\.\d+|compress_data\.\d+|type_embd_data)$")

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from dpjax.config import ModelConfig, parse_model, with_direct_forces
+from dpjax.config.descriptors.dpa4 import DPA4_NAMES
 from dpjax.config.fittings import FITTINGS as FITTING_NETS
 from dpjax.descriptors import build_descriptor, is_mixed
 from dpjax.errors import ModelError
@@ -65,6 +66,8 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
     branches = model.get("model_dict", tree.get("model_dict"))
     if branches is not None:
         raise ModelError(f"found a model with several branches ({', '.join(branches)}); give the tree of one of them")
+    if model.get("type") in DPA4_NAMES and "atomic_model" in model:
+        model = dpa4.unwrapped(model)
     if "descriptor" not in model or "fitting" not in model:
         raise ModelError(
             f"model type {model.get('type', 'unknown')!r} is not built yet; this version reads standard single-task models"

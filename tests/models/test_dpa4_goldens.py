@@ -91,6 +91,31 @@ def test_optimizers_treat_parameters_as_deepmd_kit_does():
         assert route(f"descriptor.{path}", names[path].shape, "slice") == wanted, path
 
 
+def test_files_of_deepmd_kit_are_read():
+    """Its PyTorch backend has the model inside another one, weights under dotted names and tables beside them."""
+    pot = potential(golden("dpa4", "zbl_noattn"))
+    model = dpjax.interop.write_model(pot.config, pot.variables)["model"]
+    options = {key: model.pop(key) for key in ("bridging_method", "bridging_r_inner", "bridging_r_outer")}
+    descriptor, fitting = model["descriptor"], model["fitting"]
+    config = descriptor["config"]
+    config["mixing_layers"] = config.pop("so2_layers")
+    descriptor["config"] = config | {"grid_branch": [0, 0, 0], "inner_clamp_r_inner": 0.5, "use_spin": None}
+    tables = {"mean": np.zeros(0), "blocks.0.post_so2_norm.expand_index": np.zeros(9), "version_tensor": np.array(1.2)}
+    descriptor |= {"type": "SeZM", "@version": 1.2, "@variables": flat(descriptor["@variables"]) | tables}
+    network = fitting["nets"]["networks"][0]
+    network["@variables"] = flat(network["@variables"])
+    fitting["type"] = "sezm_ener"
+    tree = {"type": "SeZM", "atomic_model": model | {"type": "sezm_atomic"}, "lora": None} | options
+    config, variables = dpjax.interop.read_model({"model": tree})
+    assert config.bridge == pot.config.bridge
+    jax.tree.map(np.testing.assert_array_equal, pot.variables, variables)
+
+
+def flat(tree: dict) -> dict:
+    """Arrays under dotted names."""
+    return dpjax.interop.flatten(tree)
+
+
 def test_weights_of_another_model_are_refused():
     folder = golden("dpa4", "base")
     section, weights = json.loads((folder / "model.json").read_text()), dict(np.load(folder / "weights.npz"))
