@@ -205,7 +205,7 @@ CASES = [
     Case(
         "dpa4",
         model(
-            dpa4(exclude_types=[[0, 0]], n_focus=2, focus_dim=3, mlp_bias=True),
+            dpa4(exclude_types=[[0, 0]], n_focus=2, focus_dim=3, mlp_bias=True, n_blocks=1),
             type="dpa4",
             fitting={"type": "dpa4_ener", "dim_case_embd": 2, "case_film_embd": True},
         ),

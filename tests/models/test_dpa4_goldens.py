@@ -37,30 +37,35 @@ def potential(folder: Path) -> dpjax.Potential:
 
 
 def check(folder: Path) -> None:
+    """All situations in one call, which compiles once."""
     pot, arrays = potential(folder), dict(np.load(folder / "ref.npz"))
     situations = sorted({name.partition(".")[0] for name in arrays})
     assert {"ortho", "cluster"} <= set(situations)
-    for situation in situations:
-        own = {name.partition(".")[2]: array for name, array in arrays.items() if name.startswith(f"{situation}.")}
-        inputs = {name: own[name] for name in ("coord", "fparam", "aparam", "charge_spin") if name in own}
-        inputs["atype"] = np.broadcast_to(own["atype"], own["coord"].shape[:2])
-        inputs["cell"] = own["box"] if own["pbc"] else None
-        got = pot.evaluate(**inputs, atomic=True)
-        described = {name: value for name, value in inputs.items() if name not in ("fparam", "aparam")}
-        got["descriptor"] = pot.descriptor(**described)
-        for name in ("energy", "force", "virial", "atom_energy", "atom_virial", "descriptor"):
-            if name in own:
-                compare(folder.name, f"{name} of {situation}", got[name], own[name])
+    frames = [(situation, i) for situation in situations for i in range(len(arrays[f"{situation}.coord"]))]
+    inputs = {
+        name: [arrays[f"{situation}.{name}"][i] for situation, i in frames]
+        for name in ("coord", "fparam", "aparam", "charge_spin")
+        if f"ortho.{name}" in arrays
+    }
+    inputs["atype"] = [arrays[f"{situation}.atype"] for situation, _ in frames]
+    inputs["cell"] = [arrays[f"{s}.box"][i] if arrays[f"{s}.pbc"] else None for s, i in frames]
+    got = pot.evaluate(**inputs, atomic=True)
+    described = {name: value for name, value in inputs.items() if name not in ("fparam", "aparam")}
+    got["descriptor"] = pot.descriptor(**described)
+    for name in ("energy", "force", "virial", "atom_energy", "atom_virial", "descriptor"):
+        for (situation, i), values in zip(frames, got[name], strict=True):
+            if f"{situation}.{name}" in arrays:
+                compare(folder.name, f"{name} of {situation}, frame {i}", values, arrays[f"{situation}.{name}"], i)
 
 
-def compare(case: str, what: str, got: np.ndarray, want: np.ndarray) -> None:
+def compare(case: str, what: str, got: np.ndarray, want: np.ndarray, frame: int) -> None:
     name = what.partition(" ")[0]
-    error = np.abs(np.reshape(got, want.shape) - want).max() / max(1.0, np.abs(want).max())
+    error = np.abs(np.reshape(got, want[frame].shape) - want[frame]).max() / max(1.0, np.abs(want).max())
     limit = EPS.get(name, 2e-4) if case == "eps" else TOLERANCE.get(name, OTHERS)
     assert error <= limit, f"{what}: off by {error:.2e}, allowed {limit:.0e}"
 
 
-@pytest.mark.parametrize("case", SHIPPED)
+@pytest.mark.parametrize("case", [pytest.param(case, marks=[pytest.mark.slow] * (case != "base")) for case in SHIPPED])
 def test_shipped_reference_models(case):
     check(golden("dpa4", case))
 
