@@ -37,18 +37,32 @@ def read_section(tree: Tree) -> Tree:
     Raises:
         ModelError: it is of a version whose mathematics differ.
     """
-    version = float(tree.get("@version", VERSION))
-    if version < VERSION:
-        raise ModelError(
-            f"descriptor: found version {version} of dpa4, in which distances act otherwise than from version {VERSION} on. "
-            "Train it further with a newer DeePMD-kit, which writes the newer form."
-        )
+    _check_version(float(tree.get("@version", VERSION)))
     config = {key: value for key, value in tree["config"].items() if key not in _DERIVED and value is not None}
     if not np.any(config.get("grid_branch", 0)):  # zeros for each grid
         config.pop("grid_branch", None)
     if "mixing_layers" in config:
         config["so2_layers"] = config.pop("mixing_layers")
     return {"type": "dpa4", **config}
+
+
+def _check_version(version: float) -> None:
+    if version < VERSION:
+        raise ModelError(
+            f"descriptor: found version {version} of dpa4, in which distances act otherwise than from version {VERSION} on. It is "
+            "not read; train such a model anew."
+        )
+
+
+def check_stored_version(given: Mapping[str, np.ndarray]) -> None:
+    """Of the weights of a checkpoint, where they say it.
+
+    Raises:
+        ModelError: it is of a version whose mathematics differ.
+    """
+    for name, value in given.items():
+        if name.endswith("descriptor.version_tensor"):
+            _check_version(round(float(np.reshape(value, ())), 4))
 
 
 def unwrapped(model: Tree) -> Tree:

@@ -48,6 +48,7 @@ def read_weights(
     source = source_of(arrays) if source is None else source
     if source not in SOURCES:
         raise ModelError(f"source: found {source!r}, expected one of {', '.join(SOURCES)}, or nothing")
+    dpa4.check_stored_version(arrays)
     defined = parse_model(copy.deepcopy(dict(section)) if source == "tensorflow" else _as_built(section))
     config = plain(defined)
     config = with_direct_forces(config) if has_heads(arrays) else config

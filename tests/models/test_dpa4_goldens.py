@@ -129,6 +129,14 @@ def test_weights_of_another_model_are_refused():
         dpjax.interop.from_weights(section, weights)
 
 
+def test_the_older_form_is_refused():
+    folder = golden("dpa4", "base")
+    section, weights = json.loads((folder / "model.json").read_text()), dict(np.load(folder / "weights.npz"))
+    weights["atomic_model.descriptor.version_tensor"] = np.array(1.0)
+    with pytest.raises(ModelError, match=r"found version 1\.0 of dpa4"):
+        dpjax.interop.from_weights(section, weights)
+
+
 def test_files_keep_the_model(tmp_path):
     pot = potential(golden("dpa4", "zbl_noattn"))
     dpjax.save(pot, tmp_path / "model.dp")

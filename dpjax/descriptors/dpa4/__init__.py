@@ -2,7 +2,7 @@
 
 The state of an atom has scalars, vectors and components of higher degree.  A message is the state of a neighbour, turned into the
 frame of the edge, where dense matrices may mix its degrees (Passaro and Zitnick, arXiv:2302.03655), weighed by attention.  The
-scalars that are there in the end are the descriptor.  Lengths in angstrom.
+scalars that are there in the end are the descriptor (arXiv:2606.02419).  Lengths in angstrom.
 """
 
 from __future__ import annotations
