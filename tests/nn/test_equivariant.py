@@ -13,6 +13,7 @@ from dpjax.nn.activations import activation
 from dpjax.nn.equivariant import activations, grids, linear, norms
 from dpjax.nn.equivariant.packed import by_orders, degrees, in_a_row, kept, kept_rows, leaving, order_slices
 from dpjax.nn.equivariant.rotations import frame_of, into_frame, matrices, rolled, zonal
+from tests.shared import shared
 
 LMAX = 6
 RNG = np.random.default_rng(0)
@@ -192,3 +193,25 @@ def test_a_network_at_each_point_is_nearly_equivariant():
 
     error = np.abs(fn(d @ x) - d @ fn(x)).max() / np.abs(fn(x)).max()
     assert 1e-12 < error < 0.1
+
+
+def test_rotations_of_the_reference():
+    tables = dict(np.load(shared("golden", "dpa4", "tables", "wigner.npz")))
+    np.testing.assert_allclose(zonal(tables["vec"], LMAX), tables["B"], atol=1e-12)
+    for rotation, want in zip(tables["R"], tables["D"], strict=True):
+        np.testing.assert_allclose(whole(rotation, LMAX), want, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["lebedev", "e3nn"])
+@pytest.mark.parametrize("layout", ["m_major", "packed"])
+def test_products_on_spheres_of_the_reference(kind, layout):
+    """Of a grid only what products of two functions become matters: sums over points of ``back`` times twice ``to``."""
+    tables = dict(np.load(shared("golden", "dpa4", "tables", "s2grid.npz")))
+    names = [name for name in tables if name.startswith(kind) and name.endswith(f"{layout}.K")]
+    assert names
+    for name in names:
+        lmax, mmax = (int(part[1:]) for part in name.split("_")[1:3])
+        framed = layout == "m_major"
+        points = grids.lebedev(lmax) if kind == "lebedev" else grids.angles(lmax, mmax, square=not framed)
+        to, back = grids.to_and_back(points, lmax, mmax, framed=framed)
+        np.testing.assert_allclose(np.einsum("ig,gj,gk->ijk", back, to, to), tables[name], atol=1e-12, err_msg=name)
