@@ -27,7 +27,7 @@ class Case:
 
     ``slow``: its parts are in other cases, too, which `make test` runs.
 
-    ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model.  ``storable``: some backend has, so that its files may hold it.
+    ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model, and reads it from our files.  ``storable``: some backend has, so that its files may hold it.
     """
 
     name: str
@@ -209,6 +209,7 @@ CASES = [
             type="dpa4",
             fitting={"type": "dpa4_ener", "dim_case_embd": 2, "case_film_embd": True},
         ),
+        in_pytorch=False,
     ),
     Case(
         "dpa4-bridged",
@@ -222,6 +223,7 @@ CASES = [
             bridging_r_inner=0.9,
             bridging_r_outer=1.6,
         ),
+        in_pytorch=False,
         slow=True,
     ),
     Case(
@@ -231,6 +233,7 @@ CASES = [
             type="dpa4",
             fitting={"type": "property", "property_name": "gap", "task_dim": 3},
         ),
+        in_pytorch=False,
         slow=True,
     ),
     Case(

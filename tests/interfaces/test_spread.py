@@ -23,7 +23,7 @@ QUICK = ("se_atten_v2",)
 TOLERANCE = {"energy": 1e-10}  # others 1e-9, relative to max(1, largest number)
 
 
-MESSAGES = ("dpa2", "dpa3")
+MESSAGES = ("dpa2", "dpa3", "dpa4")
 
 
 @pytest.mark.parametrize("name", MESSAGES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import jax
 import pytest
 
@@ -10,6 +12,7 @@ from dpjax.models import build_model, init_variables
 from dpjax.models.parameter_order import reference_order
 from dpjax.optimizers import parameter_names
 from tests.contracts.cases import CASES, model, se_atten, se_e2_a
+from tests.shared import golden
 
 
 def names_of(section: dict) -> list[str]:
@@ -49,6 +52,14 @@ def test_parts_of_a_descriptor_with_attention():
         "descriptor.embedding.type_network",
         "descriptor.type_embedding.layer",
     ]
+
+
+def test_the_order_of_dpa4_is_that_of_its_module():
+    theirs = [
+        name.removeprefix("atomic_model.") for name in json.loads(golden("dpa4", "base", "params.json").read_text())
+    ]
+    ours = [name.replace("fitting_net.filter_layers.networks.0", "fitting_net.net_all") for name in theirs]
+    assert list(reference_order(sorted(ours))) == ours
 
 
 def test_an_unknown_part_is_an_error():
