@@ -27,7 +27,7 @@ class Case:
 
     ``slow``: its parts are in other cases, too, which `make test` runs.
 
-    ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model, and reads it from our files.  ``storable``: some backend has, so that its files may hold it.
+    ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model, and reads it from our files.  ``storable``: files may hold it.
     """
 
     name: str
