@@ -82,7 +82,9 @@ def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
     params = descriptor["params"]["descriptor"]
     for i, part in enumerate(own if config.descriptor is not own[0] else ()):
         params[f"members_{i}"] = initial(part.seed, 1)["params"]["descriptor"][f"members_{i}"]
+    stats = {f"members_{i}": {} for i in range(len(own)) if config.descriptor is not own[0]}
+    stats |= descriptor["stats"].get("descriptor", {})  # which not every descriptor has
     return {
         "params": {"descriptor": params, "fitting_net": fitting["params"]["fitting_net"], **heads},
-        "stats": {"descriptor": {}, **descriptor["stats"]},  # which not every descriptor has
+        "stats": {**descriptor["stats"], "descriptor": stats},
     }

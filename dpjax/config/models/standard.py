@@ -9,6 +9,7 @@ from typing import Any
 from dpjax.config.charge_spin import default_charge_spin, takes_charge_spin
 from dpjax.config.descriptors import (
     DESCRIPTORS,
+    Dpa4Config,
     HybridConfig,
     LocFrameConfig,
     SeE2AConfig,
@@ -30,7 +31,7 @@ from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import did_you_mean, join
 
 # descriptors without vectors that turn with the frame
-WITHOUT_VECTORS = (SeE2RConfig, SeE3Config, SeE3TebdConfig, LocFrameConfig)
+WITHOUT_VECTORS = (SeE2RConfig, SeE3Config, SeE3TebdConfig, LocFrameConfig, Dpa4Config)
 
 
 @dataclass(frozen=True, kw_only=True)
