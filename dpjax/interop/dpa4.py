@@ -29,6 +29,7 @@ DPA4_ENER_NAMES = ("dpa4_ener", "sezm_ener")
 _FACTOR = re.compile(r"(?P<layer>.+)\.A_(?P<kind>by_l|m0|m\.\d+)")
 _SCALING = "lora_scaling"
 _DERIVED = ("ntypes", "type_map", "inner_clamp_r_inner", "inner_clamp_r_outer", "use_spin")  # by DeePMD-kit
+_UNKEPT = ("seed",)  # of first values, which stored ones are not
 
 
 def read_section(tree: Tree) -> Tree:
@@ -38,7 +39,9 @@ def read_section(tree: Tree) -> Tree:
         ModelError: it is of a version whose mathematics differ.
     """
     _check_version(float(tree.get("@version", VERSION)))
-    config = {key: value for key, value in tree["config"].items() if key not in _DERIVED and value is not None}
+    config = {
+        key: value for key, value in tree["config"].items() if key not in (*_DERIVED, *_UNKEPT) and value is not None
+    }
     if not np.any(config.get("grid_branch", 0)):  # zeros for each grid
         config.pop("grid_branch", None)
     if "mixing_layers" in config:
