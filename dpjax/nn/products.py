@@ -41,7 +41,7 @@ def small_products(matrices: jax.Array, values: jax.Array) -> jax.Array:
     dtype = jnp.result_type(matrices, values)
     lead = matrices.shape[:-2]
     flat = [x.astype(dtype).reshape(-1, *x.shape[-2:]) for x in (matrices, values)]
-    out = _small.bind(*flat, turned=False)
+    out = _small.bind(*flat, turned=False, precision=_precision())
     return out.reshape(*lead, *out.shape[-2:])
 
 
@@ -92,29 +92,30 @@ ad.defbilinear(
 )
 
 
-def _small_plainly(matrices: jax.Array, values: jax.Array, *, turned: bool) -> jax.Array:
+def _small_plainly(matrices: jax.Array, values: jax.Array, *, turned: bool, precision: str | None) -> jax.Array:
+    """``precision`` is that of products of matrices in derivatives."""
     if turned:
         return jnp.sum(matrices[:, :, :, None] * values[:, :, None], axis=1)
     return jnp.sum(matrices[:, :, :, None] * values[:, None], axis=2)
 
 
-def _small_shape(matrices, values, turned: bool) -> tuple[int, ...]:
+def _small_shape(matrices, values, *, turned: bool, precision: str | None) -> tuple[int, ...]:
     return (*matrices.shape[:-2], matrices.shape[-1 if turned else -2], values.shape[-1])
 
 
-def _inner_plainly(a: jax.Array, b: jax.Array) -> jax.Array:
-    return jax.lax.dot_general(a, b, (((2,), (2,)), ((0,), (0,))))
+def _inner_plainly(a: jax.Array, b: jax.Array, *, precision: str | None) -> jax.Array:
+    return jax.lax.dot_general(a, b, (((2,), (2,)), ((0,), (0,))), precision=precision)
 
 
 _small = _primitive("small_products", _small_plainly, _small_shape)
-_inner = _primitive("inner_products", _inner_plainly, lambda a, b: (*a.shape[:-1], b.shape[-2]))
+_inner = _primitive("inner_products", _inner_plainly, lambda a, b, **how: (*a.shape[:-1], b.shape[-2]))
 ad.defbilinear(
     _small,
-    lambda g, a, b, *, turned: _inner.bind(b, g) if turned else _inner.bind(g, b),
-    lambda g, a, b, *, turned: _small.bind(a, g, turned=not turned),
+    lambda g, a, b, *, turned, **how: _inner.bind(b, g, **how) if turned else _inner.bind(g, b, **how),
+    lambda g, a, b, *, turned, **how: _small.bind(a, g, turned=not turned, **how),
 )
 ad.defbilinear(
     _inner,
-    lambda g, a, b: _small.bind(g, b, turned=False),
-    lambda g, a, b: _small.bind(g, a, turned=True),
+    lambda g, a, b, **how: _small.bind(g, b, turned=False, **how),
+    lambda g, a, b, **how: _small.bind(g, a, turned=True, **how),
 )

@@ -291,7 +291,9 @@ def potential(section: dict[str, Any], seed: int = 0) -> dpjax.Potential:
         return value if keys[-1] == "davg" and kept.intersection(keys) else _random(keys[-1], value, rng)
 
     stats = jax.tree_util.tree_map_with_path(filled, pot.variables["stats"])
-    params = jax.tree.map(lambda x: x if np.any(x) else rng.normal(0.0, 0.2, x.shape), pot.variables["params"])
+    params = pot.variables["params"]
+    if pot.config.type == "dpa4":  # whose messages begin as zero
+        params = jax.tree.map(lambda x: x if np.any(x) else rng.normal(0.0, 0.2, x.shape), params)
     pot.variables = {"params": params, "stats": stats}
     return pot
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax import export
 
-from dpjax.nn.products import product, repeated_rows
+from dpjax.nn.products import product, repeated_rows, small_products
 
 RNG = np.random.default_rng(0)
 ROWS, MATRIX = jnp.asarray(RNG.normal(size=(2, 3, 4))), jnp.asarray(RNG.normal(size=(4, 5)))
@@ -86,3 +86,23 @@ def test_the_precision_that_a_program_sets_holds():
 def assert_equal_trees(got, want):
     for one, other in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_small_products_are_those_of_matrices():
+    """For each entry a product of its own, with derivatives to the second order."""
+    rng = np.random.default_rng(3)
+    with jax.enable_x64(True):
+        a, x = (jnp.asarray(rng.normal(size=shape)) for shape in ((2, 5, 4, 3), (2, 5, 3, 6)))
+        weight = jnp.asarray(rng.normal(size=(2, 5, 4, 6)))
+
+        def values(product):
+            def fn(a, x):
+                return jnp.sum(weight * jnp.sin(product(a, x)))
+
+            def slope(a, x):
+                return sum(jnp.sum(jnp.cos(g)) for g in jax.grad(fn, (0, 1))(a, x))
+
+            return fn(a, x), *jax.grad(fn, (0, 1))(a, x), *jax.grad(slope, (0, 1))(a, x)
+
+        for got, want in zip(values(small_products), values(jnp.matmul), strict=True):
+            np.testing.assert_allclose(got, want, atol=1e-12)
