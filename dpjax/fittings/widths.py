@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-MULTIPLE = 32
+from dpjax.descriptors.dpa4.sizes import rounded_up
 
 
 def auto_width(n: int, factor: float = 8.0 / 3.0) -> int:
     """``factor * n``, rounded up to a multiple of 32."""
-    return MULTIPLE * -int(-(factor * n) // MULTIPLE)
+    return rounded_up(factor * n)
 
 
 def with_widths(config: Any, dim_descriptor: int) -> Any:

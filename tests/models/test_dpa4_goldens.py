@@ -106,19 +106,18 @@ def test_files_of_deepmd_kit_are_read():
     config["mixing_layers"] = config.pop("so2_layers")
     descriptor["config"] = config | {"grid_branch": [0, 0, 0], "inner_clamp_r_inner": 0.5, "use_spin": None}
     tables = {"mean": np.zeros(0), "blocks.0.post_so2_norm.expand_index": np.zeros(9), "version_tensor": np.array(1.2)}
-    descriptor |= {"type": "SeZM", "@version": 1.2, "@variables": flat(descriptor["@variables"]) | tables}
+    descriptor |= {
+        "type": "SeZM",
+        "@version": 1.2,
+        "@variables": dpjax.interop.flatten(descriptor["@variables"]) | tables,
+    }
     network = fitting["nets"]["networks"][0]
-    network["@variables"] = flat(network["@variables"])
+    network["@variables"] = dpjax.interop.flatten(network["@variables"])
     fitting["type"] = "sezm_ener"
     tree = {"type": "SeZM", "atomic_model": model | {"type": "sezm_atomic"}, "lora": None} | options
     config, variables = dpjax.interop.read_model({"model": tree})
     assert config.bridge == pot.config.bridge
     jax.tree.map(np.testing.assert_array_equal, pot.variables, variables)
-
-
-def flat(tree: dict) -> dict:
-    """Arrays under dotted names."""
-    return dpjax.interop.flatten(tree)
 
 
 def test_weights_of_another_model_are_refused():

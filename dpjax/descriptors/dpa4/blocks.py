@@ -17,7 +17,6 @@ from dpjax.nn.blocks import Work
 from dpjax.nn.dense import with_bias
 from dpjax.nn.equivariant.activations import gated, on_sphere, point_by_point, swiglu
 from dpjax.nn.equivariant.grids import angles, lebedev, to_and_back
-from dpjax.nn.equivariant.linear import by_degree
 from dpjax.nn.equivariant.norms import state_norm
 from dpjax.nn.equivariant.packed import degrees
 from dpjax.nn.products import product
@@ -39,6 +38,7 @@ class Graph:
 
     def __init__(self, weights: Weights, sizes: Sizes, vectors: jax.Array, edges: Edges, exact: bool, work: Work):
         self.weights, self.sizes, self.vectors, self.edges = weights, sizes, vectors, edges
+        self.there = vectors[edges.index]  # of neighbours
         self.exact, self.work = exact, work
         self.act = activation(sizes.config.activation_function)
 
@@ -49,10 +49,9 @@ class Graph:
         scalars = x[:, 0]
         near = weighed(own, sizes, x)[edges.index]
         keys = queries_and_keys(own, sizes, scalars)[1][edges.index] if sizes.heads else None
-        share = None if edges.open is None else edges.open[edges.index]
         arrays = (
             Own(scalars, edges.degree),
-            (near, keys, edges.basis, self.vectors[edges.index], self.vectors, edges.weight, share, edges.rotations),
+            (near, keys, edges.basis, self.there, self.vectors, edges.weight, edges.share, edges.rotations),
         )
         use = {"message": prepared(own, sizes.streams), "radial": self.weights["radial_embedding"]}
 
@@ -195,4 +194,4 @@ def read_out(own: Weights, sizes: Sizes, scalars: jax.Array) -> jax.Array:
         y = value * act(source)
     else:
         y = act(y)
-    return scalars + by_degree(y, own["so3_linear_2"]["weight"], own["so3_linear_2"].get("bias"))[:, 0]
+    return scalars + biased(y, own["so3_linear_2"])[:, 0]

@@ -13,14 +13,17 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.descriptors.dpa4.sizes import Sizes
+from dpjax.descriptors.facts import kept
 from dpjax.descriptors.nearest import nearest_neighbors, paired
 from dpjax.descriptors.neighborhood import Neighborhood
 from dpjax.nn.bridging import Bridge, clamped, gate
+from dpjax.nn.equivariant.norms import rms
 from dpjax.nn.equivariant.rotations import frame_of, matrices
 from dpjax.nn.products import product
 from dpjax.nn.ranks import lifted
 
 NEAREST = 1e-10  # angstrom^2; what is nearer is the atom itself
+NORM_FLOOR = 1e-7  # in the norms of the radial net, whatever the option eps is
 DEGREE_FLOOR = 0.25  # added to the sum of squared weights of an atom's edges
 
 
@@ -35,7 +38,7 @@ class Edges(NamedTuple):
     weight: jax.Array  # (n, k) of an edge
     rotations: tuple[jax.Array, ...]  # for each degree (n, k, rows, 2 l + 1) into the frame of the edge
     degree: jax.Array  # (n,) by which sums over edges are multiplied
-    open: jax.Array | None  # (n,) how far an atom is from vanishing for others, with bridging
+    share: jax.Array | None  # (n, k) what bridging leaves of an edge, whose neighbour may be vanishing
 
 
 def edges_of(
@@ -59,16 +62,16 @@ def edges_of(
         dtype: of the result.
     """
     cfg = sizes.config
-    near = nearest_neighbors(view, cfg.sel if isinstance(cfg.sel, int) else sum(cfg.sel), cfg.rcut)
+    near = nearest_neighbors(view, kept(cfg)[0], cfg.rcut)
     disp = near.disp.astype(dtype)
     square = jnp.sum(disp * disp, axis=-1)
     mask = near.mask & (square > NEAREST) & ~paired(excluded, n_type, view, near.types)
     far = lifted(jnp.asarray([0.0, 0.0, cfg.rcut], dtype), 3)
     disp = jnp.where(mask[..., None], disp, far)
-    apart = None
+    share = None
     if bridge is not None:
         disp, seen = clamped(disp, bridge)
-        apart = gate(seen, mask, bridge)
+        share = gate(seen, mask, bridge)[near.index]
     true = jnp.sum(disp * disp, axis=-1)
     length = jnp.sqrt(true + cfg.eps**2)
     part = length / cfg.rcut
@@ -85,7 +88,7 @@ def edges_of(
         weight=weight,
         rotations=tuple(matrices(frame_of(disp / jnp.sqrt(true)[..., None]), lmax, mmax)),
         degree=jax.lax.rsqrt(jnp.sum(weight * weight, axis=1) + DEGREE_FLOOR),
-        open=apart,
+        share=share,
     )
 
 
@@ -114,7 +117,6 @@ def radial_net(basis: jax.Array, weights: dict, act, lmax: int) -> jax.Array:
     last = max(map(int, layers))
     for k in range(0, last, 3):
         x = product(x, layers[str(k)]["matrix"])
-        mean = jnp.mean(x * x, axis=-1, keepdims=True)
-        x = act(x * jax.lax.rsqrt(mean + 1e-7) * lifted(layers[str(k + 1)]["adam_scale"], x.ndim))
+        x = act(rms(x, layers[str(k + 1)]["adam_scale"], NORM_FLOOR))
     x = product(x, layers[str(last)]["matrix"])
     return x.reshape(*x.shape[:-1], lmax + 1, -1)

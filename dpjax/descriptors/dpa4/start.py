@@ -51,7 +51,7 @@ def first_state(
     if not sizes.config.use_env_seed:
         return jnp.pad(vectors[:, None], ((0, 0), (0, (lmax + 1) ** 2 - 1), (0, 0)))
     use = {name: weights[name] for name in ("env_seed_embedding", "radial_embedding")}
-    share = jnp.ones_like(edges.weight) if edges.open is None else edges.open[edges.index]
+    share = jnp.ones_like(edges.weight) if edges.share is None else edges.share
     zonal = tuple(rows[..., rows.shape[-2] // 2, :] for rows in edges.rotations[1:])
     arrays = (centres, edges.types, share, edges.inverse, edges.direction, edges.weight, edges.basis, zonal)
 

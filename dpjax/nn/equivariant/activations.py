@@ -38,10 +38,7 @@ def gated(
     first = act(own) if source is None else own * act(source)
     if weight is None:
         return first[..., None, :]
-    gates = product(own if source is None else source, weight)
-    if bias is not None:
-        gates = gates + of_streams(bias, gates.ndim)
-    gates = jax.nn.sigmoid(gates).reshape(*gates.shape[:-1], -1, x.shape[-1])
+    gates = _gates(own if source is None else source, weight, bias).reshape(*own.shape[:-1], -1, x.shape[-1])
     return jnp.concatenate([first[..., None, :], x[..., 1:, :] * gates[..., rows[1:] - 1, :]], axis=-2)
 
 
@@ -51,10 +48,7 @@ def gated_orders(x: Orders, weight: jax.Array | None, bias: jax.Array | None, ac
     if weight is None:
         return (act(first),)
     own = first[..., 0, :]
-    gates = product(own, weight)
-    if bias is not None:
-        gates = gates + of_streams(bias, gates.ndim)
-    gates = jax.nn.sigmoid(gates).reshape(*gates.shape[:-1], -1, own.shape[-1])
+    gates = _gates(own, weight, bias).reshape(*own.shape[:-1], -1, own.shape[-1])
     zero = jnp.concatenate([act(own)[..., None, :], first[..., 1:, :] * gates], axis=-2)
     return zero, *(part * gates[..., None, m:, :] for m, part in enumerate(others))
 
@@ -77,12 +71,10 @@ def on_sphere(
     first = jax.nn.silu(a[..., 0, :]) * b[..., 0, :]
     if grid is None:
         return first[..., None, :]
-    gate = product(x[..., 0, :], weight)
-    if bias is not None:
-        gate = gate + of_streams(bias, gate.ndim)
+    gate = _gates(x[..., 0, :], weight, bias)
     to, back = (jnp.asarray(matrix, x.dtype) for matrix in grid)
     values = _rows(to, a) * _rows(to, b)
-    out = _rows(back, values) * jax.nn.sigmoid(gate)[..., None, :]
+    out = _rows(back, values) * gate[..., None, :]
     return jnp.concatenate([out[..., :1, :] + first[..., None, :], out[..., 1:, :]], axis=-2)
 
 
@@ -99,6 +91,12 @@ def swiglu(x: jax.Array) -> jax.Array:
     """Silu of the first half of (..., 2 n) times the second."""
     a, b = jnp.split(x, 2, axis=-1)
     return jax.nn.silu(a) * b
+
+
+def _gates(source: jax.Array, weight: jax.Array, bias: jax.Array | None) -> jax.Array:
+    """Numbers between 0 and 1 (stream, ..., m) that a map (stream, n, m) makes of vectors (stream, ..., n)."""
+    y = product(source, weight)
+    return jax.nn.sigmoid(y if bias is None else y + of_streams(bias, y.ndim))
 
 
 def _rows(matrix: jax.Array, x: jax.Array) -> jax.Array:
