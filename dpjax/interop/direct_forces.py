@@ -8,6 +8,8 @@ from typing import Any
 import jax
 import numpy as np
 
+from dpjax.descriptors.dpa4.parameters import nested
+
 Tree = dict[str, Any]
 PREFIX = "dens_fitting_net"  # of the names of weights
 HEADS = ("force_embedding", "direct_force_head", "denoising_head")
@@ -35,11 +37,12 @@ def write_tree(params: Tree, stats: Tree) -> Tree:
 
 def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     """Collections ``params`` and ``stats`` of stored heads, whose arrays are nested or under dotted names."""
-    found = _nested(tree["@variables"])
+    found = nested(tree["@variables"])
     head = dict(found["energy_head"])
-    energy = head.pop("filter_layers")["networks"]["0"]
+    energy = dict(head.pop("filter_layers")["networks"]["0"])
+    output = energy["output_layer"] = dict(energy["output_layer"])
     own = {name: np.asarray(value) for name, value in head.items() if name not in _UNUSED and np.size(value)}
-    bias = energy["output_layer"].pop("bias", None)
+    bias = output.pop("bias", None)
     if bias is not None:  # which inputs cannot ask for
         own["bias_atom_e"] = own["bias_atom_e"] + bias
     heads = {name: {"proj": _weights(found[name]["proj"])} for name in HEADS}
@@ -50,15 +53,3 @@ def read_variables(tree: Tree) -> tuple[Tree, Tree]:
 def _weights(projection: Tree) -> Tree:
     """The trained arrays of a map between states."""
     return {name: projection[name] for name in ("weight", "bias") if name in projection}
-
-
-def _nested(variables: Tree) -> Tree:
-    """A tree with a level for each part of a name; nothing given is changed."""
-    out: Tree = {}
-    for name, value in variables.items():
-        *parents, last = name.split(".")
-        branch = out
-        for key in parents:
-            branch = branch.setdefault(key, {})
-        branch[last] = _nested(value) if isinstance(value, dict) else value
-    return out
