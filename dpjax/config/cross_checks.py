@@ -80,7 +80,7 @@ def _muon_precision(dpjax: Any, optimizer: Any) -> Iterator[Problem]:
 def _recompute_layers(dpjax: Any, model: Any) -> Iterator[Problem]:
     """Only some descriptors have layers of messages."""
     descriptor = getattr(model, "descriptor", None)
-    if descriptor is None or dpjax.recompute_layers:
+    if descriptor is None or dpjax.recompute_layers is not False:
         return
     if any(DESCRIPTORS.name_of(part) in MESSAGES for part in getattr(descriptor, "list", [descriptor])):
         return

@@ -28,7 +28,7 @@ class DpjaxConfig:
     prefetch: int = 2
     compilation_cache: str | None = None
     block_size: int | None = None
-    recompute_layers: bool = True
+    recompute_layers: bool | None = None
     muon_precision: str = "reference"
     ensemble: int = 1
 
@@ -94,10 +94,11 @@ def argument() -> Option:
             ),
             Option(
                 "recompute_layers",
-                bool,
+                [bool, None],
                 "Compute what lies inside the layers of dpa2, dpa3 and dpa4 again when their derivatives are taken, and keep "
-                "nothing of it. false needs several times the memory, and is worth a try on accelerators that have it.",
-                True,
+                "nothing of it. false needs several times the memory, and is worth a try on accelerators that have it. null: "
+                "dpa2 and dpa3 compute again; dpa4 does where what it would keep takes more than 2 GiB, 16 GiB on accelerators.",
+                None,
             ),
             Option(
                 "muon_precision",

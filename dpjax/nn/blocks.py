@@ -7,7 +7,7 @@ of a few atoms do.  Block size is decided here and nowhere else.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -20,6 +20,10 @@ CPU_MESSAGES = 40_000  # pairs of neighbours in layers of messages, whose blocks
 CPU_ANGLES = 4000  # pairs of neighbours where each has a vector of its own
 CPU_LISTED = 4  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
+CPU_KEPT = (
+    2 * 2**30
+)  # bytes that layers of messages may keep for the backward pass where keeping is faster than computing again
+DEVICE_KEPT = 16 * 2**30  # the same on accelerators
 DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
 
 
@@ -29,11 +33,24 @@ class Work:
 
     Attributes:
         block: atoms whose descriptors are computed together; None: as many as suit the backend.
-        recompute: compute what lies inside layers of message passing again in a backward pass; else it is kept.
+        recompute: compute what lies inside layers of message passing again in a backward pass; False: keep it; None: as suits the
+            descriptor and the size of the batch.
     """
 
     block: int | None = None
-    recompute: bool = True
+    recompute: bool | None = None
+
+    @property
+    def recomputes(self) -> bool:
+        """Whether layers are computed again where nothing was said and keeping would not be faster."""
+        return self.recompute is not False
+
+    def decided(self, kept: int | None) -> Work:
+        """With ``recompute`` False where it was left open and the ``kept`` bytes fit; None: nobody knows how many they are."""
+        if self.recompute is not None or kept is None:
+            return self
+        most = CPU_KEPT if jax.default_backend() == "cpu" else DEVICE_KEPT
+        return replace(self, recompute=kept > most)
 
 
 AS_SUITS = Work()

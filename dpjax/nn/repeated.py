@@ -37,7 +37,7 @@ def repeated(layers: Sequence[nn.Module], state: State, *others: object, work: W
     def layer(params: object, state: State, others: object) -> State:
         return shell.apply({"params": params}, state, *others, work=work)
 
-    run = jax.checkpoint(layer) if work.recompute else layer
+    run = jax.checkpoint(layer) if work.recomputes else layer
 
     def step(state: State, params: object) -> tuple[State, None]:
         return run(params, state, others), None
@@ -71,7 +71,7 @@ def in_blocks(
         return shell.apply(variables, *own, method=method)
 
     size = block_size(n_atom, work.block, pairs=pairs, most=most)
-    if size >= n_atom and not work.recompute:
+    if size >= n_atom and not work.recomputes:
         return method(module, *arrays)
     return blockwise(block, module.variables, arrays, n_atom, pairs, work, most)
 
@@ -87,5 +87,5 @@ def blockwise(
 ) -> Any:
     """``fn(weights, arrays)`` for blocks of atoms one after another, results joined; arguments as for :func:`in_blocks`."""
     size = block_size(n_atom, work.block, pairs=pairs, most=most)
-    run = jax.checkpoint(fn) if work.recompute else fn
+    run = jax.checkpoint(fn) if work.recomputes else fn
     return map_blocks(lambda own: run(weights, own), arrays, n_atom, size)

@@ -34,7 +34,9 @@ def directions(n: int) -> np.ndarray:
 
 def whole(rotation: np.ndarray, lmax: int) -> np.ndarray:
     """((L + 1)^2, (L + 1)^2) the matrix of a rotation on states."""
-    return np.asarray(into_frame(matrices(jnp.asarray(rotation), lmax), lmax, lmax))[np.argsort(kept_rows(lmax, lmax))]
+    return np.asarray(in_a_row(into_frame(matrices(jnp.asarray(rotation), lmax), lmax, lmax)))[
+        np.argsort(kept_rows(lmax, lmax))
+    ]
 
 
 def state(lmax: int, width: int, n: int = 3) -> np.ndarray:
@@ -64,7 +66,7 @@ def test_rotations_turn_zonal_vectors(turn):
 
 @pytest.mark.parametrize(("lmax", "mmax"), [(0, 0), (1, 0), (2, 1), (4, 2), (6, 6)])
 def test_rows_kept_in_a_frame_are_those_of_the_whole_matrix(lmax, mmax):
-    kept_only = into_frame(matrices(jnp.asarray(TURNS), lmax, mmax), lmax, mmax)
+    kept_only = in_a_row(into_frame(matrices(jnp.asarray(TURNS), lmax, mmax), lmax, mmax))
     for got, rotation in zip(kept_only, TURNS, strict=True):
         np.testing.assert_allclose(got, whole(rotation, lmax)[kept_rows(lmax, mmax)], atol=1e-12)
 
@@ -81,7 +83,7 @@ def test_frames_turn_directions_to_z_with_finite_derivatives():
     np.testing.assert_allclose(np.linalg.det(frames), 1.0, atol=1e-14)
 
     def rows(v):
-        return into_frame(matrices(frame_of(v / jnp.linalg.norm(v)), 4, 1), 4, 1)
+        return in_a_row(into_frame(matrices(frame_of(v / jnp.linalg.norm(v)), 4, 1), 4, 1))
 
     for direction in n[-2:]:
         assert np.isfinite(jax.jacfwd(jax.jacrev(rows))(jnp.asarray(direction))).all()
@@ -122,7 +124,7 @@ def test_maps_in_the_frame_commute_with_turns_about_the_edge(lmax, mmax, streams
     others = [RNG.normal(size=(streams, (lmax - m + 1) * width, 2 * (lmax - m + 1) * out)) for m in range(1, mmax + 1)]
     x = RNG.normal(size=(streams, 5, len(kept(lmax, mmax)), width))
     roll = rolled(jnp.eye(3), jnp.asarray(0.7))
-    turn = np.asarray(into_frame(matrices(roll, lmax, mmax), lmax, mmax))[:, kept_rows(lmax, mmax)]
+    turn = np.asarray(in_a_row(into_frame(matrices(roll, lmax, mmax), lmax, mmax)))[:, kept_rows(lmax, mmax)]
 
     def fn(x):
         maps = [jnp.asarray(zero), *(linear.turning(jnp.asarray(m)) for m in others)]

@@ -8,8 +8,18 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.descriptors.dpa4.averages import weighted_mean
-from dpjax.descriptors.dpa4.edges import Edges, radial_net
-from dpjax.descriptors.dpa4.message import Own, Sent, Shape, biased, message, prepared, queries_and_keys, weighed
+from dpjax.descriptors.dpa4.edges import Edges, Radial, last_layer
+from dpjax.descriptors.dpa4.message import (
+    Own,
+    Sent,
+    Shape,
+    biased,
+    in_message,
+    message,
+    prepared,
+    queries_and_keys,
+    weighed,
+)
 from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.nn.activations import activation
@@ -18,10 +28,13 @@ from dpjax.nn.dense import with_bias
 from dpjax.nn.equivariant.activations import gated, on_sphere, point_by_point, swiglu
 from dpjax.nn.equivariant.grids import angles, lebedev, to_and_back
 from dpjax.nn.equivariant.norms import state_norm
-from dpjax.nn.equivariant.packed import degrees
+from dpjax.nn.equivariant.packed import Orders, degrees
+from dpjax.nn.equivariant.rotations import into_frame
 from dpjax.nn.products import product
 from dpjax.nn.ranks import lifted
 from dpjax.nn.repeated import blockwise
+
+ONE_BY_ONE = 4  # blocks that are compiled one by one, where that is faster than a loop
 
 
 class Graph:
@@ -40,6 +53,7 @@ class Graph:
         self.weights, self.sizes, self.vectors, self.edges = weights, sizes, vectors, edges
         self.there = vectors[edges.index]  # of neighbours
         self.exact, self.work = exact, work
+        self.frames: dict[Shape, Orders] = {}
         self.act = activation(sizes.config.activation_function)
 
     def received(self, own: Weights, shape: Shape, x: jax.Array) -> jax.Array:
@@ -49,21 +63,27 @@ class Graph:
         scalars = x[:, 0]
         near = weighed(own, sizes, x)[edges.index]
         keys = queries_and_keys(own, sizes, scalars)[1][edges.index] if sizes.heads else None
-        arrays = (
-            Own(scalars, edges.degree),
-            (near, keys, edges.basis, self.there, self.vectors, edges.weight, edges.share, edges.rotations),
-        )
-        use = {"message": prepared(own, sizes.streams), "radial": self.weights["radial_embedding"]}
+        frames = None if self.work.recomputes else self._frames(shape)
+        arrays = (Own(scalars, edges.degree), near, keys, self.there, self.vectors, edges, frames)
+        last = last_layer(self.weights["radial_embedding"], sizes.first_degree)
+        use = {"message": prepared(own, sizes.streams), "radial": self.weights["radial_embedding"], "last": last}
 
         def block(use: Weights, arrays: tuple) -> jax.Array:
-            atoms, (near, keys, basis, there, here, weight, share, rotations) = arrays
-            radial = radial_net(basis, use["radial"], self.act, sizes.first_degree) * weight[..., None, None]
-            radial = radial + (there + here[:, None])[:, :, None]
-            sent = Sent(near, keys, radial, weight, share, rotations)
+            atoms, near, keys, there, here, edges, frames = arrays
+            types = there + here[:, None]
+            radial = in_message(use["message"], Radial(edges.radial(use["radial"], self.act), use["last"], types))
+            frames = into_frame(edges.rotations[: shape.lmax + 1], *shape) if frames is None else frames
+            sent = Sent(near, keys, radial, edges.weight, edges.share, frames)
             return message(use["message"], sizes, shape, self.act, self.exact, sent, atoms)
 
         summed = blockwise(block, use, arrays, x.shape[0], edges.index.shape[1], self.work)
         return biased(summed, own["post_focus_mix"])
+
+    def _frames(self, shape: Shape) -> Orders:
+        """Rotations into the frames of all edges, computed once for all blocks of a shape."""
+        if shape not in self.frames:
+            self.frames[shape] = into_frame(self.edges.rotations[: shape.lmax + 1], *shape)
+        return self.frames[shape]
 
     def message_step(self, own: Weights, shape: Shape, x: jax.Array) -> jax.Array:
         """What messages add to states, with the norms before and after them."""
@@ -94,8 +114,13 @@ class Graph:
         return self._mean(self.weights[f"final_{kind}_attn_res"], history, x) if kind else x
 
     def _alike(self) -> bool:
-        """Whether there are several blocks of one shape, each of which is given what the one before it has left."""
+        """Whether there are several blocks of one shape, each of which is given what the one before it has left.
+
+        What few of them keep for the backward pass is not copied to and from the arrays of a loop.
+        """
         cfg, shapes = self.sizes.config, set(zip(self.sizes.degrees, self.sizes.orders, strict=True))
+        if not self.work.recomputes and len(self.sizes.degrees) <= ONE_BY_ONE:
+            return False
         return len(shapes) == 1 < len(self.sizes.degrees) and cfg.full_attn_res == cfg.block_attn_res == "none"
 
     def _repeated(self, x: jax.Array) -> jax.Array:

@@ -12,10 +12,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.descriptors.facts import kept
 from dpjax.descriptors.nearest import nearest_neighbors, paired
 from dpjax.descriptors.neighborhood import Neighborhood
+from dpjax.nn.activations import Activation
 from dpjax.nn.bridging import Bridge, clamped, gate
 from dpjax.nn.equivariant.norms import rms
 from dpjax.nn.equivariant.rotations import frame_of, matrices
@@ -39,6 +41,13 @@ class Edges(NamedTuple):
     rotations: tuple[jax.Array, ...]  # for each degree (n, k, rows, 2 l + 1) into the frame of the edge
     degree: jax.Array  # (n,) by which sums over edges are multiplied
     share: jax.Array | None  # (n, k) what bridging leaves of an edge, whose neighbour may be vanishing
+    net: jax.Array | None = (
+        None  # (n, k, m) what the radial net makes of distances, times weights; None: computed where it is used
+    )
+
+    def radial(self, weights: Weights, act: Activation) -> jax.Array:
+        """``net``, computed where it was not kept."""
+        return radial_net(self.basis, weights, act) * self.weight[..., None] if self.net is None else self.net
 
 
 def edges_of(
@@ -111,12 +120,43 @@ def radial_functions(length: jax.Array, frequencies: jax.Array, kind: str, rcut:
     return jnp.exp(-jnp.square(r - f) / (2.0 * spread**2))
 
 
-def radial_net(basis: jax.Array, weights: dict, act, lmax: int) -> jax.Array:
-    """(n, k, L + 1, channels) what a net makes of radial functions (n, k, n_radial) for each degree and channel."""
+class Radial(NamedTuple):
+    """What distances say to each degree and channel: a linear map of what a net makes of them, and a number for the types.
+
+    The map is put together with the one that follows (:meth:`through`) where only that is asked for.
+    """
+
+    net: jax.Array  # (b, k, n) of distances, times weights of edges
+    last: jax.Array  # (L + 1, n, hidden)
+    types: jax.Array  # (b, k, hidden) of both ends of an edge
+
+    def degrees(self, lmax: int) -> jax.Array:
+        """(b, k, lmax + 1, hidden)."""
+        last = self.last[: lmax + 1]
+        rows = product(self.net, jnp.moveaxis(last, 0, 1).reshape(last.shape[1], -1))
+        return rows.reshape(*rows.shape[:-1], lmax + 1, -1) + self.types[:, :, None]
+
+    def scalars(self) -> jax.Array:
+        """(b, k, hidden) of degree 0."""
+        return product(self.net, self.last[0]) + self.types
+
+    def through(self, matrix: jax.Array) -> jax.Array:
+        """(b, k, m) what a matrix (L' + 1, hidden, m) makes of degrees up to L'."""
+        last = jnp.einsum("lnc,lcm->nm", self.last[: matrix.shape[0]], matrix)
+        return product(self.net, last) + product(self.types, jnp.sum(matrix, axis=0))
+
+
+def radial_net(basis: jax.Array, weights: Weights, act: Activation) -> jax.Array:
+    """(n, k, m) what the radial net makes of radial functions (n, k, n_radial), up to its last layer."""
     layers, x = weights["net"], basis
-    last = max(map(int, layers))
-    for k in range(0, last, 3):
+    for k in range(0, max(map(int, layers)), 3):
         x = product(x, layers[str(k)]["matrix"])
         x = act(rms(x, layers[str(k + 1)]["adam_scale"], NORM_FLOOR))
-    x = product(x, layers[str(last)]["matrix"])
-    return x.reshape(*x.shape[:-1], lmax + 1, -1)
+    return x
+
+
+def last_layer(weights: Weights, lmax: int) -> jax.Array:
+    """(L + 1, m, channels) the last layer of the radial net, of degrees up to ``lmax``."""
+    layers = weights["net"]
+    matrix = layers[max(layers, key=int)]["matrix"]
+    return jnp.moveaxis(matrix.reshape(matrix.shape[0], lmax + 1, -1), 1, 0)

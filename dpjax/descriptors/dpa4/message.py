@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpjax.descriptors.dpa4.averages import mean_shares
+from dpjax.descriptors.dpa4.edges import Radial
 from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.nn.activations import Activation
@@ -22,7 +23,6 @@ from dpjax.nn.equivariant.grids import angles, lebedev, to_and_back
 from dpjax.nn.equivariant.linear import by_degree, by_order, turning
 from dpjax.nn.equivariant.norms import kept_norm, rms
 from dpjax.nn.equivariant.packed import Orders, by_orders, degrees, in_a_row, leaving
-from dpjax.nn.equivariant.rotations import into_frame
 from dpjax.nn.products import outer_sum, product, small_products
 from dpjax.nn.ranks import lifted, of_streams
 
@@ -41,10 +41,10 @@ class Sent(NamedTuple):
 
     near: jax.Array  # (b, k, (L + 1)^2, hidden) states of the neighbours
     keys: jax.Array | None  # (b, k, hidden) of the neighbours, for attention
-    radial: jax.Array  # (b, k, L + 1, channels) what the distance says, and both types
+    radial: Radial  # what the distance says, and both types
     weight: jax.Array  # (b, k) of an edge
     share: jax.Array | None  # (b, k) what bridging leaves of it
-    rotations: tuple[jax.Array, ...]  # (b, k, rows, 2 l + 1) into the frame of the edge
+    into: Orders  # (b, k, ..., (L + 1)^2) rotations into the frame of the edge
 
 
 class Own(NamedTuple):
@@ -67,20 +67,25 @@ def message(
         exact: attention as it is meant (:func:`attention`).
         sent, own: what there is to receive, and who receives it.
     """
-    radial = sent.radial[..., : shape.lmax + 1, :]
-    if "radial_hidden_proj" in weights:
-        radial = product(radial, weights["radial_hidden_proj"]["weight"])
-    into = into_frame(list(sent.rotations[: shape.lmax + 1]), *shape)
-    x = entered(weights, sizes, shape, radial, into, sent.near)
+    x = entered(weights, sizes, shape, sent)
     x = tuple(split(part, sizes.streams) for part in x)
-    x = layers(weights, sizes, shape, act, radial[..., 0, :] * sent.weight[..., None], x)
+    x = layers(weights, sizes, shape, act, sent.radial.scalars() * sent.weight[..., None], x)
     x = tuple(joined(part) for part in x)
-    back = into * lifted(jnp.asarray(leaving(*shape)[degrees(shape.lmax)], into.dtype), into.ndim)
+    back = tuple(
+        rows * lifted(jnp.asarray(leaving(*shape)[degrees(shape.lmax)], rows.dtype), rows.ndim) for rows in sent.into
+    )
     if not sizes.heads:
         share = sent.weight if sent.share is None else sent.weight * sent.share
         return summed(back, x, share[..., None]) * own.degree[:, None, None]
-    weighing = attention(weights, sizes, exact, sent, own, radial[..., 0, :])
-    return heard(weights, sizes, weighing, back, x, own)
+    return heard(weights, sizes, attention(weights, sizes, exact, sent, own), back, x, own)
+
+
+def in_message(weights: Weights, radial: Radial) -> Radial:
+    """What distances say to the channels of a message, of what they say to those of a state."""
+    if "radial_hidden_proj" not in weights:
+        return radial
+    into = weights["radial_hidden_proj"]["weight"]
+    return Radial(radial.net, product(radial.last, into), product(radial.types, into))
 
 
 def prepared(weights: Weights, streams: int) -> Weights:
@@ -96,27 +101,30 @@ def prepared(weights: Weights, streams: int) -> Weights:
     return {**weights, "so2_linears": layers}
 
 
-def entered(
-    weights: Weights, sizes: Sizes, shape: Shape, radial: jax.Array, into: jax.Array, near: jax.Array
-) -> Orders:
+def entered(weights: Weights, sizes: Sizes, shape: Shape, sent: Sent) -> Orders:
     """States of neighbours in the frames of edges, and what distances do to them: scale degrees, or mix them.
 
     A kernel that all channels share mixes the rows of the rotation, which have no channels; weights of channels are in ``near``
     already (:func:`weighed`).
     """
-    cfg = sizes.config
+    cfg, into, near = sizes.config, sent.into, sent.near
     if cfg.radial_so2_mode == "none":
+        radial = sent.radial.degrees(shape.lmax)
         scales = [radial] + [radial[..., None, m:, :] for m in range(1, shape.mmax + 1)]
-        parts = by_orders(small_products(into, near), *shape)
-        return tuple(part * scale for part, scale in zip(parts, scales, strict=True))
+        return tuple(_turned(rows, near) * scale for rows, scale in zip(into, scales, strict=True))
     own = weights["radial_degree_mixer"]
-    kernels = _kernels(product(radial.reshape(*radial.shape[:-2], -1), own["weight"]), shape, sizes.kernels)
-    basis = own.get("channel_basis")
+    values = sent.radial.through(own["weight"].reshape(shape.lmax + 1, sizes.hidden, -1))
+    kernels = _kernels(values, shape, sizes.kernels)
     if sizes.kernels > 1:
-        parts = by_orders(small_products(into, near), *shape)
-        return tuple(_mixed(kernel, part, basis) for kernel, part in zip(kernels, parts, strict=True))
-    mixed = [_mixed_rows(kernel[..., 0], rows) for kernel, rows in zip(kernels, by_orders(into, *shape), strict=True)]
-    return by_orders(small_products(in_a_row(tuple(mixed)), near), *shape)
+        basis = own.get("channel_basis")
+        return tuple(_mixed(kernel, _turned(rows, near), basis) for kernel, rows in zip(kernels, into, strict=True))
+    return tuple(_turned(_mixed_rows(kernel[..., 0], rows), near) for kernel, rows in zip(kernels, into, strict=True))
+
+
+def _turned(rows: jax.Array, near: jax.Array) -> jax.Array:
+    """(b, k, ..., hidden) rows (b, k, ..., (L + 1)^2) of a rotation times states."""
+    flat = small_products(rows.reshape(*rows.shape[:2], -1, rows.shape[-1]), near)
+    return flat.reshape(*rows.shape[:-1], near.shape[-1])
 
 
 def weighed(weights: Weights, sizes: Sizes, x: jax.Array) -> jax.Array:
@@ -243,8 +251,8 @@ def _normalised(weights: Weights, sizes: Sizes, name: str, scalars: jax.Array) -
     return rms(x, jnp.ones_like(x[0, 0]), sizes.config.eps) * of_streams(weights[name]["adam_scale"], x.ndim)
 
 
-def attention(weights: Weights, sizes: Sizes, exact: bool, sent: Sent, own: Own, radial: jax.Array) -> jax.Array:
-    """(b, k, stream, head) weights of messages: a soft-max of products of queries and keys, and of distances (b, k, hidden).
+def attention(weights: Weights, sizes: Sizes, exact: bool, sent: Sent, own: Own) -> jax.Array:
+    """(b, k, stream, head) weights of messages: a soft-max of products of queries and keys, and of distances.
 
     Weights of edges multiply its terms, and a trained number stands for a message of nothing.  The reference adds ``eps`` to a
     denominator from which the largest exponent was taken out, so that it depends on the latter; ``exact``: before it was.
@@ -252,7 +260,7 @@ def attention(weights: Weights, sizes: Sizes, exact: bool, sent: Sent, own: Own,
     streams, heads = sizes.attention[0], sizes.heads
     queries, _ = queries_and_keys(weights, sizes, own.scalars)
     level = product(queries[:, None] * sent.keys, _heads(sizes, queries.dtype))
-    level = level + product(radial, _by_head(weights["adamw_attn_logit_w"]))
+    level = level + sent.radial.through(_by_head(weights["adamw_attn_logit_w"])[None])
     level = level.reshape(*level.shape[:-1], streams, heads)
     share = jnp.square(sent.weight) if sent.share is None else jnp.square(sent.weight) * sent.share
     share = share[..., None, None]
@@ -281,16 +289,15 @@ def _by_head(weight: jax.Array) -> jax.Array:
     return apart.reshape(streams * n, streams * heads)
 
 
-def heard(weights: Weights, sizes: Sizes, weighing: jax.Array, back: jax.Array, x: jax.Array, own: Own) -> jax.Array:
+def heard(weights: Weights, sizes: Sizes, weighing: jax.Array, back: Orders, x: Orders, own: Own) -> jax.Array:
     """(b, (L + 1)^2, hidden) sums of messages that attention weighs, gated by what an atom is."""
     (streams, width), heads = sizes.attention, sizes.heads
     maps = [(name, streams if name == "attn_v_proj" else 1) for name in ("attn_focus_mix", "attn_v_proj")]
     maps = [(weights[name]["weight"], n) for name, n in maps if name in weights]
     if not maps:
-        spread = jnp.repeat(weighing.reshape(*weighing.shape[:2], -1), width // heads, axis=-1)
-        out = summed(back, x, spread)
+        out = summed(back, x, _spread(weighing.reshape(*weighing.shape[:2], -1), width // heads))
     else:  # linear maps of channels act on sums, which there are fewer of; each head has its own
-        parts = [summed(back, x, jnp.repeat(weighing[..., h], width, axis=-1)) for h in range(heads)]
+        parts = [summed(back, x, _spread(weighing[..., h], width)) for h in range(heads)]
         for weight, n in maps:
             parts = [by_stream(part, weight, n) for part in parts]
         parts = [part.reshape(*part.shape[:2], streams, heads, -1)[:, :, :, h] for h, part in enumerate(parts)]
@@ -309,11 +316,22 @@ def by_stream(x: jax.Array, weight: jax.Array, streams: int) -> jax.Array:
     return jnp.concatenate([by_degree(part, own) for part, own in parts], axis=-1)
 
 
-def summed(back: jax.Array, x: Orders, share: jax.Array) -> jax.Array:
+def _spread(shares: jax.Array, width: int) -> jax.Array:
+    """(b, k, n) shares (b, k, s) for ``width`` channels each; one share stays alone."""
+    return shares if shares.shape[-1] == 1 else jnp.repeat(shares, width, axis=-1)
+
+
+def summed(back: Orders, x: Orders, share: jax.Array) -> jax.Array:
     """(b, (L + 1)^2, n) messages times shares (b, k, n) or (b, k, 1), turned back and summed over neighbours."""
-    values = in_a_row(x) * share[:, :, None]
-    rows = back.reshape(back.shape[0], -1, back.shape[-1])
-    return outer_sum(rows, values.reshape(values.shape[0], -1, values.shape[-1]))
+    out = []
+    for rows, values in zip(back, x, strict=True):
+        own = share.reshape(*share.shape[:2], *(1,) * (rows.ndim - 3), share.shape[-1])
+        if share.shape[-1] == 1:  # rotations are narrower than messages
+            rows = rows * own
+        else:
+            values = values * own
+        out.append(outer_sum(*(part.reshape(part.shape[0], -1, part.shape[-1]) for part in (rows, values))))
+    return sum(out)
 
 
 def biased(x: jax.Array, own: Weights) -> jax.Array:

@@ -109,6 +109,13 @@ class Sizes:
         hidden = [width or self.channels for width in cfg.radial_mlp]
         return (cfg.n_radial, *hidden, (self.first_degree + 1) * self.channels)
 
+    @property
+    def kept(self) -> int:
+        """Numbers of an edge that blocks keep for their backward pass, about: ten for each of a message in each of its layers."""
+        shapes = zip(self.degrees, self.orders, strict=True)
+        rows = [ell + 1 + sum(2 * (ell - m + 1) for m in range(1, order + 1)) for ell, order in shapes]
+        return 10 * self.config.so2_layers * self.hidden * sum(rows)
+
     @cached_property
     def seed(self) -> SeedSizes:
         """Widths of the net that knows where neighbours are."""

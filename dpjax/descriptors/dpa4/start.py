@@ -8,13 +8,14 @@ import jax
 import jax.numpy as jnp
 
 from dpjax.config.charge_spin import RANGES
-from dpjax.descriptors.dpa4.edges import Edges, radial_net
+from dpjax.descriptors.dpa4.edges import Edges, last_layer
 from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.nn.activations import Activation
 from dpjax.nn.dense import with_bias
+from dpjax.nn.equivariant.linear import by_degree
 from dpjax.nn.equivariant.norms import rms
-from dpjax.nn.products import product
+from dpjax.nn.products import outer_sum, product
 from dpjax.nn.ranks import lifted
 from dpjax.nn.repeated import blockwise
 from dpjax.nn.type_embedding import rows_of
@@ -52,8 +53,7 @@ def first_state(
         return jnp.pad(vectors[:, None], ((0, 0), (0, (lmax + 1) ** 2 - 1), (0, 0)))
     use = {name: weights[name] for name in ("env_seed_embedding", "radial_embedding")}
     share = jnp.ones_like(edges.weight) if edges.share is None else edges.share
-    zonal = tuple(rows[..., rows.shape[-2] // 2, :] for rows in edges.rotations[1:])
-    arrays = (centres, edges.types, share, edges.inverse, edges.direction, edges.weight, edges.basis, zonal)
+    arrays = (centres, edges._replace(share=share))
 
     def block(use: Weights, own: tuple) -> tuple[jax.Array, jax.Array]:
         return _sums(use, sizes, act, *own)
@@ -68,32 +68,20 @@ def _linear(x: jax.Array, layer: Weights) -> jax.Array:
     return with_bias(y, layer["bias"]) if "bias" in layer else y
 
 
-def _sums(
-    use: Weights,
-    sizes: Sizes,
-    act: Activation,
-    centres: jax.Array,
-    types: jax.Array,
-    share: jax.Array,
-    inverse: jax.Array,
-    direction: jax.Array,
-    weight: jax.Array,
-    basis: jax.Array,
-    zonal: tuple[jax.Array, ...],
-) -> tuple[jax.Array, jax.Array]:
+def _sums(use: Weights, sizes: Sizes, act: Activation, centres: jax.Array, edges: Edges) -> tuple[jax.Array, jax.Array]:
     """Sums over the edges of a block of atoms, with the environment (b, 4, embedded) and with directions
     (b, (L + 1)^2 - 1, channels)."""
-    net = use["env_seed_embedding"]
-    values = _embedded(net, sizes, act, centres, types, basis)
-    smooth = weight * inverse
-    rows = jnp.concatenate([smooth[..., None], smooth[..., None] * direction], axis=-1)
-    seeds = jnp.einsum("nka,nkc->nac", rows * share[..., None], values)
+    values = _embedded(use["env_seed_embedding"], sizes, act, centres, edges.types, edges.basis)
+    smooth = edges.weight * edges.inverse
+    rows = jnp.concatenate([smooth[..., None], smooth[..., None] * edges.direction], axis=-1)
+    seeds = outer_sum(rows * edges.share[..., None], values)
     lmax = sizes.first_degree
     if lmax == 0:
-        return seeds, jnp.zeros((basis.shape[0], 0, sizes.channels), basis.dtype)
-    radial = radial_net(basis, use["radial_embedding"], act, lmax) * (weight * share)[..., None, None]
-    sums = [jnp.einsum("nkm,nkc->nmc", zonal[ell - 1], radial[..., ell, :]) for ell in range(1, lmax + 1)]
-    return seeds, jnp.concatenate(sums, axis=1)
+        return seeds, jnp.zeros((values.shape[0], 0, sizes.channels), values.dtype)
+    net = edges.radial(use["radial_embedding"], act) * edges.share[..., None]
+    zonal = jnp.concatenate([own[..., own.shape[-2] // 2, :] for own in edges.rotations], axis=-1)
+    last = last_layer(use["radial_embedding"], lmax)
+    return seeds, by_degree(outer_sum(zonal, net), last)[:, 1:]  # a map of sums, which are fewer than the edges
 
 
 def _embedded(

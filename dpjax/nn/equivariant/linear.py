@@ -46,7 +46,8 @@ def by_order(x: Orders, maps: Sequence[jax.Array], bias: jax.Array | None = None
     first = _dense(x[0], maps[0], 1)
     others = [_dense(part, own, 2) for part, own in zip(x[1:], maps[1:], strict=True)]
     if bias is not None:
-        first = jnp.concatenate([first[..., :1, :] + bias[..., None, :], first[..., 1:, :]], axis=-2)
+        rest = [(0, 0)] * (first.ndim - 2) + [(0, first.shape[-2] - 1), (0, 0)]
+        first = first + jnp.pad(bias[..., None, :], rest)  # in one loop, which parts put together would not be
     return first, *others
 
 

@@ -19,7 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from dpjax.nn.equivariant.packed import kept
+from dpjax.nn.equivariant.packed import Orders
 from dpjax.nn.ranks import lifted
 
 FIRST = (1, 2, 0)  # of which components of a vector degree 1 consists
@@ -111,12 +111,21 @@ def _next(lower: jax.Array, first: jax.Array, ell: int, before: int, wanted: int
     return jnp.einsum("...rj,jm->...rm", rows, jnp.asarray(right, both.dtype))
 
 
-def into_frame(blocks: list[jax.Array], lmax: int, mmax: int) -> jax.Array:
-    """(..., n_kept, (L + 1)^2) the rows of :func:`matrices` in the order in which they are kept in the frame of an edge."""
+def into_frame(blocks: list[jax.Array], lmax: int, mmax: int) -> Orders:
+    """Rotations of whole states into the frame of an edge, (..., L + 1, (L + 1)^2) and (..., 2, L - m + 1, (L + 1)^2).
+
+    Args:
+        blocks: of :func:`matrices`.
+        lmax, mmax: degree of the state, and what orders are kept.
+    """
     size, lead = (lmax + 1) ** 2, blocks[0].shape[:-2]
-    rows = []
-    for ell, m in kept(lmax, mmax):
-        block = blocks[ell]
-        row = block[..., m + block.shape[-2] // 2, :]
-        rows.append(jnp.pad(row, [(0, 0)] * len(lead) + [(ell * ell, size - (ell + 1) ** 2)]))
-    return jnp.stack(rows, axis=-2)
+
+    def rows(m: int) -> jax.Array:
+        own = []
+        for ell in range(abs(m), lmax + 1):
+            block = blocks[ell]
+            row = block[..., m + block.shape[-2] // 2, :]
+            own.append(jnp.pad(row, [(0, 0)] * len(lead) + [(ell * ell, size - (ell + 1) ** 2)]))
+        return jnp.stack(own, axis=-2)
+
+    return rows(0), *(jnp.stack([rows(-m), rows(m)], axis=-3) for m in range(1, mmax + 1))
