@@ -29,16 +29,18 @@ DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are fol
 
 @dataclass(frozen=True)
 class Work:
-    """How the work of a model is divided; nothing of it changes results.
+    """How the work of a model is divided and done; but for ``bfloat16`` nothing of it changes results.
 
     Attributes:
         block: atoms whose descriptors are computed together; None: as many as suit the backend.
         recompute: compute what lies inside layers of message passing again in a backward pass; False: keep it; None: as suits the
             descriptor and the size of the batch.
+        bfloat16: factors of matrix products in layers of messages may be rounded to it, by descriptors that have an option for it.
     """
 
     block: int | None = None
     recompute: bool | None = None
+    bfloat16: bool = False
 
     @property
     def recomputes(self) -> bool:

@@ -7,6 +7,7 @@ command line) switch it on locally, and :func:`require_x64` tells users of the f
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
@@ -65,3 +66,8 @@ def with_all_digits(fn: Callable[P, R]) -> Callable[P, R]:
             return fn(*args, **kwargs)
 
     return precise
+
+
+def bfloat16_factors(wanted: bool) -> AbstractContextManager:
+    """Within it, if ``wanted``, products of float32 matrices round factors to bfloat16 and add up in float32; derivatives, too."""
+    return jax.default_matmul_precision("BF16_BF16_F32") if wanted else nullcontext()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -16,6 +17,7 @@ from dpjax.config.optimizers import LkfConfig
 from dpjax.losses.inputs import Arrays
 from dpjax.models import RESOLVED
 from dpjax.models.resolution import Resolver
+from dpjax.nn.blocks import Work
 from dpjax.nn.chebyshev import Grid
 from dpjax.train_state import TrainState
 from dpjax.training.devices import joined, over_devices, place_state
@@ -109,18 +111,21 @@ class Programs:
 
 def step_functions(setup: TrainingSetup) -> tuple[Callable, Callable]:
     """The jitted training and validation steps."""
-    predict = prediction_of(setup.model, setup.needs_force, setup.work, _spread(setup.mesh))
-    loss_fn = in_precision(loss_of(predict, setup.loss, _spread(setup.mesh)), setup.compute_dtype)
-    loss_fn = of_trained(loss_fn, setup)
-    train_step, eval_step = (
-        _train_step(setup, loss_fn),
-        eval_step_of(loss_fn, setup.plan),
-    )
+    rounded = replace(setup.work, bfloat16=jax.default_backend() == "gpu")  # in training alone, as in DeePMD-kit
+    train_step = _train_step(setup, _loss_of(setup, rounded))
+    eval_step = eval_step_of(_loss_of(setup, setup.work), setup.plan)
     if setup.members > 1 and not setup.turns:
         train_step, eval_step = ensemble_step(train_step), ensemble_metrics(eval_step)
     train_step = with_products(setup.zero.step(train_step), trained_in_tf32(setup.config))
     eval_step = with_products(eval_step, setup.config.validating.tf32_infer)
     return jax.jit(train_step, donate_argnums=0, static_argnums=3), jax.jit(eval_step, static_argnums=4)
+
+
+def _loss_of(setup: TrainingSetup, work: Work) -> Callable:
+    """The loss as a function of the parameters that the run trains."""
+    spread = _spread(setup.mesh)
+    predict = prediction_of(setup.model, setup.needs_force, work, spread)
+    return of_trained(in_precision(loss_of(predict, setup.loss, spread), setup.compute_dtype), setup)
 
 
 def _train_step(setup: TrainingSetup, loss_fn: Callable) -> Callable:

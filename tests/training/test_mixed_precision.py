@@ -63,17 +63,29 @@ def test_products_have_all_digits_unless_tf32_is_asked_for(system, training, val
     """Accelerators would leave some out; the wish stands in each product of the program, also in those of the gradient."""
     edits = own | {"training/enable_tf32": training, "validating/tf32_infer": validating}
     training = training or own.get("model/enable_tf32", False)  # a dpa4 model may say it, too
+    for tf32, program in zip((training, validating), steps(system, edits), strict=True):
+        found = re.findall(r"precision = \[(\w+), (\w+)\].*tensor<\S*f32>", program)
+        assert found and set(found) == {("HIGH", "HIGH") if tf32 else ("HIGHEST", "HIGHEST")}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_blocks_of_dpa4_multiply_in_bfloat16_in_training_on_a_gpu(system, monkeypatch, asked):
+    """And nowhere else; the rest keeps all digits."""
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    training, validating = steps(system, DPA4 | {"model/descriptor/use_amp": asked})
+    rounded = "lhs_precision_type = bf16, rhs_precision_type = bf16, accumulation_type = f32"
+    assert (training.count(rounded) > 20) == asked and rounded not in validating
+    assert len(re.findall(r"precision = \[HIGH\w*, HIGH\w*\]", training)) > 20
+
+
+def steps(system, edits: dict) -> tuple[str, str]:
+    """The programs of a training step and of a validation, before XLA sees them."""
     setup = prepare(load(inputs(system, None, edits)))
     one, state = setup.one, setup.initial_state()
     data = setup.training.source.batch(((0, np.arange(2)),), n_device=1 if setup.mesh is None else setup.mesh.size)
     train_step, eval_step = step_functions(setup)
-    programs = (
-        (training, train_step.lower(state, one["stats"], data, None)),
-        (validating, eval_step.lower(one["params"], one["stats"], data, 0, None)),
-    )
-    for tf32, program in programs:
-        found = re.findall(r"precision = \[(\w+), (\w+)\].*tensor<\S*f32>", program.as_text())
-        assert found and set(found) == {("HIGH", "HIGH") if tf32 else ("HIGHEST", "HIGHEST")}
+    training = train_step.lower(state, one["stats"], data, None)
+    return training.as_text(), eval_step.lower(one["params"], one["stats"], data, 0, None).as_text()
 
 
 def test_a_gradient_that_overflows_makes_no_update(system):

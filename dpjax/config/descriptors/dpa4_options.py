@@ -188,9 +188,9 @@ def _other_options() -> list[Option]:
         Option(
             "use_amp",
             bool,
-            "Use bfloat16 for the matrix products of the blocks in training on a GPU. Evaluation keeps the precision.",
+            "Round factors of the matrix products of the blocks to bfloat16 in training on a GPU, where `precision` is float32; "
+            "sums are float32. Evaluation keeps the precision.",
             True,
-            no_effect="matrix products have the option precision in training on a GPU, too",
         ),
         options.add_chg_spin_ebd(""),
         options.default_chg_spin(""),

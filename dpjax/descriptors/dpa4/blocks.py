@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from dpjax.descriptors.dpa4.averages import weighted_mean
 from dpjax.descriptors.dpa4.edges import Edges, Radial, last_layer
 from dpjax.descriptors.dpa4.message import (
+    How,
     Own,
     Sent,
     Shape,
@@ -30,6 +31,7 @@ from dpjax.nn.equivariant.grids import angles, lebedev, to_and_back
 from dpjax.nn.equivariant.norms import state_norm
 from dpjax.nn.equivariant.packed import Orders, degrees
 from dpjax.nn.equivariant.rotations import into_frame
+from dpjax.nn.precision import bfloat16_factors, dtype_of
 from dpjax.nn.products import product
 from dpjax.nn.ranks import lifted
 from dpjax.nn.repeated import blockwise
@@ -52,14 +54,14 @@ class Graph:
     def __init__(self, weights: Weights, sizes: Sizes, vectors: jax.Array, edges: Edges, exact: bool, work: Work):
         self.weights, self.sizes, self.vectors, self.edges = weights, sizes, vectors, edges
         self.there = vectors[edges.index]  # of neighbours
-        self.exact, self.work = exact, work
+        rounded = work.bfloat16 and sizes.config.use_amp and dtype_of(sizes.config.precision) == jnp.float32
+        self.how, self.work = How(activation(sizes.config.activation_function), exact, rounded), work
         self.frames: dict[Shape, Orders] = {}
-        self.act = activation(sizes.config.activation_function)
 
     def received(self, own: Weights, shape: Shape, x: jax.Array) -> jax.Array:
         """(n_atom, (L + 1)^2, channels) what atoms in states (n_atom, (L + 1)^2, channels) receive."""
         sizes, edges = self.sizes, self.edges
-        x = biased(x, own["pre_focus_mix"])
+        x = self._mapped(x, own["pre_focus_mix"])
         scalars = x[:, 0]
         near = weighed(own, sizes, x)[edges.index]
         keys = queries_and_keys(own, sizes, scalars)[1][edges.index] if sizes.heads else None
@@ -71,13 +73,17 @@ class Graph:
         def block(use: Weights, arrays: tuple) -> jax.Array:
             atoms, near, keys, there, here, edges, frames = arrays
             types = there + here[:, None]
-            radial = in_message(use["message"], Radial(edges.radial(use["radial"], self.act), use["last"], types))
+            radial = in_message(use["message"], Radial(edges.radial(use["radial"], self.how.act), use["last"], types))
             frames = into_frame(edges.rotations[: shape.lmax + 1], *shape) if frames is None else frames
             sent = Sent(near, keys, radial, edges.weight, edges.share, frames)
-            return message(use["message"], sizes, shape, self.act, self.exact, sent, atoms)
+            return message(use["message"], sizes, shape, self.how, sent, atoms)
 
         summed = blockwise(block, use, arrays, x.shape[0], edges.index.shape[1], self.work)
-        return biased(summed, own["post_focus_mix"])
+        return self._mapped(summed, own["post_focus_mix"])
+
+    def _mapped(self, x: jax.Array, own: Weights) -> jax.Array:
+        with bfloat16_factors(self.how.bfloat16):
+            return biased(x, own)
 
     def _frames(self, shape: Shape) -> Orders:
         """Rotations into the frames of all edges, computed once for all blocks of a shape."""
@@ -94,7 +100,9 @@ class Graph:
     def feed_forward_step(self, own: Weights, shape: Shape, k: int, x: jax.Array) -> jax.Array:
         """What a feed-forward net adds to states, with its norms."""
         key = str(k)
-        y = feed_forward(own["ffns"][key], self.sizes, shape.lmax, _normalised(own.get("pre_ffn_norms", {}), key, x))
+        y = _normalised(own.get("pre_ffn_norms", {}), key, x)
+        with bfloat16_factors(self.how.bfloat16):
+            y = feed_forward(own["ffns"][key], self.sizes, shape.lmax, y)
         y = _normalised(own.get("post_ffn_norms", {}), key, y)
         scales = own.get("adam_ffn_layer_scales")
         return y if scales is None else y * lifted(scales[key], y.ndim)

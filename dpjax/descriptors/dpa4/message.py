@@ -23,6 +23,7 @@ from dpjax.nn.equivariant.grids import angles, lebedev, to_and_back
 from dpjax.nn.equivariant.linear import by_degree, by_order, turning
 from dpjax.nn.equivariant.norms import kept_norm, rms
 from dpjax.nn.equivariant.packed import Orders, by_orders, degrees, in_a_row, leaving
+from dpjax.nn.precision import bfloat16_factors
 from dpjax.nn.products import outer_sum, product, small_products
 from dpjax.nn.ranks import lifted, of_streams
 
@@ -54,30 +55,36 @@ class Own(NamedTuple):
     degree: jax.Array  # (b,) by which sums over edges are multiplied
 
 
-def message(
-    weights: Weights, sizes: Sizes, shape: Shape, act: Activation, exact: bool, sent: Sent, own: Own
-) -> jax.Array:
+class How(NamedTuple):
+    """How messages are computed."""
+
+    act: Activation
+    exact: bool  # attention as it is meant (:func:`attention`)
+    bfloat16: bool  # factors of products are rounded to it; not in attention
+
+
+def message(weights: Weights, sizes: Sizes, shape: Shape, how: How, sent: Sent, own: Own) -> jax.Array:
     """(b, (L + 1)^2, hidden) what atoms receive.
 
     Args:
         weights: of the messages of a block of the descriptor, as :func:`prepared` gives them.
         sizes: of the descriptor.
         shape: of the block.
-        act: the activation function.
-        exact: attention as it is meant (:func:`attention`).
+        how: it is computed.
         sent, own: what there is to receive, and who receives it.
     """
-    x = entered(weights, sizes, shape, sent)
-    x = tuple(split(part, sizes.streams) for part in x)
-    x = layers(weights, sizes, shape, act, sent.radial.scalars() * sent.weight[..., None], x)
-    x = tuple(joined(part) for part in x)
-    back = tuple(
-        rows * lifted(jnp.asarray(leaving(*shape)[degrees(shape.lmax)], rows.dtype), rows.ndim) for rows in sent.into
-    )
-    if not sizes.heads:
+    weighing = attention(weights, sizes, how.exact, sent, own) if sizes.heads else None
+    with bfloat16_factors(how.bfloat16):
+        x = entered(weights, sizes, shape, sent)
+        x = tuple(split(part, sizes.streams) for part in x)
+        x = layers(weights, sizes, shape, how.act, sent.radial.scalars() * sent.weight[..., None], x)
+        x = tuple(joined(part) for part in x)
+        factors = leaving(*shape)[degrees(shape.lmax)]
+        back = tuple(rows * lifted(jnp.asarray(factors, rows.dtype), rows.ndim) for rows in sent.into)
+        if weighing is not None:
+            return heard(weights, sizes, weighing, back, x, own)
         share = sent.weight if sent.share is None else sent.weight * sent.share
         return summed(back, x, share[..., None]) * own.degree[:, None, None]
-    return heard(weights, sizes, attention(weights, sizes, exact, sent, own), back, x, own)
 
 
 def in_message(weights: Weights, radial: Radial) -> Radial:
