@@ -146,19 +146,21 @@ def water_input(
     batch: int = 1,
     precision: str = "float64",
     descriptor: dict | None = None,
-    fitting: Sequence[int] = (240, 240, 240),
+    fitting: Sequence[int] | dict = (240, 240, 240),
+    kind: str = "standard",
+    optimizer: dict | None = None,
 ) -> dict:
     """The standard water input of DeePMD-kit, without validation; ``interval`` steps between lines of the learning curve.
 
-    ``descriptor`` and ``fitting``, the widths of the fitting net, replace those of the standard model.
+    ``descriptor`` and ``fitting``, the fitting net or its widths, replace those of the standard model, whose type is ``kind``.
     """
     own = {"precision": precision, "seed": 1}
+    net = fitting if isinstance(fitting, dict) else {"neuron": list(fitting), "resnet_dt": True}
     return {
         "model": {
-            "type_map": ["O", "H"],
-            "descriptor": (descriptor or STANDARD) | own,
-            "fitting_net": {"neuron": list(fitting), "resnet_dt": True} | own,
+            "type": kind, "type_map": ["O", "H"], "descriptor": (descriptor or STANDARD) | own, "fitting_net": net | own,
         },
+        **({"optimizer": optimizer} if optimizer else {}),
         "learning_rate": {"type": "exp", "start_lr": 0.001, "stop_lr": 3.51e-8, "decay_steps": 5000},
         "loss": {"type": "ener", "start_pref_e": 0.02, "limit_pref_e": 1, "start_pref_f": 1000, "limit_pref_f": 1},
         "training": {

@@ -5,6 +5,7 @@
     PEER=DIR python benchmarks/families.py --repeat 3                  with the DeePMD-kit installed in the environment DIR
     PEER=DIR python benchmarks/families.py --families se_e3 se_e3_tebd
     PEER=DIR python benchmarks/families.py --only dpjax pytorch jax    also with its JAX backend, which is slow to compile
+    PEER=DIR python benchmarks/families.py --parts step --families dpa4-mini    which DeePMD-kit does not read from other programs
 
 Sizes are those of DeePMD-kit's examples for water; se_atten is se_atten_v2 and dpa1 se_atten with type vectors in its embedding
 network, with the number of their attention layers. All
@@ -41,6 +42,7 @@ from frames import first_frame, repeated, repetitions
 from options import add_length, add_setting, add_timeout, new_parser, parsed, system, whole
 from watching import train
 
+PARTS = ("step", "evaluation")
 _CUT = {"rcut": 6.0, "rcut_smth": 0.5}
 _ATTENTION = {"type": "se_atten_v2", **_CUT, "sel": 120, "neuron": [25, 50, 100], "axis_neuron": 16, "attn": 128}
 _DPA1 = _ATTENTION | {"type": "dpa1", "tebd_dim": 8, "type_one_side": True}
@@ -74,6 +76,9 @@ def _dpa3(nlayers: int, **others: object) -> dict:
     return {"descriptor": {"type": "dpa3", "repflow": flow, **act, "use_tebd_bias": False, "concat_output_tebd": False}}
 
 
+_DPA4 = {
+    "type": "dpa4", "sel": 120, "rcut": 6.0, "channels": 32, "n_radial": 16, "lmax": 2, "mmax": 1, "n_blocks": 2, "so2_layers": 3,
+}  # fmt: skip
 _DYNAMIC = {"e_sel": 1200, "a_sel": 300, "use_dynamic_sel": True, "sel_reduce_factor": 10.0}
 FAMILIES: dict[str, dict] = {  # what water_input takes
     "se_e2_a": {"descriptor": STANDARD},
@@ -94,6 +99,12 @@ FAMILIES: dict[str, dict] = {  # what water_input takes
     "dpa3-L3": _dpa3(3),
     "dpa3-L6": _dpa3(6),
     "dpa3-L6-dynamic": _dpa3(6, **_DYNAMIC),
+    "dpa4-mini": {
+        "descriptor": _DPA4,
+        "fitting": {"type": "dpa4_ener", "neuron": [0]},
+        "kind": "dpa4",
+        "optimizer": {"type": "HybridMuon", "weight_decay": 0.001},
+    },
 }
 
 
@@ -115,6 +126,7 @@ def main() -> None:
 def parse_args() -> argparse.Namespace:
     parser = new_parser(__doc__, repeat=1)
     parser.add_argument("--families", nargs="+", choices=FAMILIES, default=list(FAMILIES), help="leave the others out")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="leave the other out")
     parser.add_argument("--data", type=system, default=WATER[0], metavar="DIR", help="system O H to train on")
     add_timeout(parser)
     add_length(parser, steps=60, interval=10, skip=20)
@@ -130,7 +142,11 @@ def measure_family(args: argparse.Namespace, programs: dict[str, Program], famil
     """Numbers of each program under ``step`` and ``evaluation``, or under ``error`` why there are none."""
     print(family, file=sys.stderr)
     model = FAMILIES[family]
-    return {"step": training(args, programs, model), "evaluation": evaluation(args, list(programs), model)}
+    parts = {
+        "step": lambda: training(args, programs, model),
+        "evaluation": lambda: evaluation(args, list(programs), model),
+    }
+    return {part: run() if part in args.parts else {} for part, run in parts.items()}
 
 
 def training(args: argparse.Namespace, programs: dict[str, Program], model: dict) -> dict[str, dict]:
@@ -170,7 +186,7 @@ def show(result: dict, names: list[str]) -> None:
     rows, remarks = [], []
     for family, parts in result["families"].items():
         row = [family]
-        for part in ("step", "evaluation"):
+        for part in PARTS:
             seconds = {name: numbers.get("seconds") for name, numbers in parts[part].items()}
             row += [f"{1000 * seconds[name]:.1f}" if seconds.get(name) else "" for name in names]
             for peer in peers if "dpjax" in names else ():

@@ -38,7 +38,7 @@ from frames import first_frame, repeated, repetitions
 from options import add_length, add_timeout, new_parser, parsed, system, whole
 from watching import train
 
-MESSAGES = [name for name in FAMILIES if name.startswith(("dpa2", "dpa3"))]
+MESSAGES = [name for name in FAMILIES if name.startswith(("dpa2", "dpa3", "dpa4"))]
 SIZES = (192, 384, 768, 1536, 3072)
 
 
@@ -122,8 +122,11 @@ def with_cutoff(model: dict, rcut: float | None) -> dict:
     if rcut is None:
         return model
     model = copy.deepcopy(model)
-    part, key = (model["descriptor"]["repflow"], "e_rcut") if "repflow" in model["descriptor"] else (
-        model["descriptor"]["repinit"], "rcut")  # fmt: skip
+    descriptor = model["descriptor"]
+    if descriptor["type"] == "dpa4":  # whose sel bounds the neighbours, and whose switch begins at 0
+        descriptor |= {"rcut": rcut, "sel": round(descriptor["sel"] * max(1.0, rcut / descriptor["rcut"]) ** 3)}
+        return model
+    part, key = (descriptor["repflow"], "e_rcut") if "repflow" in descriptor else (descriptor["repinit"], "rcut")
     part[f"{key}_smth"] = max(0.5, part[f"{key}_smth"] + rcut - part[key])
     part[key] = rcut
     return model
