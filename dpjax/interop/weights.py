@@ -59,7 +59,8 @@ def read_weights(
     names = names_of(tree, source)
     given = dict(arrays)
     if source != "tensorflow":
-        given = dpa4.without_adapters(without_output_bias(weights_only(arrays)), defined.lora)
+        alone = any(energy is not None for energy in getattr(config.fitting_net, "atom_ener", ()))
+        given = dpa4.without_adapters(without_output_bias(weights_only(arrays), alone), defined.lora)
     _check_names(set(names.values()), set(given), source)
     empty = flatten(tree)
     for path, name in names.items():
@@ -68,13 +69,17 @@ def read_weights(
     return config, _own(variables, shapes)
 
 
-def without_output_bias(given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Weights by name, where biases of output layers of ``dpa4_ener`` have become a part of the energies of the types."""
+def without_output_bias(given: dict[str, np.ndarray], alone: bool) -> dict[str, np.ndarray]:
+    """Weights by name, where biases of output layers of ``dpa4_ener`` have become a part of the energies of the types.
+
+    Where energies of atoms alone are given (``alone``, the option ``atom_ener``), what the network makes of those is taken away, and
+    the bias with it.
+    """
     for fitting in ("atomic_model.fitting_net", "atomic_model.dens_fitting_net.energy_head"):
         bias, energies = f"{fitting}.filter_layers.networks.0.output_layer.bias", f"{fitting}.bias_atom_e"
         if bias in given:
             own = {name: array for name, array in given.items() if name != bias}
-            given = own | {energies: own[energies] + given[bias]}
+            given = own | {energies: own[energies] + (0.0 if alone else given[bias])}
     return given
 
 
