@@ -72,8 +72,8 @@ def read_weights(
 def without_output_bias(given: dict[str, np.ndarray], alone: bool) -> dict[str, np.ndarray]:
     """Weights by name, where biases of output layers of ``dpa4_ener`` have become a part of the energies of the types.
 
-    Where energies of atoms alone are given (``alone``, the option ``atom_ener``), what the network makes of those is taken away, and
-    the bias with it.
+    Where energies of atoms alone are given (``alone``: the option ``atom_ener``), what the network makes of those is taken away,
+    and the bias with it.
     """
     for fitting in ("atomic_model.fitting_net", "atomic_model.dens_fitting_net.energy_head"):
         bias, energies = f"{fitting}.filter_layers.networks.0.output_layer.bias", f"{fitting}.bias_atom_e"

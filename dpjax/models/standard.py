@@ -34,7 +34,7 @@ from dpjax.geometry.displacements import displacements
 from dpjax.models.derived import require_derived
 from dpjax.models.geometry import Geometry
 from dpjax.nn.blocks import AS_SUITS, Work
-from dpjax.nn.bridging import protons, screened_repulsion
+from dpjax.nn.bridging import faded, protons, screened_repulsion
 from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import require_x64, with_all_digits
 
@@ -184,13 +184,19 @@ class StandardModel(nn.Module):
         return {name: where_rows(contributes(self.config, view.types), values) for name, values in out.items()}
 
     def repulsion(self, view: Neighborhood) -> jax.Array:
-        """(n_atom,) eV, half of the screened repulsion of nuclei of each pair of neighbours, whatever options exclude."""
+        """(n_atom,) eV, half of the screened repulsion of nuclei of each pair of neighbours, whatever options exclude.
+
+        The reference cuts it off at ``rcut``, where it is not zero yet; corrected, it fades from half of that on.
+        """
         descriptor = self.config.descriptor
         near = nearest_neighbors(view, kept(descriptor)[0], descriptor.rcut)
         charges = jnp.asarray(protons(self.config.type_map), view.disp.dtype)
         here, there = charges[jnp.maximum(view.types, 0)], charges[jnp.maximum(near.types, 0)]
         square = jnp.where(near.mask, jnp.sum(near.disp * near.disp, axis=-1), 1.0)
-        pairs = screened_repulsion(jnp.sqrt(square), here[:, None], there)
+        distance = jnp.sqrt(square)
+        pairs = screened_repulsion(distance, here[:, None], there)
+        if self.config.conventions == "corrected":
+            pairs = pairs * faded(distance, max(self.config.bridge[1], descriptor.rcut / 2.0), descriptor.rcut)
         return 0.5 * jnp.sum(jnp.where(near.mask, pairs, 0.0), axis=1)
 
     def atomic_features(

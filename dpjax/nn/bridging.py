@@ -50,9 +50,17 @@ def gate(seen: jax.Array, mask: jax.Array, bridge: Bridge) -> jax.Array:
         mask: (n, k) where there is a neighbour.
         bridge: the distances in between.
     """
-    t = bridge.progress(seen)
-    step = t**4 * (35.0 + t * (-84.0 + t * (70.0 - 20.0 * t)))
-    return _product(jnp.where(mask, step, 1.0))
+    return _product(jnp.where(mask, _risen(bridge.progress(seen)), 1.0))
+
+
+def faded(distance: jax.Array, start: float, end: float) -> jax.Array:
+    """1 up to a distance, 0 from another on, with three derivatives."""
+    return 1.0 - _risen(jnp.clip((distance - start) / (end - start), 0.0, 1.0))
+
+
+def _risen(t: jax.Array) -> jax.Array:
+    """From 0 at 0 to 1 at 1, with three derivatives that are zero at both ends."""
+    return t**4 * (35.0 + t * (-84.0 + t * (70.0 - 20.0 * t)))
 
 
 def _product(x: jax.Array) -> jax.Array:

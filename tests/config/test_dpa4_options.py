@@ -215,6 +215,7 @@ def test_wrong_compact_descriptor(options, key, text):
         ({f"{M}/bridging_method": "LJ"}, f"{M}/bridging_method", "found 'LJ'"),
         ({f"{M}/bridging_method": "ZBL", f"{M}/bridging_r_inner": 0.0}, f"{M}/bridging_r_inner", "positive length"),
         ({f"{M}/bridging_method": "ZBL", f"{M}/bridging_r_inner": 0.9}, f"{M}/bridging_r_inner", "less than"),
+        ({f"{M}/bridging_method": "ZBL", f"{M}/bridging_r_outer": 9.0}, f"{M}/bridging_r_outer", "cut-off"),
         ({f"{M}/bridging_method": "ZBL", f"{M}/type_map": ["O", "D"]}, f"{M}/bridging_method", "but D is none"),
         (
             {f"{M}/bridging_method": "ZBL", F: {"type": "property", "property_name": "gap"}},

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dpjax.descriptors.dpa4.edges import radial_functions, switch
-from dpjax.nn.bridging import Bridge, clamped, gate, protons, screened_repulsion
+from dpjax.nn.bridging import Bridge, clamped, faded, gate, protons, screened_repulsion
 from tests.shared import golden
 
 BRIDGE = Bridge(0.6, 1.1)
@@ -69,6 +69,15 @@ def test_what_is_seen_is_smooth_at_both_ends():
             assert abs(float(fn(r)) - value) < 1e-6
             assert abs(float(jax.grad(fn)(r)) - slope) < 1e-5
             assert abs(float(jax.grad(jax.grad(fn))(r))) < 1e-3
+
+
+def test_what_fades_is_smooth_at_both_ends():
+    def fn(r):
+        return faded(r, 2.0, 4.0)
+
+    assert [float(fn(r)) for r in (1.0, 2.0, 3.0, 4.0, 5.0)] == [1.0, 1.0, 0.5, 0.0, 0.0]
+    for r in (2.0 + 1e-6, 4.0 - 1e-6):
+        assert abs(float(jax.grad(fn)(r))) < 1e-12 and abs(float(jax.grad(jax.grad(fn))(r))) < 1e-9
 
 
 def test_atoms_that_vanish_have_finite_derivatives():

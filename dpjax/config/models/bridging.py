@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +75,9 @@ def check_bridging(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
     elif inner >= outer:
         text = f"found {inner} with bridging_r_outer {outer}; it must be less than bridging_r_outer."
         yield Problem(join(path, "bridging_r_inner"), text)
+    elif outer >= getattr(cfg.descriptor, "rcut", math.inf):
+        text = f"found {outer}; it must be less than the cut-off descriptor/rcut, which is {cfg.descriptor.rcut}."
+        yield Problem(join(path, "bridging_r_outer"), text)
 
 
 def _check_networks(cfg: Any, path: str) -> Iterator[Problem]:
