@@ -49,6 +49,12 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
     _check_vectors(config)
     if config.conventions == "reference":
         return
+    if config.bridge is not None:
+        raise ModelError(
+            'model/bridging_method: DeePMD-kit cannot evaluate the repulsion of a "corrected" model, which fades before the '
+            "cut-off; its own ends there with a jump. Write the model as an artifact, dpjax.export.save(pot, 'model.dpx'); or "
+            'build it with conventions "reference", to have the energies of DeePMD-kit.'
+        )
     for path, member, own in _parts(config.descriptor, stats):
         smooth = "smooth_type_embedding"
         if isinstance(member, DPA2Config):  # whose layers give empty places no vector

@@ -20,9 +20,7 @@ CPU_MESSAGES = 40_000  # pairs of neighbours in layers of messages, whose blocks
 CPU_ANGLES = 4000  # pairs of neighbours where each has a vector of its own
 CPU_LISTED = 4  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
-CPU_KEPT = (
-    2 * 2**30
-)  # bytes that layers of messages may keep for the backward pass where keeping is faster than computing again
+CPU_KEPT = 2 * 2**30  # bytes kept for the backward pass by layers that would be slower if they were computed again
 DEVICE_KEPT = 16 * 2**30  # the same on accelerators
 DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
 

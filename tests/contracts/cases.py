@@ -224,6 +224,7 @@ CASES = [
             bridging_r_outer=1.6,
         ),
         in_pytorch=False,
+        storable=False,
         slow=True,
     ),
     Case(

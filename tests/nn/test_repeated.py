@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from dpjax.nn import blocks
 from dpjax.nn.blocks import Work
 from dpjax.nn.repeated import in_blocks, repeated
 
@@ -85,3 +86,10 @@ def test_computing_again_saves_memory():
         return second(work).lower(*inputs()).compile().memory_analysis().temp_size_in_bytes
 
     assert memory(Work(4)) < 0.5 * memory(Work(recompute=False))
+
+
+def test_what_fits_is_kept_where_nothing_was_said():
+    most = blocks.CPU_KEPT if jax.default_backend() == "cpu" else blocks.DEVICE_KEPT
+    assert not Work().decided(most).recomputes and Work().decided(most + 1).recomputes
+    assert Work().decided(None) == Work() and Work().recomputes  # nobody knows
+    assert Work(recompute=True).decided(0).recomputes and not Work(recompute=False).decided(most + 1).recomputes

@@ -31,7 +31,7 @@ from dpjax.nn.equivariant.grids import angles, lebedev, to_and_back
 from dpjax.nn.equivariant.norms import state_norm
 from dpjax.nn.equivariant.packed import Orders, degrees
 from dpjax.nn.equivariant.rotations import into_frame
-from dpjax.nn.precision import bfloat16_factors, dtype_of
+from dpjax.nn.precision import bfloat16_factors
 from dpjax.nn.products import product
 from dpjax.nn.ranks import lifted
 from dpjax.nn.repeated import blockwise
@@ -54,9 +54,11 @@ class Graph:
     def __init__(self, weights: Weights, sizes: Sizes, vectors: jax.Array, edges: Edges, exact: bool, work: Work):
         self.weights, self.sizes, self.vectors, self.edges = weights, sizes, vectors, edges
         self.there = vectors[edges.index]  # of neighbours
-        rounded = work.bfloat16 and sizes.config.use_amp and dtype_of(sizes.config.precision) == jnp.float32
+        single = all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(weights["blocks"]))
+        rounded = work.bfloat16 and sizes.config.use_amp and single
         self.how, self.work = How(activation(sizes.config.activation_function), exact, rounded), work
-        self.frames: dict[Shape, Orders] = {}
+        self.shapes = [Shape(*shape) for shape in zip(sizes.degrees, sizes.orders, strict=True)]
+        self.frames = {} if work.recomputes else {shape: self._frames(edges, shape) for shape in set(self.shapes)}
 
     def received(self, own: Weights, shape: Shape, x: jax.Array) -> jax.Array:
         """(n_atom, (L + 1)^2, channels) what atoms in states (n_atom, (L + 1)^2, channels) receive."""
@@ -65,8 +67,7 @@ class Graph:
         scalars = x[:, 0]
         near = weighed(own, sizes, x)[edges.index]
         keys = queries_and_keys(own, sizes, scalars)[1][edges.index] if sizes.heads else None
-        frames = None if self.work.recomputes else self._frames(shape)
-        arrays = (Own(scalars, edges.degree), near, keys, self.there, self.vectors, edges, frames)
+        arrays = (Own(scalars, edges.degree), near, keys, self.there, self.vectors, edges, self.frames.get(shape))
         last = last_layer(self.weights["radial_embedding"], sizes.first_degree)
         use = {"message": prepared(own, sizes.streams), "radial": self.weights["radial_embedding"], "last": last}
 
@@ -74,7 +75,7 @@ class Graph:
             atoms, near, keys, there, here, edges, frames = arrays
             types = there + here[:, None]
             radial = in_message(use["message"], Radial(edges.radial(use["radial"], self.how.act), use["last"], types))
-            frames = into_frame(edges.rotations[: shape.lmax + 1], *shape) if frames is None else frames
+            frames = self._frames(edges, shape) if frames is None else frames
             sent = Sent(near, keys, radial, edges.weight, edges.share, frames)
             return message(use["message"], sizes, shape, self.how, sent, atoms)
 
@@ -85,11 +86,10 @@ class Graph:
         with bfloat16_factors(self.how.bfloat16):
             return biased(x, own)
 
-    def _frames(self, shape: Shape) -> Orders:
-        """Rotations into the frames of all edges, computed once for all blocks of a shape."""
-        if shape not in self.frames:
-            self.frames[shape] = into_frame(self.edges.rotations[: shape.lmax + 1], *shape)
-        return self.frames[shape]
+    @staticmethod
+    def _frames(edges: Edges, shape: Shape) -> Orders:
+        """Rotations into the frames of edges, of blocks of a shape."""
+        return into_frame(edges.rotations[: shape.lmax + 1], *shape)
 
     def message_step(self, own: Weights, shape: Shape, x: jax.Array) -> jax.Array:
         """What messages add to states, with the norms before and after them."""
@@ -113,8 +113,8 @@ class Graph:
         if self._alike():
             return self._repeated(x)
         history, kind = [x], "full" if cfg.full_attn_res != "none" else "block" if cfg.block_attn_res != "none" else ""
-        for i, shape in enumerate(zip(self.sizes.degrees, self.sizes.orders, strict=True)):
-            own, shape = self.weights["blocks"][str(i)], Shape(*shape)
+        for i, shape in enumerate(self.shapes):
+            own = self.weights["blocks"][str(i)]
             history = [_cut(source, shape.lmax) for source in history]
             x = _cut(x, shape.lmax)
             step = {"": self._added, "full": self._over_all, "block": self._over_blocks}[kind]
@@ -126,16 +126,16 @@ class Graph:
 
         What few of them keep for the backward pass is not copied to and from the arrays of a loop.
         """
-        cfg, shapes = self.sizes.config, set(zip(self.sizes.degrees, self.sizes.orders, strict=True))
-        if not self.work.recomputes and len(self.sizes.degrees) <= ONE_BY_ONE:
+        cfg, number = self.sizes.config, len(self.shapes)
+        if not self.work.recomputes and number <= ONE_BY_ONE:
             return False
-        return len(shapes) == 1 < len(self.sizes.degrees) and cfg.full_attn_res == cfg.block_attn_res == "none"
+        return len(set(self.shapes)) == 1 < number and cfg.full_attn_res == cfg.block_attn_res == "none"
 
     def _repeated(self, x: jax.Array) -> jax.Array:
         """A loop over blocks, which is compiled once."""
-        own = [self.weights["blocks"][str(i)] for i in range(len(self.sizes.degrees))]
+        own = [self.weights["blocks"][str(i)] for i in range(len(self.shapes))]
         stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *own)
-        shape = Shape(self.sizes.degrees[0], self.sizes.orders[0])
+        shape = self.shapes[0]
 
         def step(x: jax.Array, own: Weights) -> tuple[jax.Array, None]:
             return self._added(own, shape, x, [])[0], None

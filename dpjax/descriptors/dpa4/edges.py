@@ -41,9 +41,7 @@ class Edges(NamedTuple):
     rotations: tuple[jax.Array, ...]  # for each degree (n, k, rows, 2 l + 1) into the frame of the edge
     degree: jax.Array  # (n,) by which sums over edges are multiplied
     share: jax.Array | None  # (n, k) what bridging leaves of an edge, whose neighbour may be vanishing
-    net: jax.Array | None = (
-        None  # (n, k, m) what the radial net makes of distances, times weights; None: computed where it is used
-    )
+    net: jax.Array | None = None  # (n, k, m) what the radial net makes of distances, times weights, where it is kept
 
     def radial(self, weights: Weights, act: Activation) -> jax.Array:
         """``net``, computed where it was not kept."""
