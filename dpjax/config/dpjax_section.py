@@ -96,8 +96,8 @@ def argument() -> Option:
                 "recompute_layers",
                 [bool, None],
                 "Compute what lies inside the layers of dpa2, dpa3 and dpa4 again when their derivatives are taken, and keep "
-                "nothing of it. false needs several times the memory, and is worth a try on accelerators that have it. null: "
-                "dpa2 and dpa3 compute again; dpa4 does where what it would keep takes more than 2 GiB, 16 GiB on accelerators.",
+                "nothing of it: slower, with a fraction of the memory. null: where it would take more than about 4 GiB, 16 GiB on "
+                "accelerators.",
                 None,
             ),
             Option(

@@ -6,8 +6,10 @@ of a few atoms do.  Block size is decided here and nowhere else.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -20,7 +22,7 @@ CPU_MESSAGES = 40_000  # pairs of neighbours in layers of messages, whose blocks
 CPU_ANGLES = 4000  # pairs of neighbours where each has a vector of its own
 CPU_LISTED = 4  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
-CPU_KEPT = 2 * 2**30  # bytes kept for the backward pass by layers that would be slower if they were computed again
+CPU_KEPT = 4 * 2**30  # bytes kept for the backward pass by layers that would be slower if they were computed again
 DEVICE_KEPT = 16 * 2**30  # the same on accelerators
 DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
 
@@ -42,15 +44,23 @@ class Work:
 
     @property
     def recomputes(self) -> bool:
-        """Whether layers are computed again where nothing was said and keeping would not be faster."""
+        """Whether layers are computed again: unless somebody said or found out that there is room to keep what is in them."""
         return self.recompute is not False
 
-    def decided(self, kept: int | None) -> Work:
-        """With ``recompute`` False where it was left open and the ``kept`` bytes fit; None: nobody knows how many they are."""
-        if self.recompute is not None or kept is None:
+    @property
+    def atoms(self) -> int | None:
+        """Atoms of a block that were asked for; 0, all of them, where everything is kept, so that no loop copies it."""
+        return 0 if self.block is None and not self.recomputes else self.block
+
+    def decided(self, *kept: int) -> Work:
+        """With ``recompute`` said, where it was left open, by the product of ``kept``: bytes that are there for a backward pass.
+
+        Where a factor is a symbol of jax.export nobody knows, and it stays open.
+        """
+        if self.recompute is not None or not all(isinstance(factor, Integral) for factor in kept):
             return self
         most = CPU_KEPT if jax.default_backend() == "cpu" else DEVICE_KEPT
-        return replace(self, recompute=kept > most)
+        return replace(self, recompute=math.prod(kept) > most)
 
 
 AS_SUITS = Work()

@@ -1,7 +1,8 @@
-"""Layers of message passing as loops in the program: over layers of equal shape, and within each over blocks of atoms.
+"""Layers of message passing: one after another where there is room to keep what is in them for the backward pass, else as loops.
 
-A loop over layers is compiled once, however many there are.  In the backward pass a block is computed again from what its layer was
-given: what is between is the largest part of the memory, and fetching it costs more than computing it.
+Loops are over layers of equal shape, and within each over blocks of atoms.  A loop over layers is compiled once, however many there
+are, and in the backward pass a block is computed again from what its layer was given: what is between is the largest part of the
+memory, and to stack it up for a loop, and take it apart again, costs more than to compute it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ import jax.numpy as jnp
 from dpjax.nn.blocks import CPU_MESSAGES, Work, block_size, map_blocks
 
 State = TypeVar("State")
+ONE_BY_ONE = 8  # layers
+
+
+def one_by_one(number: int, work: Work) -> bool:
+    """Whether layers are compiled one by one: what few of them keep is then not copied to and from the arrays of a loop."""
+    return not work.recomputes and number <= ONE_BY_ONE
 
 
 def repeated(layers: Sequence[nn.Module], state: State, *others: object, work: Work) -> State:
@@ -28,8 +35,10 @@ def repeated(layers: Sequence[nn.Module], state: State, *others: object, work: W
         others: trees of arrays that all layers are given.
         work: how it is divided.
     """
-    if len(layers) == 1:
-        return layers[0](state, *others, work=work)
+    if len(layers) == 1 or one_by_one(len(layers), work):
+        for layer in layers:
+            state = layer(state, *others, work=work)
+        return state
     own = [layer.variables["params"] for layer in layers]
     stacked = jax.tree.map(lambda *parts: jnp.stack(parts), *own)
     shell = layers[0].clone(parent=None, name=None)
@@ -70,7 +79,7 @@ def in_blocks(
     def block(variables: object, own: tuple[Any, ...]) -> Any:
         return shell.apply(variables, *own, method=method)
 
-    size = block_size(n_atom, work.block, pairs=pairs, most=most)
+    size = block_size(n_atom, work.atoms, pairs=pairs, most=most)
     if size >= n_atom and not work.recomputes:
         return method(module, *arrays)
     return blockwise(block, module.variables, arrays, n_atom, pairs, work, most)
@@ -86,6 +95,6 @@ def blockwise(
     most: int = CPU_MESSAGES,
 ) -> Any:
     """``fn(weights, arrays)`` for blocks of atoms one after another, results joined; arguments as for :func:`in_blocks`."""
-    size = block_size(n_atom, work.block, pairs=pairs, most=most)
+    size = block_size(n_atom, work.atoms, pairs=pairs, most=most)
     run = jax.checkpoint(fn) if work.recomputes else fn
     return map_blocks(lambda own: run(weights, own), arrays, n_atom, size)

@@ -91,5 +91,6 @@ def test_computing_again_saves_memory():
 def test_what_fits_is_kept_where_nothing_was_said():
     most = blocks.CPU_KEPT if jax.default_backend() == "cpu" else blocks.DEVICE_KEPT
     assert not Work().decided(most).recomputes and Work().decided(most + 1).recomputes
-    assert Work().decided(None) == Work() and Work().recomputes  # nobody knows
+    assert Work().decided(2, most // 2) == Work(recompute=False)
+    assert Work().decided(most, "symbol") == Work() and Work().recomputes  # nobody knows
     assert Work(recompute=True).decided(0).recomputes and not Work(recompute=False).decided(most + 1).recomputes

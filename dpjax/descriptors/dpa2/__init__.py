@@ -21,9 +21,12 @@ from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.descriptors.se_atten import SeAtten
 from dpjax.descriptors.se_e3_tebd import SeE3Tebd
 from dpjax.descriptors.type_vectors import TypeVectors
+from dpjax.nn.blocks import Work
 from dpjax.nn.dense import Dense
 from dpjax.nn.repeated import in_blocks
 from dpjax.nn.type_embedding import rows_of
+
+KEPT = 8  # numbers for a backward pass where there is one of a layer's result, about
 
 
 class DPA2(TypeVectors):
@@ -76,7 +79,9 @@ class DPA2(TypeVectors):
     def described(self, view: Neighborhood, vectors: jax.Array) -> Features:
         """The descriptor before type vectors are appended, from those that it is given, (n_type + 1, tebd_dim)."""
         inner = self.config.repformer
-        view = view.replace(shared=None)  # of a list that a hybrid shares, too, each part takes its own cut-off
+        view = view.replace(
+            shared=None, work=self._work(view)
+        )  # of a hybrid's list, too, each part takes its own cut-off
         near = self._sorted(view)
         g1 = in_blocks(self, DPA2.start, (view, near), view.n_atom, self._pairs(view), view.work)
         return self.repformers(first(near, near.places(inner.nsel, inner.rcut)), g1)
@@ -112,6 +117,17 @@ class DPA2(TypeVectors):
         """Places for the neighbours of an atom that form angles."""
         outer = self.config.repinit
         return view.places(outer.three_body_sel, outer.three_body_rcut)
+
+    def _work(self, view: Neighborhood) -> Work:
+        """How the work is divided; what lies inside layers is not computed again where there is room for it."""
+        outer, inner = self.config.repinit, self.config.repformer
+        k = view.places(inner.nsel, inner.rcut)
+        kept = view.disp.shape[1] * sum(outer.neuron) + inner.nlayers * k * (inner.g1_dim + inner.g2_dim)
+        if outer.use_three_body:
+            kept += self._corners(view) ** 2 * sum(outer.three_body_neuron)
+        if inner.update_g2_has_attn or inner.update_h2:
+            kept += inner.nlayers * k**2 * inner.attn2_nhead
+        return view.work.decided(view.n_atom, kept, KEPT * self.dtype.itemsize)
 
     def _pairs(self, view: Neighborhood) -> int:
         """Neighbours, or pairs of them, that there are arrays for in an atom's start, at most."""

@@ -23,9 +23,12 @@ from dpjax.descriptors.dpa3.layer import Graph, RepflowLayer, Scales, State
 from dpjax.descriptors.neighborhood import Features, Neighborhood
 from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.activations import activation
+from dpjax.nn.blocks import Work
 from dpjax.nn.charge_spin import ChargeSpinEmbedding
 from dpjax.nn.dense import Dense
 from dpjax.nn.repeated import repeated
+
+KEPT = 12  # numbers for a backward pass where there is one of a layer's result, about
 
 
 class DPA3(TypeVectors):
@@ -67,7 +70,7 @@ class DPA3(TypeVectors):
         if self.config.add_chg_spin_ebd:
             vectors = vectors + self.charge_spin(view.condition)
         vectors = graph.start(vectors)
-        state = repeated(self.layers, self._start(vectors, graph), graph, work=view.work)
+        state = repeated(self.layers, self._start(vectors, graph), graph, work=self._work(view, graph))
         scale = Scales.of(self.config.repflow).edges ** 0.5
         frame = jnp.swapaxes(graph.turned_sums(state.edges), -2, -1) / scale
         nodes = jnp.concatenate([state.nodes, vectors], axis=-1) if self.config.concat_output_tebd else state.nodes
@@ -78,6 +81,12 @@ class DPA3(TypeVectors):
         if view.lists is None:
             return graph_of(view, self.config, *statistics)
         return flat_graph_of(view, view.lists, self.config, *statistics)
+
+    def _work(self, view: Neighborhood, graph: Graph) -> Work:
+        """How the work is divided; what lies inside layers is not computed again where there is room for it."""
+        flow, (number, width) = self.config.repflow, graph.index.shape
+        kept = width * (flow.n_dim + flow.e_dim) + graph.n_angle * flow.a_dim
+        return view.work.decided(number, flow.nlayers * kept, KEPT * self.dtype.itemsize)
 
     def _start(self, vectors: jax.Array, graph: Graph) -> State:
         act = activation(self.config.activation_function)

@@ -7,6 +7,7 @@ All arrays have an axis for blocks of atoms first.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import NamedTuple
 
 import jax
@@ -47,8 +48,8 @@ class FlatGraph(NamedTuple):
         return self.in_angles
 
     def divided(self, work: Work) -> Work:
-        """Block by block, as it comes."""
-        return Work(1, work.recompute)
+        """Block by block, as it comes, or all blocks at once where everything is kept."""
+        return replace(work, block=1 if work.recomputes else None)
 
     def start(self, values: jax.Array) -> jax.Array:
         """Values of all atoms (n_atom, m) as (n_block, b, m)."""

@@ -7,8 +7,6 @@ scalars that are there in the end are the descriptor (arXiv:2606.02419).  Length
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import jax
 import jax.numpy as jnp
 
@@ -99,12 +97,8 @@ class DPA4(Descriptor):
         return first, Graph(self.weights, sizes, vectors, edges, self.exact, work).run(first)
 
     def _work(self, view: Neighborhood, sizes: Sizes, edges: Edges) -> Work:
-        """How the work is divided: what blocks keep is not computed again where there is room for it, and then all atoms are one
-        block, so that nothing is copied to and from the arrays of loops."""
-        n_atom, width = edges.index.shape
-        known = isinstance(n_atom, int) and isinstance(width, int)  # else symbols of jax.export
-        work = view.work.decided(n_atom * width * sizes.kept * self.least_dtype.itemsize if known else None)
-        return work if work.recomputes or work.block is not None else replace(work, block=0)
+        """How the work is divided; what blocks keep is not computed again where there is room for it."""
+        return view.work.decided(*edges.index.shape, sizes.kept * self.least_dtype.itemsize)
 
 
 __all__ = ["DPA4", "Weights"]

@@ -34,9 +34,7 @@ from dpjax.nn.equivariant.rotations import into_frame
 from dpjax.nn.precision import bfloat16_factors
 from dpjax.nn.products import product
 from dpjax.nn.ranks import lifted
-from dpjax.nn.repeated import blockwise
-
-ONE_BY_ONE = 4  # blocks that are compiled one by one, where that is faster than a loop
+from dpjax.nn.repeated import blockwise, one_by_one
 
 
 class Graph:
@@ -122,12 +120,9 @@ class Graph:
         return self._mean(self.weights[f"final_{kind}_attn_res"], history, x) if kind else x
 
     def _alike(self) -> bool:
-        """Whether there are several blocks of one shape, each of which is given what the one before it has left.
-
-        What few of them keep for the backward pass is not copied to and from the arrays of a loop.
-        """
+        """Whether a loop runs over blocks: several of one shape, each of which is given what the one before it has left."""
         cfg, number = self.sizes.config, len(self.shapes)
-        if not self.work.recomputes and number <= ONE_BY_ONE:
+        if one_by_one(number, self.work):
             return False
         return len(set(self.shapes)) == 1 < number and cfg.full_attn_res == cfg.block_attn_res == "none"
 
