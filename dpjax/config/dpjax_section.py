@@ -96,8 +96,8 @@ def argument() -> Option:
                 "recompute_layers",
                 [bool, None],
                 "Compute what lies inside the layers of dpa2, dpa3 and dpa4 again when their derivatives are taken, and keep "
-                "nothing of it: slower, with a fraction of the memory. null: where it would take more than about 4 GiB, 16 GiB on "
-                "accelerators.",
+                "nothing of it: slower, with a fraction of the memory. null: where it would take more than about 4 GiB, or a "
+                "quarter of an accelerator's memory.",
                 None,
             ),
             Option(

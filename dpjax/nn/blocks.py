@@ -23,7 +23,6 @@ CPU_ANGLES = 4000  # pairs of neighbours where each has a vector of its own
 CPU_LISTED = 4  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
 CPU_KEPT = 4 * 2**30  # bytes kept for the backward pass by layers that would be slower if they were computed again
-DEVICE_KEPT = 16 * 2**30  # the same on accelerators
 DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
 
 
@@ -59,8 +58,15 @@ class Work:
         """
         if self.recompute is not None or not all(isinstance(factor, Integral) for factor in kept):
             return self
-        most = CPU_KEPT if jax.default_backend() == "cpu" else DEVICE_KEPT
-        return replace(self, recompute=math.prod(kept) > most)
+        return replace(self, recompute=math.prod(kept) > room())
+
+
+def room() -> int:
+    """Bytes that layers may keep: on an accelerator a quarter of its memory, as far as it is known."""
+    if jax.default_backend() == "cpu":
+        return CPU_KEPT
+    stats = jax.local_devices()[0].memory_stats() or {}
+    return stats.get("bytes_limit", 4 * CPU_KEPT) // 4
 
 
 AS_SUITS = Work()

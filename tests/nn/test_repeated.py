@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -89,8 +91,17 @@ def test_computing_again_saves_memory():
 
 
 def test_what_fits_is_kept_where_nothing_was_said():
-    most = blocks.CPU_KEPT if jax.default_backend() == "cpu" else blocks.DEVICE_KEPT
+    most = blocks.room()
     assert not Work().decided(most).recomputes and Work().decided(most + 1).recomputes
     assert Work().decided(2, most // 2) == Work(recompute=False)
     assert Work().decided(most, "symbol") == Work() and Work().recomputes  # nobody knows
     assert Work(recompute=True).decided(0).recomputes and not Work(recompute=False).decided(most + 1).recomputes
+
+
+@pytest.mark.parametrize(
+    ("stats", "bytes_kept"), [({"bytes_limit": 80 << 30}, 20 << 30), ({}, 4 << 30), (None, 4 << 30)]
+)
+def test_a_quarter_of_an_accelerator_is_for_what_is_kept(monkeypatch, stats, bytes_kept):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    monkeypatch.setattr(jax, "local_devices", lambda: [SimpleNamespace(memory_stats=lambda: stats)])
+    assert blocks.room() == bytes_kept
