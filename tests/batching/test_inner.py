@@ -80,7 +80,9 @@ def test_cuts_of_a_descriptor():
     assert cuts(MODELS["dpa3 in a hybrid"]) == [(2.4, 40), (2.8, 40)]
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize(
+    "name", [name if name in ("dpa2", "dpa3") else pytest.param(name, marks=pytest.mark.slow) for name in MODELS]
+)
 def test_results_do_not_depend_on_the_places(name):
     pot = potential(model(MODELS[name]))
     frames = [replace(frame, fparam=None, aparam=None) for frame in FRAMES]

@@ -8,7 +8,10 @@ from tests.contracts.bench import Bench
 from tests.contracts.cases import CASES
 
 CORE = ("se_e2_a", "se_atten", "se_e3_tebd")  # networks per type, type vectors with attention, pairs of neighbours
-COMPILED_AGAIN = {"second_derivatives", "placed"}  # fixtures with programs of their own, which cost most of these tests
+COMPILED_AGAIN = {
+    "second_derivatives",
+    "placed",
+}  # fixtures with programs of their own, as clusters have; they cost most
 
 
 @pytest.fixture(
@@ -32,7 +35,8 @@ def pytest_collection_modifyitems(items):
         case = getattr(item, "callspec", None) and item.callspec.params.get("bench")
         if case is not None and "contracts" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group(f"contracts-{case.name}"))
-            if case.name not in CORE and not COMPILED_AGAIN.isdisjoint(item.fixturenames):
+            again = not COMPILED_AGAIN.isdisjoint(item.fixturenames) or item.callspec.params.get("kind") == "cluster"
+            if case.name not in CORE and again:
                 item.add_marker(pytest.mark.slow)
 
 

@@ -86,6 +86,7 @@ def test_a_model_file(data, model, tmp_path, predicted, mode, n_frame):
     assert (new.variables["stats"]["out_std"] == old.variables["stats"]["out_std"]).all() == (mode == "change")
 
 
+@pytest.mark.slow
 def test_a_checkpoint_can_be_continued(data, tmp_path, capsys):
     edits = tiny.ENERGY_ONLY | {"training/numb_steps": 1, "training/training_data/batch_size": 3}
     config = tiny.config([data / "water6"], edits)

@@ -95,6 +95,7 @@ def test_the_report_says_what_is_new(done):
     assert origins[f"{name}.A_by_l"] == ("fresh", ["adapter"])
 
 
+@pytest.mark.slow
 def test_checkpoints_are_read_as_models_without_adapters(done, system):
     arrays, _ = load_checkpoint(done / "model.ckpt-4")
     pot = dpjax.load(done)

@@ -106,6 +106,7 @@ def test_the_table(files, system, tmp_path, capsys):
     assert f"4 frames, largest force deviation {found.force[frame, 0]:.4g} in frame {frame}" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_an_ensemble_is_one_model_file(system, tmp_path):
     config = tiny.config([system], tiny.ENERGY_ONLY | {"dpjax/ensemble": 2, "training/numb_steps": 0})
     dpjax.train(config, tmp_path / "run")

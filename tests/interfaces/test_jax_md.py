@@ -224,6 +224,7 @@ def test_ensembles_and_exact_restart(pot, dynamics):
         Simulation(pot, start, replace(dynamics, timestep=0.25)).restore(arrays, facts)
 
 
+@pytest.mark.slow
 def test_a_run_continues_with_the_inputs_it_began_with():
     own = dpjax.build(model(se_e2_a(), fitting={"numb_fparam": 1}), seed=0)
     start, dynamics = structure(), Dynamics("nve", temperature=60.0)

@@ -87,6 +87,7 @@ def test_prefetch_changes_nothing(system, trained, tmp_path, prefetch):
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_neighbour_tables_on_disk_change_nothing(system, trained, tmp_path):
     config = tiny.config([system], {"dpjax/neighbor_cache": str(tmp_path / "neighbors")})
     for name in ("written", "read"):

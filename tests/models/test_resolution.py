@@ -85,6 +85,7 @@ def evaluate(section, monkeypatch, cost: float, sharpness: float = 1.0, calls: i
     return pot, out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "sharpness, level",
     [pytest.param(1.0, 0, marks=pytest.mark.slow), pytest.param(6.0, 1, marks=pytest.mark.slow), (200.0, 2)],

@@ -80,6 +80,7 @@ def test_what_fades_is_smooth_at_both_ends():
         assert abs(float(jax.grad(fn)(r))) < 1e-12 and abs(float(jax.grad(jax.grad(fn))(r))) < 1e-9
 
 
+@pytest.mark.slow
 def test_atoms_that_vanish_have_finite_derivatives():
     """Of the gate, by distances of which several stand still, once and twice."""
     distances = jnp.asarray([0.6, 0.6, 0.9, 2.0, 5.0])

@@ -76,6 +76,7 @@ def test_order_of_kept_rows():
     assert [(s.start, s.stop) for s in order_slices(2, 1)] == [(0, 3), (3, 7)]
 
 
+@pytest.mark.slow
 def test_frames_turn_directions_to_z_with_finite_derivatives():
     n = directions(50)
     frames = np.asarray(frame_of(jnp.asarray(n)))

@@ -91,6 +91,7 @@ def test_two_devices_with_flat_lists(config, tmp_path, monkeypatch):
     alike(*both(tiny.edited(config, {"model/descriptor": dpa3(flow)}), tmp_path, monkeypatch))
 
 
+@pytest.mark.slow
 def test_two_devices_with_series_and_a_restart_on_one(config, series, tmp_path, monkeypatch):
     """One of them is idle at times: its batch has no atoms, nor a nearest distance to make series for.
 

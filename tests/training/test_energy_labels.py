@@ -134,6 +134,7 @@ def predicted_hessians(pot, path) -> np.ndarray:
     return out["hessian"].reshape(len(coord), -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("numbers", [(1,), pytest.param((1, 2), marks=pytest.mark.slow)])
 def test_training_on_hessians(tmp_path, monkeypatch, numbers):
     """What the untrained model predicts as labels has no error until the model moves; two devices give the numbers of one."""

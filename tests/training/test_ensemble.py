@@ -97,6 +97,7 @@ def test_a_restart_ends_with_the_same_bits(done, system, tmp_path):
         dpjax.train(config | {"dpjax": {"ensemble": 2}}, tmp_path / "two", restart=done[1] / "model.ckpt-2")
 
 
+@pytest.mark.slow
 def test_the_common_bias_follows_the_mean_of_the_members(system, tmp_path):
     """Shifted after the training, the same frames ask for no further shift."""
     edits = {"training/change_bias_after_training": True, "training/numb_steps": 1}

@@ -33,6 +33,7 @@ def names(folder) -> list[str]:
     return sorted(p.name for p in folder.iterdir())
 
 
+@pytest.mark.slow
 def test_checkpoints_in_folders_of_their_own_are_found_and_set_aside(system, tmp_path):
     result = dpjax.train(inputs(system), tmp_path)
     kept = [f"model.ckpt{kind}-{step}" for kind in ("", "_ema") for step in (4, 5, 6)]  # 3 of 6, the next above 0.4

@@ -64,6 +64,7 @@ def test_long_runs_are_looked_at_in_part(system, monkeypatch):
     assert "of the 1000000000 steps the first 5 were looked at" in report(config)["programs"]
 
 
+@pytest.mark.slow
 def test_memory_grows_with_the_batch(system):
     """The step is compiled, not run."""
     small, large = (

@@ -97,6 +97,7 @@ def test_the_numbers_are_those_of_all_frames(done, systems):
     np.testing.assert_allclose(table(done / "val.log")[step], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_best_checkpoints_stay(done):
     """By the error of the force, two of them, in the order of their rank; those of the averages by themselves."""
     for log, prefix in (("val.log", "best.ckpt"), ("val_ema.log", "best_ema.ckpt")):
@@ -110,6 +111,7 @@ def test_the_best_checkpoints_stay(done):
     assert "opt_state" not in load_checkpoint(next(done.glob("best_ema.ckpt-*.t-1")))[0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:1 of 2 systems have no virial")
 def test_a_kill_in_the_middle_loses_nothing(done, systems, tmp_path, monkeypatch):
     """Killed while the frames are evaluated after step 4; the restart from step 3 ends with the same bits, logs and best ones."""

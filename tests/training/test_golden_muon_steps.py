@@ -83,6 +83,7 @@ def test_updates_by_the_gradients_of_the_reference(reference):
                 np.testing.assert_allclose(value, apart[name], rtol=0, atol=1e-6, err_msg=name)
 
 
+@pytest.mark.slow
 def test_whole_steps_without_rounding(reference, model):
     """Parameters move by 1e-3. The tolerance is that of the model: two atoms of these frames are so near the cut-off that the
     reference shortens the unit vector between them."""

@@ -111,6 +111,7 @@ def test_predictions_before_the_first_update_equal_the_reference(folder, batches
     close(force, arrays["force/0"], 1e-9)
 
 
+@pytest.mark.slow
 def test_the_changed_bias_and_the_full_validation_equal_the_reference(folder, batches):
     """Both with the parameters after the last update; the second with the bias of the first."""
     spec = adam_cases(folder)["train_step"]

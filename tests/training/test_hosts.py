@@ -131,6 +131,7 @@ def close(ours: Path, theirs: Path) -> None:
         np.testing.assert_allclose(a, b, rtol=2e-7 if np.asarray(a).dtype == np.float32 else 1e-9, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_device", "edits"),
     [

@@ -87,6 +87,7 @@ def test_auto_sel_of_all_types_together(system, tmp_path):
     assert dpjax.load(tmp_path / "hybrid").model.sel == (None, None)
 
 
+@pytest.mark.slow
 def test_training_of_both_kinds_of_members(system, tmp_path, monkeypatch):
     """One fitting net for all types, atoms sorted by type, series for one member; on one device and two, of which one gets less."""
     monkeypatch.setattr(expansion, "SERIES_COST", 0.0)
@@ -147,6 +148,7 @@ def test_statistics_are_kept_and_not_mixed_up(system, tmp_path):
     assert same(first["members_1"], other["members_1"])
 
 
+@pytest.mark.slow
 def test_one_member_is_frozen(system, tmp_path):
     config = tiny.config([system], {"model/descriptor": changed(1, trainable=False)} | tiny.ENERGY_ONLY)
     dpjax.train(config, tmp_path)

@@ -156,6 +156,7 @@ def test_where_a_grid_does_not_resolve_the_state_comes_back_as_it_was(step, reso
         assert not any(jax.tree.leaves(changed))
 
 
+@pytest.mark.slow
 def test_atoms_are_drawn_from_the_seed_and_the_step(step):
     one, other = (jax.jit(kalman.kalman_step_of(step, seed)) for seed in (1, 2))
     later = a_state().replace(step=jnp.asarray(3, jnp.int32))

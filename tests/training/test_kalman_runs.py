@@ -60,6 +60,7 @@ def close(a, b) -> None:
         np.testing.assert_allclose(x, y, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_errors_fall_and_a_restart_ends_with_the_same_bits(system, tmp_path, monkeypatch):
     edits = {"training/numb_steps": 30, "training/save_freq": 15, "training/disp_freq": 1}
     config = tiny.config([system], LKF | edits | {"training/training_data/batch_size": 4})

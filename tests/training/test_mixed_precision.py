@@ -33,6 +33,7 @@ def inputs(system, compute=None, edits=None) -> dict:
     return tiny.config([system], tiny.ENERGY_ONLY | SINGLE | mixed | (edits or {}))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("compute", [pytest.param("bfloat16", marks=pytest.mark.slow), "float16"])
 def test_errors_are_those_of_rounded_networks(system, tmp_path, compute):
     """Near those of float32, but not the same; parameters stay float32 and move on by less than their rounding."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import jax
 import numpy as np
+import pytest
 
 import dpjax
 from dpjax.checkpoints import load_checkpoint
@@ -16,6 +17,7 @@ def leaves(checkpoint) -> list[np.ndarray]:
     return [np.asarray(leaf) for leaf in jax.tree.leaves((arrays["params"], arrays["opt_state"]))]
 
 
+@pytest.mark.slow
 def test_a_run_its_restart_and_the_other_precision(tmp_path):
     system = tiny.system(tmp_path / "data")
     config = tiny.config(

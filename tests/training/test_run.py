@@ -96,6 +96,7 @@ def test_training_changes_every_parameter(finished):
         assert np.all(a != b)
 
 
+@pytest.mark.slow
 def test_the_seed_decides(finished, tmp_path):
     """The same seed gives the same bits; another one draws other frames."""
     edits = {"training/validation_data": tiny.REMOVE}

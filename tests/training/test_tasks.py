@@ -156,6 +156,7 @@ def test_statistics_of_a_shared_descriptor_are_pooled(systems):
         np.testing.assert_allclose(setup.variables["stats"]["descriptor"]["dstd"], expected.dstd(), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_branch_is_a_model_by_itself(done):
     coord, types = np.array([[[0.0, 0, 0], [1.0, 0, 0], [0, 1.1, 0]]]), np.array([0, 1, 1])
     water, ice = (dpjax.load(done[1], head=head) for head in ("water", "ice"))
@@ -211,6 +212,7 @@ def renamed(data: dict, old: str, new: str, **branch) -> dict:
     return changed
 
 
+@pytest.mark.slow
 def test_tasks_start_from_the_branches_of_a_pretrained_model(done, systems, tmp_path):
     """By their own names as they are, by `finetune_head` with a shifted bias, else with a new head and a free case vector."""
     data = inputs(systems, {"training/numb_steps": 0, "training/enable_ema": False})
@@ -266,6 +268,7 @@ def test_tasks_start_from_parameters_of_the_same_tasks(done, systems, tmp_path):
         dpjax.train(renamed(data, "ice", "rain"), tmp_path / "x", init_model=done[1])
 
 
+@pytest.mark.slow
 def test_each_task_has_its_own_bias(done, systems, tmp_path):
     """Shifted after a training: its frames ask for no further shift. Changed afterwards: the other task keeps its own."""
     edits = {"training/numb_steps": 0, "training/change_bias_after_training": True, "training/enable_ema": False}

@@ -97,6 +97,7 @@ def test_frames_with_close_atoms_are_left_out(system, tmp_path):
         prepare(load(inputs(system, {"training/training_data/min_pair_dist": 4.0})))
 
 
+@pytest.mark.slow
 def test_the_bias_is_shifted_to_the_data_in_the_last_checkpoint(system, tmp_path):
     """The same frames ask for no further shift; parameters are as they were."""
     edits = {"training/enable_ema": True, "training/training_data/batch_size": 4}

@@ -75,7 +75,13 @@ def close(a, b) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "optimizer"), [(1, "adam"), (2, "adam"), (3, "adam"), pytest.param(3, "muon", marks=pytest.mark.slow)]
+    ("stage", "optimizer"),
+    [
+        pytest.param(1, "adam", marks=pytest.mark.slow),
+        pytest.param(2, "adam", marks=pytest.mark.slow),
+        (3, "adam"),
+        pytest.param(3, "muon", marks=pytest.mark.slow),
+    ],
 )
 def test_every_stage_gives_the_numbers_of_stage_zero(system, whole, tmp_path, stage, optimizer):
     """The whole checkpoint is the same, with one compiled program."""
