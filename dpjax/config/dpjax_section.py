@@ -97,7 +97,7 @@ def argument() -> Option:
                 [bool, None],
                 "Compute what lies inside the layers of dpa2, dpa3 and dpa4 again when their derivatives are taken, and keep "
                 "nothing of it: slower, with a fraction of the memory. null: where it would take more than about 4 GiB, or a "
-                "quarter of an accelerator's memory.",
+                "quarter of an accelerator's memory, and where there are more than eight layers.",
                 None,
             ),
             Option(

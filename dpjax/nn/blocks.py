@@ -23,6 +23,7 @@ CPU_ANGLES = 4000  # pairs of neighbours where each has a vector of its own
 CPU_LISTED = 4  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
 CPU_KEPT = 4 * 2**30  # bytes kept for the backward pass by layers that would be slower if they were computed again
+ONE_BY_ONE = 8  # layers whose programs are compiled one after another, where a loop would cost time in every run
 DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
 
 
@@ -51,14 +52,19 @@ class Work:
         """Atoms of a block that were asked for; 0, all of them, where everything is kept, so that no loop copies it."""
         return 0 if self.block is None and not self.recomputes else self.block
 
-    def decided(self, *kept: int) -> Work:
-        """With ``recompute`` said, where it was left open, by the product of ``kept``: bytes that are there for a backward pass.
+    def one_by_one(self, number: int) -> bool:
+        """Whether so many layers are compiled one by one: what they keep is then not copied to and from the arrays of a loop."""
+        return number == 1 or (not self.recomputes and number <= ONE_BY_ONE)
+
+    def decided(self, number: int, *kept: int) -> Work:
+        """With ``recompute`` said, where it was left open: by the product of ``kept``, bytes for the backward pass of all layers,
+        and by their ``number``.  What a loop keeps, over more layers than are compiled one by one, costs more than computing it.
 
         Where a factor is a symbol of jax.export nobody knows, and it stays open.
         """
         if self.recompute is not None or not all(isinstance(factor, Integral) for factor in kept):
             return self
-        return replace(self, recompute=math.prod(kept) > room())
+        return replace(self, recompute=number > ONE_BY_ONE or math.prod(kept) > room())
 
 
 def room() -> int:

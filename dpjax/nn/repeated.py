@@ -17,12 +17,6 @@ import jax.numpy as jnp
 from dpjax.nn.blocks import CPU_MESSAGES, Work, block_size, map_blocks
 
 State = TypeVar("State")
-ONE_BY_ONE = 8  # layers
-
-
-def one_by_one(number: int, work: Work) -> bool:
-    """Whether layers are compiled one by one: what few of them keep is then not copied to and from the arrays of a loop."""
-    return not work.recomputes and number <= ONE_BY_ONE
 
 
 def repeated(layers: Sequence[nn.Module], state: State, *others: object, work: Work) -> State:
@@ -35,7 +29,7 @@ def repeated(layers: Sequence[nn.Module], state: State, *others: object, work: W
         others: trees of arrays that all layers are given.
         work: how it is divided.
     """
-    if len(layers) == 1 or one_by_one(len(layers), work):
+    if work.one_by_one(len(layers)):
         for layer in layers:
             state = layer(state, *others, work=work)
         return state

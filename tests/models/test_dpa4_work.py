@@ -9,19 +9,21 @@ import pytest
 from dpjax.batching import Frame, choose_layout, pack
 from dpjax.models import predict
 from dpjax.neighbors import search
+from dpjax.nn import blocks
 from dpjax.nn.blocks import Work
 from tests.contracts.cases import dpa4, model, potential
 from tests.contracts.structures import make
 
 pytestmark = pytest.mark.slow
 
-WAYS = [Work(), Work(recompute=True), Work(block=4, recompute=False)]
+WAYS = [Work(recompute=False), Work(recompute=True), Work(block=4, recompute=False)]
 
 
-@pytest.mark.parametrize("n_blocks", [2, 5])
-def test_how_the_work_is_divided_changes_nothing(n_blocks):
-    """Five blocks are a loop, two are not; energies, forces, and a derivative of both by all parameters."""
-    descriptor = dpa4(lmax=1, n_blocks=n_blocks, exclude_types=[[0, 0]])
+@pytest.mark.parametrize("one_by_one", [2, 1])
+def test_how_the_work_is_divided_changes_nothing(one_by_one, monkeypatch):
+    """Of two blocks, one by one or in a loop: energies, forces, and a derivative of both by all parameters."""
+    monkeypatch.setattr(blocks, "ONE_BY_ONE", one_by_one)
+    descriptor = dpa4(lmax=1, exclude_types=[[0, 0]])
     pot = potential(model(descriptor, type="dpa4", fitting={"type": "dpa4_ener", "neuron": [4]}))
     s = make("crystal", numbers=(3, 4), seed=2)
     frames = [Frame(s.coord, s.atype, search(s.coord, s.atype, 2, pot.rcut, s.cell), s.cell)]

@@ -92,10 +92,14 @@ def test_computing_again_saves_memory():
 
 def test_what_fits_is_kept_where_nothing_was_said():
     most = blocks.room()
-    assert not Work().decided(most).recomputes and Work().decided(most + 1).recomputes
-    assert Work().decided(2, most // 2) == Work(recompute=False)
-    assert Work().decided(most, "symbol") == Work() and Work().recomputes  # nobody knows
-    assert Work(recompute=True).decided(0).recomputes and not Work(recompute=False).decided(most + 1).recomputes
+    assert not Work().decided(1, most).recomputes and Work().decided(1, most + 1).recomputes
+    assert Work().decided(1, 2, most // 2) == Work(recompute=False)
+    assert Work().decided(1, most, "symbol") == Work() and Work().recomputes  # nobody knows
+    assert Work(recompute=True).decided(1, 0).recomputes and not Work(recompute=False).decided(1, most + 1).recomputes
+    number = blocks.ONE_BY_ONE
+    assert (
+        not Work().decided(number, 0).recomputes and Work().decided(number + 1, 0).recomputes
+    )  # a loop would stack it up
 
 
 @pytest.mark.parametrize(

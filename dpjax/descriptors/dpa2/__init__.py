@@ -127,7 +127,7 @@ class DPA2(TypeVectors):
             kept += self._corners(view) ** 2 * sum(outer.three_body_neuron)
         if inner.update_g2_has_attn or inner.update_h2:
             kept += inner.nlayers * k**2 * inner.attn2_nhead
-        return view.work.decided(view.n_atom, kept, KEPT * self.dtype.itemsize)
+        return view.work.decided(inner.nlayers, view.n_atom, kept, KEPT * self.dtype.itemsize)
 
     def _pairs(self, view: Neighborhood) -> int:
         """Neighbours, or pairs of them, that there are arrays for in an atom's start, at most."""

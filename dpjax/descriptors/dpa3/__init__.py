@@ -86,7 +86,7 @@ class DPA3(TypeVectors):
         """How the work is divided; what lies inside layers is not computed again where there is room for it."""
         flow, (number, width) = self.config.repflow, graph.index.shape
         kept = width * (flow.n_dim + flow.e_dim) + graph.n_angle * flow.a_dim
-        return view.work.decided(number, flow.nlayers * kept, KEPT * self.dtype.itemsize)
+        return view.work.decided(flow.nlayers, number, flow.nlayers * kept, KEPT * self.dtype.itemsize)
 
     def _start(self, vectors: jax.Array, graph: Graph) -> State:
         act = activation(self.config.activation_function)

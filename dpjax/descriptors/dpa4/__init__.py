@@ -14,14 +14,13 @@ from dpjax.config.descriptors import Dpa4Config
 from dpjax.config.models.dpa4 import LoraConfig
 from dpjax.descriptors.base import Descriptor
 from dpjax.descriptors.dpa4.blocks import Graph, read_out
-from dpjax.descriptors.dpa4.edges import Edges, edges_of
+from dpjax.descriptors.dpa4.edges import edges_of
 from dpjax.descriptors.dpa4.lora import adapters, drawn_with, merged
 from dpjax.descriptors.dpa4.parameters import Weights, drawn, nested, parameters
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.descriptors.dpa4.start import first_state, type_vectors
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
 from dpjax.nn.activations import activation
-from dpjax.nn.blocks import Work
 from dpjax.nn.bridging import Bridge
 
 
@@ -88,17 +87,13 @@ class DPA4(Descriptor):
         excluded = self.pair_exclude | ordered_pairs(self.config.exclude_types)
         frequencies = self.weights["radial_basis"]["adam_freqs"]
         edges = edges_of(view, sizes, self.n_type, excluded, frequencies, self.bridge, self.least_dtype)
-        work = self._work(view, sizes, edges)
+        work = view.work.decided(len(sizes.degrees), *edges.index.shape, sizes.kept * self.least_dtype.itemsize)
         if not work.recomputes:
             edges = edges._replace(net=edges.radial(self.weights["radial_embedding"], act))
         vectors = type_vectors(self.weights, view.centre_types, view.condition, act)
         first = first_state(self.weights, sizes, vectors, view.centre_types, edges, act, work)
         first = first if added is None else first + added.astype(first.dtype)
         return first, Graph(self.weights, sizes, vectors, edges, self.exact, work).run(first)
-
-    def _work(self, view: Neighborhood, sizes: Sizes, edges: Edges) -> Work:
-        """How the work is divided; what blocks keep is not computed again where there is room for it."""
-        return view.work.decided(*edges.index.shape, sizes.kept * self.least_dtype.itemsize)
 
 
 __all__ = ["DPA4", "Weights"]

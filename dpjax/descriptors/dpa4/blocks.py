@@ -34,7 +34,7 @@ from dpjax.nn.equivariant.rotations import into_frame
 from dpjax.nn.precision import bfloat16_factors
 from dpjax.nn.products import product
 from dpjax.nn.ranks import lifted
-from dpjax.nn.repeated import blockwise, one_by_one
+from dpjax.nn.repeated import blockwise
 
 
 class Graph:
@@ -121,10 +121,10 @@ class Graph:
 
     def _alike(self) -> bool:
         """Whether a loop runs over blocks: several of one shape, each of which is given what the one before it has left."""
-        cfg, number = self.sizes.config, len(self.shapes)
-        if one_by_one(number, self.work):
-            return False
-        return len(set(self.shapes)) == 1 < number and cfg.full_attn_res == cfg.block_attn_res == "none"
+        cfg, alike = self.sizes.config, len(set(self.shapes)) == 1
+        return (
+            alike and not self.work.one_by_one(len(self.shapes)) and cfg.full_attn_res == cfg.block_attn_res == "none"
+        )
 
     def _repeated(self, x: jax.Array) -> jax.Array:
         """A loop over blocks, which is compiled once."""

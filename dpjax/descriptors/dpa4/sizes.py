@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from dpjax.config.descriptors import Dpa4Config
+from dpjax.nn.equivariant.packed import kept
 
 MULTIPLE = 32  # of which hidden widths are made
 
@@ -112,9 +113,8 @@ class Sizes:
     @property
     def kept(self) -> int:
         """Numbers of an edge that blocks keep for their backward pass, about: ten for each of a message in each of its layers."""
-        shapes = zip(self.degrees, self.orders, strict=True)
-        rows = [ell + 1 + sum(2 * (ell - m + 1) for m in range(1, order + 1)) for ell, order in shapes]
-        return 10 * self.config.so2_layers * self.hidden * sum(rows)
+        rows = sum(len(kept(ell, order)) for ell, order in zip(self.degrees, self.orders, strict=True))
+        return 10 * self.config.so2_layers * self.hidden * rows
 
     @cached_property
     def seed(self) -> SeedSizes:
