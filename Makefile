@@ -11,9 +11,11 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do "$$p" -c '$(NEW_ENOUGH)' 2>/dev/nul
 VENV ?= .venv
 BIN := $(VENV)/bin
 WORKERS ?= 2
-# Nearly all that the tests do is compile small programs: LLVM takes less than half the time without its optimizations.
-# `make test-all QUICKLY=` compiles as users do.
-QUICKLY := --xla_backend_optimization_level=0
+# Nearly all that the tests do is compile small programs, which takes a third of the time without LLVM's optimizations and with
+# loops that XLA writes for LLVM itself. `make test-all QUICKLY=` compiles as users do. A process that meets a flag it does not
+# know ends at once, and flags change with XLA's versions: they are tried first.
+QUICKLY := --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false
+FLAGS = $(shell JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICKLY)" $(BIN)/python -c 'import jax; jax.devices()' 2>/dev/null && echo "$(QUICKLY)")
 
 CONFIG ?= configs/water_se_e2_a.json
 VALID ?= examples/water/valid
@@ -28,10 +30,10 @@ demo: $(VENV)/.plot
 	@$(BIN)/python scripts/demo_summary.py --config $(CONFIG) --run $(RUN)
 
 test: $(VENV)/.test
-	XLA_FLAGS="$(QUICKLY) $$XLA_FLAGS" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
+	XLA_FLAGS="$(FLAGS) $$XLA_FLAGS" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -m "not slow"
 
 test-all: $(VENV)/.test
-	XLA_FLAGS="$(QUICKLY) $$XLA_FLAGS" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+	XLA_FLAGS="$(FLAGS) $$XLA_FLAGS" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .
