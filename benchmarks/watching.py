@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,8 +52,9 @@ Enough = Callable[[Sequence[Line]], bool]
 
 
 def train(
-    program: Program, content: dict, *, threads: int, timeout: float, cache: str = "off", enough: Enough | None = None
-) -> Run:
+    program: Program, content: dict, *, threads: int, timeout: float, cache: str = "off", enough: Enough | None = None,
+    keep: Path | None = None,
+) -> Run:  # fmt: skip
     """Trains an input in a folder of its own, which is removed afterwards.
 
     Args:
@@ -61,11 +63,12 @@ def train(
         timeout: seconds after which the program is stopped.
         cache: folder where dpjax keeps compiled programs between runs.
         enough: is asked after each new line whether to stop the program; None lets it come to its end.
+        keep: an empty folder to train in, which stays.
 
     Raises:
         Failure: it wrote no line at all.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with nullcontext(keep) if keep else tempfile.TemporaryDirectory() as folder:
         Path(folder, "input.json").write_text(json.dumps(for_program(program, content, cache)))
         run = _watch(program.command, Path(folder), threads, timeout, enough or (lambda lines: False))
     if not run.lines:

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""Force errors of a recipe beside those of other configurations at equal wall time, all trained by dpjax on the same data.
+
+    python benchmarks/recipe.py                                        configs/water_dpa4.json beside water_se_e2_a.json
+    python benchmarks/recipe.py --config configs/mixed_dpa4.json
+    python benchmarks/recipe.py --against configs/water_se_e2_a.json configs/water_se_e2_a_standard.json --picture curves.png
+    python benchmarks/recipe.py --steps 40 --probe 60                  does it work
+
+The recipe runs first, to its last step. Each of the others is then trained on its data, with its batches and types, for as many
+steps as take the same time from launch to end, with the learning rate spread over them; a short run before says how long a step
+takes. Curves are those of rmse_f_val in lcurve.out; the last columns are errors on all held-back frames, of the averaged parameters
+where a run keeps an average.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import mean, median
+
+from common import REPOSITORY, Failure, environment, find_programs, finish, machine_facts, print_table
+from options import new_parser, whole
+from watching import Run, train
+
+COLUMN = "rmse_f_val"
+PARTS = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the time
+
+
+def main() -> None:
+    args = parse_args()
+    program = find_programs(["dpjax"])[0]
+    recipe, rows = opened(args.config), []
+    if args.steps:
+        recipe["training"] |= {"numb_steps": args.steps, "disp_freq": max(1, args.steps // 40), "save_freq": args.steps}
+
+    def run(name: str, content: dict) -> float:
+        print(f"{name}: {content['training']['numb_steps']} steps", file=sys.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            done = train(program, content, threads=args.threads, timeout=1e6, keep=Path(folder))
+            if done.failed:
+                raise Failure(done.ended)
+            errors = tested(Path(folder), content, args.threads)
+        seconds = done.lines[-1].moment - done.launch
+        rows.append(
+            {
+                "config": name,
+                "steps": content["training"]["numb_steps"],
+                "seconds": seconds,
+                "curve": curve(done),
+                **errors,
+            }
+        )
+        return seconds
+
+    seconds = run(args.config.name, recipe)
+    for path in args.against:
+        other = beside(opened(path), recipe)
+        probe = train(program, lasting(other, args.probe), threads=args.threads, timeout=1e6)
+        pace = median(probe.seconds_per_step(args.probe // 3))
+        steps = int((seconds - (probe.start)) / pace)
+        run(path.name, lasting(other, max(steps, args.probe)))
+    result = {"benchmark": "recipe", **machine_facts(args.threads), "rows": rows}
+    show(result)
+    if args.picture:
+        draw(rows, args.picture)
+    finish(args, result, False)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = new_parser(__doc__, repeat=1, peers=())
+    configs = REPOSITORY / "configs"
+    parser.add_argument("--config", type=Path, default=configs / "water_dpa4.json", help="the recipe")
+    parser.add_argument("--against", type=Path, nargs="+", default=[configs / "water_se_e2_a.json"], help="the others")
+    parser.add_argument("--steps", type=whole, help="of the recipe, in place of its own number")
+    parser.add_argument("--probe", type=whole, default=600, help="steps that say how long a step takes (default: 600)")
+    parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the curves")
+    return parser.parse_args()
+
+
+def opened(path: Path) -> dict:
+    """A configuration with whole paths; the comments for people are left out."""
+    content = {key: part for key, part in json.loads(path.read_text()).items() if not key.startswith("_")}
+    for section in (content["training"]["training_data"], content["training"]["validation_data"]):
+        systems = section["systems"]
+        named = [str(REPOSITORY / name) for name in ([systems] if isinstance(systems, str) else systems)]
+        section["systems"] = named[0] if isinstance(systems, str) else named
+    return content
+
+
+def beside(content: dict, recipe: dict) -> dict:
+    """Another configuration on the data of the recipe."""
+    content = copy.deepcopy(content)
+    content["model"]["type_map"] = recipe["model"]["type_map"]
+    content["model"]["descriptor"]["sel"] = "auto"
+    for part in ("training_data", "validation_data"):
+        content["training"][part] = recipe["training"][part]
+    return content
+
+
+def lasting(content: dict, steps: int) -> dict:
+    """A configuration with another number of steps, over which its learning rate falls as before."""
+    content = copy.deepcopy(content)
+    rate, training = content["learning_rate"], content["training"]
+    rate["decay_steps"] = max(1, round(rate["decay_steps"] * steps / training["numb_steps"]))
+    training |= {"numb_steps": steps, "disp_freq": max(1, steps // 40), "save_freq": steps}
+    return content
+
+
+def curve(run: Run) -> list[tuple[float, float]]:
+    """Seconds since the launch and the force error, eV/angstrom."""
+    return [(line.moment - run.launch, line.values[COLUMN]) for line in run.lines if COLUMN in line.values]
+
+
+def tested(folder: Path, content: dict, threads: int) -> dict[str, float]:
+    """Errors on all held-back frames, of the averaged parameters where there are any."""
+    averages = sorted(folder.glob("*_ema-*"), key=lambda path: path.stat().st_mtime)
+    model, systems = averages[-1] if averages else folder, content["training"]["validation_data"]["systems"]
+    command = [
+        sys.executable,
+        "-m",
+        "dpjax",
+        "test",
+        "-m",
+        str(model),
+        "-s",
+        *([systems] if isinstance(systems, str) else systems),
+    ]
+    subprocess.run(
+        [*command, "--output", str(folder / "test.json")],
+        check=True,
+        env=environment(threads),
+        stdout=subprocess.DEVNULL,
+    )
+    found = json.loads((folder / "test.json").read_text())["weighted"]
+    return {"rmse_force": found["rmse_force"], "mae_force": found["mae_force"]}
+
+
+def show(result: dict) -> None:
+    last = result["rows"][0]["seconds"]
+    header = ["config", "steps", "s", *(f"at {100 * part:.0f} %" for part in PARTS), "RMSE, all", "MAE, all"]
+    rows = []
+    for row in result["rows"]:
+        points = [mean([e for t, e in row["curve"] if t <= part * last][-3:] or [float("nan")]) for part in PARTS]
+        rows.append(
+            [
+                row["config"],
+                str(row["steps"]),
+                f"{row['seconds']:.0f}",
+                *(f"{e:.3f}" for e in (*points, row["rmse_force"], row["mae_force"])),
+            ]
+        )
+    print_table(
+        f"force error, eV/angstrom, after parts of {last:.0f} s (mean of three lines): {result['threads']} threads",
+        header,
+        rows,
+    )
+
+
+def draw(rows: list[dict], path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(6, 4))
+    for row in rows:
+        axes.semilogy(*zip(*row["curve"], strict=True), label=row["config"])
+    axes.set(xlabel="wall time, s", ylabel="force RMSE on held-back frames, eV/Å")
+    axes.legend()
+    figure.tight_layout()
+    figure.savefig(path, dpi=150)
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main()
