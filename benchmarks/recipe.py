@@ -4,12 +4,12 @@
     python benchmarks/recipe.py                                        configs/water_dpa4.json beside water_se_e2_a.json
     python benchmarks/recipe.py --config configs/mixed_dpa4.json
     python benchmarks/recipe.py --against configs/water_se_e2_a.json configs/water_se_e2_a_standard.json --picture curves.png
-    python benchmarks/recipe.py --steps 40 --probe 60                  does it work
+    python benchmarks/recipe.py --steps 24 --probe 12 24                 does it work
 
-The recipe runs first, to its last step. Each of the others is then trained on its data, with its batches and types, for as many
-steps as take the same time from launch to end, with the learning rate spread over them; a short run before says how long a step
-takes. Curves are those of rmse_f_val in lcurve.out; the last columns are errors on all held-back frames, of the averaged parameters
-where a run keeps an average.
+Short runs, one after the other, say how long each takes to its first step and for a step. Each of the others is then trained on the
+data of the recipe, with its batches and types, for as many steps as take the time of the recipe, with the learning rate spread over
+them. Times are reckoned from the short runs: only these want an idle machine. Curves are those of rmse_f_val in lcurve.out; the
+last columns are errors on all held-back frames, of the averaged parameters where a run keeps an average.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import sys
 import tempfile
 from pathlib import Path
 from statistics import mean, median
+from typing import NamedTuple
 
-from common import REPOSITORY, Failure, environment, find_programs, finish, machine_facts, print_table
+from common import REPOSITORY, Failure, Program, environment, find_programs, finish, machine_facts, print_table
 from options import new_parser, whole
 from watching import Run, train
 
@@ -34,41 +35,52 @@ PARTS = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the time
 def main() -> None:
     args = parse_args()
     program = find_programs(["dpjax"])[0]
-    recipe, rows = opened(args.config), []
+    recipe = opened(args.config)
     if args.steps:
-        recipe["training"] |= {"numb_steps": args.steps, "disp_freq": max(1, args.steps // 40), "save_freq": args.steps}
-
-    def run(name: str, content: dict) -> float:
-        print(f"{name}: {content['training']['numb_steps']} steps", file=sys.stderr)
+        recipe["training"] |= {"numb_steps": args.steps, "save_freq": args.steps}
+    paces = [probed(program, recipe, args.threads, args.probe[0])]
+    seconds = paces[0].after(recipe["training"]["numb_steps"])
+    contents = [recipe]
+    for path in args.against:
+        other = beside(opened(path), recipe)
+        paces.append(probed(program, lasting(other, args.probe[1]), args.threads, args.probe[1]))
+        contents.append(lasting(other, max(1, int((seconds - paces[-1].start) / paces[-1].step))))
+    rows = []
+    for path, content, pace in zip([args.config, *args.against], contents, paces, strict=True):
+        steps = content["training"]["numb_steps"]
+        print(f"{path.name}: {steps} steps of {1e3 * pace.step:.1f} ms", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
+            content["training"]["disp_freq"] = max(1, steps // 40)
             done = train(program, content, threads=args.threads, timeout=1e6, keep=Path(folder))
             if done.failed:
                 raise Failure(done.ended)
-            errors = tested(Path(folder), content, args.threads)
-        seconds = done.lines[-1].moment - done.launch
-        rows.append(
-            {
-                "config": name,
-                "steps": content["training"]["numb_steps"],
-                "seconds": seconds,
-                "curve": curve(done),
-                **errors,
-            }
-        )
-        return seconds
-
-    seconds = run(args.config.name, recipe)
-    for path in args.against:
-        other = beside(opened(path), recipe)
-        probe = train(program, lasting(other, args.probe), threads=args.threads, timeout=1e6)
-        pace = median(probe.seconds_per_step(args.probe // 3))
-        steps = int((seconds - (probe.start)) / pace)
-        run(path.name, lasting(other, max(steps, args.probe)))
-    result = {"benchmark": "recipe", **machine_facts(args.threads), "rows": rows}
+            row = {"config": path.name, "steps": steps, "start": pace.start, "step": pace.step}
+            rows.append(row | {"curve": curve(done, pace), **tested(Path(folder), content, args.threads)})
+    result = {"benchmark": "recipe", **machine_facts(args.threads), "seconds": seconds, "rows": rows}
     show(result)
     if args.picture:
         draw(rows, args.picture)
     finish(args, result, False)
+
+
+class Pace(NamedTuple):
+    """How fast a training is, in seconds."""
+
+    start: float  # to its first step
+    step: float
+
+    def after(self, steps: int) -> float:
+        """Seconds from the launch to a step."""
+        return self.start + steps * self.step
+
+
+def probed(program: Program, content: dict, threads: int, steps: int) -> Pace:
+    """The pace of a run of so many steps, whose first third does not count."""
+    content = copy.deepcopy(content)
+    content["training"] |= {"numb_steps": steps, "disp_freq": max(1, steps // 12), "save_freq": steps}
+    content["training"].pop("validation_data", None)
+    run = train(program, content, threads=threads, timeout=1e6)
+    return Pace(run.start, median(run.seconds_per_step(steps // 3)))
 
 
 def parse_args() -> argparse.Namespace:
@@ -77,7 +89,10 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument("--config", type=Path, default=configs / "water_dpa4.json", help="the recipe")
     parser.add_argument("--against", type=Path, nargs="+", default=[configs / "water_se_e2_a.json"], help="the others")
     parser.add_argument("--steps", type=whole, help="of the recipe, in place of its own number")
-    parser.add_argument("--probe", type=whole, default=600, help="steps that say how long a step takes (default: 600)")
+    parser.add_argument(
+        "--probe", type=whole, nargs=2, default=[60, 1200], metavar="N",
+        help="steps of the short runs, of the recipe and of the others (default: 60 1200)",
+    )  # fmt: skip
     parser.add_argument("--picture", type=Path, metavar="FILE", help="draw the curves")
     return parser.parse_args()
 
@@ -111,9 +126,9 @@ def lasting(content: dict, steps: int) -> dict:
     return content
 
 
-def curve(run: Run) -> list[tuple[float, float]]:
-    """Seconds since the launch and the force error, eV/angstrom."""
-    return [(line.moment - run.launch, line.values[COLUMN]) for line in run.lines if COLUMN in line.values]
+def curve(run: Run, pace: Pace) -> list[tuple[float, float]]:
+    """Seconds since the launch, at this pace, and the force error, eV/angstrom."""
+    return [(pace.after(line.step), line.values[COLUMN]) for line in run.lines if COLUMN in line.values]
 
 
 def tested(folder: Path, content: dict, threads: int) -> dict[str, float]:
@@ -141,8 +156,8 @@ def tested(folder: Path, content: dict, threads: int) -> dict[str, float]:
 
 
 def show(result: dict) -> None:
-    last = result["rows"][0]["seconds"]
-    header = ["config", "steps", "s", *(f"at {100 * part:.0f} %" for part in PARTS), "RMSE, all", "MAE, all"]
+    last = result["seconds"]
+    header = ["config", "steps", "ms/step", *(f"at {100 * part:.0f} %" for part in PARTS), "RMSE, all", "MAE, all"]
     rows = []
     for row in result["rows"]:
         points = [mean([e for t, e in row["curve"] if t <= part * last][-3:] or [float("nan")]) for part in PARTS]
@@ -150,7 +165,7 @@ def show(result: dict) -> None:
             [
                 row["config"],
                 str(row["steps"]),
-                f"{row['seconds']:.0f}",
+                f"{1e3 * row['step']:.1f}",
                 *(f"{e:.3f}" for e in (*points, row["rmse_force"], row["mae_force"])),
             ]
         )

@@ -7,7 +7,7 @@ weight map of a descriptor says in ``NAMES`` what its parts are called, fittings
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,12 +26,11 @@ _ABSENT = {
 _REPEATED = "._networks."  # DeePMD-kit's collections have their networks under two names
 # what a checkpoint holds beside weights: masks and tables that follow from the definition
 _BOOKKEEPING = re.compile(
-    r"(?:^|\.)(?:min_nbor_dist|_extra_state|(?:emask|atom_excl|pair_excl)\.type_mask|nlist_cut_idx\.\d+"
+    r"(?:^|\.)(?:min_nbor_dist|_extra_state|dens_force_rmsd|(?:emask|atom_excl|pair_excl)\.type_mask|nlist_cut_idx\.\d+"
     r"|type_embedding\.econf_tebd|(?:fitting_net|energy_head)\.(?:default_fparam_tensor|bias_dos)"
     r"|dens_fitting_net\.(?:.*\.(?:expand_index|sqrt_inv_3|sqrt_2|sh_norm|cartesian_scale))"
     rf"|descriptor\.(?:{dpa4.TABLES.pattern}))$"
 )
-_SPREAD = re.compile(r"(?:^|\.)dens_force_rmsd$")  # which models without direct forces store, too, but do not use
 _COMPRESSED = re.compile(r"(?:^|\.)(?:compress_info\.\d+|compress_data\.\d+|type_embd_data)$")
 
 
@@ -91,17 +90,20 @@ def _replaced(path: str, parts: Mapping[str, str], source: str) -> str:
     return name.lstrip(".")
 
 
-def weights_only(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def weights_only(arrays: Mapping[str, np.ndarray], wanted: Collection[str]) -> dict[str, np.ndarray]:
     """The weights of a checkpoint, each once: without bookkeeping and second names, and without the wrapper's prefix.
+
+    Args:
+        arrays: what the checkpoint holds.
+        wanted: names of the model's weights: what is a table of one model (``mean``) is a weight of another.
 
     Raises:
         ModelError: the model is compressed, or the two names of one weight hold different numbers.
     """
     found: dict[str, np.ndarray] = {}
-    direct = direct_forces.has_heads(arrays)
     for given, value in arrays.items():
         name = given.removeprefix("model.Default.")
-        if _BOOKKEEPING.search(name) or (_SPREAD.search(name) and not direct):
+        if name not in wanted and _BOOKKEEPING.search(name):
             continue
         array = np.asarray(value)
         if _COMPRESSED.search(name):

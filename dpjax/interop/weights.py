@@ -60,7 +60,9 @@ def read_weights(
     given = dict(arrays)
     if source != "tensorflow":
         alone = any(energy is not None for energy in getattr(config.fitting_net, "atom_ener", ()))
-        given = dpa4.without_adapters(without_output_bias(weights_only(arrays), alone), defined.lora)
+        given = dpa4.without_adapters(
+            without_output_bias(weights_only(arrays, set(names.values())), alone), defined.lora
+        )
     _check_names(set(names.values()), set(given), source)
     empty = flatten(tree)
     for path, name in names.items():

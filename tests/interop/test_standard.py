@@ -15,7 +15,8 @@ from dpjax.config import parse_model
 from dpjax.descriptors import members
 from dpjax.errors import ModelError
 from dpjax.formats import read_model_tree, write_model_tree
-from dpjax.interop import flatten, read_model, write_model
+from dpjax.interop import flatten, read_model, read_weights, write_model
+from dpjax.interop.names import names_of
 from dpjax.models import build_model, init_variables
 from tests.contracts.cases import model, potential, se_e2_a
 from tests.shared import golden
@@ -25,6 +26,18 @@ CASES = sorted(path.name for path in golden("models").iterdir() if path.is_dir()
 
 def tree_of(case: str) -> dict:
     return read_model_tree(golden("models", case, "model.dp"))
+
+
+@pytest.mark.parametrize("source", ["pytorch", "jax"])
+@pytest.mark.parametrize("case", CASES)
+def test_weights_are_found_by_the_names_of_the_backends(case, source):
+    """Also those whose names are of tables in other models, as ``mean`` is."""
+    stored = tree_of(case)
+    config, want = read_model(stored)
+    arrays, names = flatten(write_model(config, want)["model"]), names_of(write_model(config, want)["model"], source)
+    _, got = read_weights(config.raw, {name: arrays[path] for path, name in names.items()}, source)
+    for one, other in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
+        np.testing.assert_array_equal(other, one)
 
 
 @pytest.mark.parametrize("case", CASES)
