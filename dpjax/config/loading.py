@@ -39,6 +39,7 @@ from dpjax.config.files import read
 from dpjax.config.learning_rate import LEARNING_RATES, LearningRateConfig
 from dpjax.config.losses import LOSSES, LossConfig
 from dpjax.config.models import ModelConfig
+from dpjax.config.models.common import CommonModelConfig
 from dpjax.config.optimizers import OPTIMIZERS, AdamConfig
 from dpjax.config.positions import Lines, line_of
 from dpjax.config.problems import Problem, Report
@@ -280,6 +281,8 @@ def _idle(parts: dict[str, Any]) -> Iterator[Problem]:
     sections = [("loss", LOSSES[parts["loss"].type], parts["loss"])]
     descriptor = getattr(parts["model"], "descriptor", None)  # not every model has one
     for path, part in () if descriptor is None else descriptor_parts(descriptor):
+        if isinstance(part, CommonModelConfig):  # a pair table
+            continue
         sections.append((path, DESCRIPTORS[DESCRIPTORS.name_of(part)], part))
     for path, component, config in sections:
         for key, reason in component.idle(config):

@@ -96,6 +96,7 @@ class FeatureMethods:
 
     def feature_width(self: Potential, name: str) -> int:
         """Numbers that a feature has for an atom."""
+        require_networks(self.config, "features")
         descriptor = build_descriptor(self.config).dim_out
         neuron = with_widths(self.config.fitting_net, descriptor).neuron
         return descriptor if name == DESCRIPTOR or not neuron else neuron[-1]
@@ -111,10 +112,10 @@ class FeatureMethods:
             ModelError: the descriptor has networks per type instead.
         """
         with jax.enable_x64(True):
-            parts = self.model.apply(self.variables, method=StandardModel.type_vectors)
+            parts = self.model.apply(self.variables, method=type(self.model).type_vectors)
             if parts:
                 return np.concatenate([np.asarray(part) for part in parts], axis=1)
-        kind = self.config.raw["descriptor"]["type"]
+        kind = self.config.title
         raise ModelError(f"type vectors: a descriptor of type {kind!r} has none; it has networks for each type")
 
 

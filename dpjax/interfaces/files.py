@@ -22,7 +22,7 @@ from dpjax.formats import write_model_tree
 from dpjax.interfaces import foreign
 from dpjax.interfaces.potential import Potential
 from dpjax.interop import check_conventions, read_weights, unread, write_model
-from dpjax.models import build_model, init_variables
+from dpjax.models import build_model, init_variables, with_tables
 from dpjax.models.adapters import without_adapters
 from dpjax.nn.precision import dtype_of
 from dpjax.nn.table import COLLECTION, PLACES
@@ -43,7 +43,7 @@ def build(model_section: dict, seed: int = 0) -> Potential:
     """
     config = parse_model(model_section)
     with jax.enable_x64(True):
-        variables = jax.tree.map(np.asarray, init_variables(build_model(config), seed))
+        variables = jax.tree.map(np.asarray, with_tables(config, init_variables(build_model(config), seed)))
     return Potential(*without_adapters(config, variables), conventions="corrected")
 
 

@@ -72,7 +72,7 @@ class Potential(FeatureMethods):
         return self.model.rcut
 
     def __repr__(self) -> str:
-        return f"Potential({self.config.raw['descriptor']['type']}, type_map={self.type_map}, rcut={self.rcut})"
+        return f"Potential({self.config.title}, type_map={self.type_map}, rcut={self.rcut})"
 
     def evaluate(
         self,

@@ -18,6 +18,7 @@ from dpjax.config.fittings import FITTINGS
 from dpjax.config.schema import Registry
 from dpjax.errors import ConfigError
 from dpjax.models import init_variables
+from dpjax.models.pair_table import with_table_sizes
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ def adopted_variables(
     differences = changed_settings(config, theirs)
     if exact and config.lora != theirs.lora:
         differences.append(_differs("model/lora", config.lora, theirs.lora))
-    like = jax.eval_shape(lambda: init_variables(model))
+    like = with_table_sizes(jax.eval_shape(lambda: init_variables(model)), variables)
     expected = _shapes(like)
     given = _shapes(variables)
     wrong = sorted(set(expected.items()) ^ set(given.items()))
