@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from dpjax.config.descriptors import DESCRIPTORS
-from dpjax.config.descriptors.kinds import MESSAGES
 from dpjax.config.descriptors.hybrid import descriptor_parts
+from dpjax.config.descriptors.kinds import MESSAGES
 from dpjax.config.models.common import CommonModelConfig
 from dpjax.config.models.dpa4 import check_direct_forces
 from dpjax.config.optimizers import MUON_PRECISIONS, OPTIMIZERS

@@ -106,15 +106,15 @@ def continued(rows: np.ndarray, rcut: float, name: str) -> np.ndarray:
     more = reach - (len(rows) - 1)
     if rcut <= last[0] or more <= 0:
         if np.any(rows[min(max(reach, 0), len(rows) - 1), 1:]):
-            log.warning(
-                "%s: energies are not zero at the cut-off, %g angstrom, where they end with a jump", name, rcut
-            )
+            log.warning("%s: energies are not zero at the cut-off, %g angstrom, where they end with a jump", name, rcut)
         return rows
     added = np.zeros((more, rows.shape[1]))
     added[:, 0] = np.linspace(last[0] + spacing, last[0] + spacing * more, more)
     if not np.any(last[1:]):
         return np.concatenate([rows, added])
-    log.warning("%s: the table ends at %g angstrom with energies that are not zero; it is continued to zero", name, last[0])
+    log.warning(
+        "%s: the table ends at %g angstrom with energies that are not zero; it is continued to zero", name, last[0]
+    )
     room = added[-1, 0] / spacing - last[0] / spacing >= 2
     goal = -2 if room else -1
     ends = np.stack([last[1:], np.zeros(rows.shape[1] - 1)])

@@ -14,7 +14,7 @@ from dpjax.fittings.widths import with_widths
 from dpjax.interfaces.batches import Job
 from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.results import Reading
-from dpjax.models import FEATURES, StandardModel, predict_features
+from dpjax.models import FEATURES, predict_features
 
 if TYPE_CHECKING:
     from dpjax.interfaces.potential import Potential

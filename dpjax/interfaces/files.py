@@ -21,7 +21,7 @@ from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import write_model_tree
 from dpjax.interfaces import foreign
 from dpjax.interfaces.potential import Potential
-from dpjax.interop import check_conventions, read_weights, unread, write_model
+from dpjax.interop import check_written, read_weights, unread, write_model
 from dpjax.models import build_model, init_variables, with_tables
 from dpjax.models.adapters import without_adapters
 from dpjax.nn.precision import dtype_of
@@ -309,7 +309,7 @@ def save(potential: Potential, path: str | os.PathLike) -> None:
     """
     path = Path(path)
     foreign.refuse_to_write(path)
-    check_conventions(potential.config, potential.variables["stats"]["descriptor"])
+    check_written(potential.config, potential.variables["stats"])
     if note := unread(potential.config):
         log.warning("%s: %s", path, note)
     tree = write_model(potential.config, jax.device_get(potential.variables))

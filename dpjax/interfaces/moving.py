@@ -307,7 +307,9 @@ class MovingSystem:
         for grid in self.model.apply(self.variables, layout, method=type(self.model).grids):
             for factor in factors:
                 expand = jax.jit(
-                    lambda bound, grid=grid: self.model.apply(self.variables, bound, grid, method=type(self.model).expand)
+                    lambda bound, grid=grid: self.model.apply(
+                        self.variables, bound, grid, method=type(self.model).expand
+                    )
                 )
                 bound = jnp.asarray(factor * nearest, jnp.result_type(float))
                 expansion = expand(bound)

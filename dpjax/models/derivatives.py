@@ -121,9 +121,7 @@ def atomic_features(
     return _over_sections(model, variables, geometry, batch, work, expansion, with_gradient=False, method=method)
 
 
-def _over_sections(
-    model, variables, geometry, batch, work, expansion, *, with_gradient, method=None
-):
+def _over_sections(model, variables, geometry, batch, work, expansion, *, with_gradient, method=None):
     """Run every type section of the batch in blocks; gradients are zero on padding because no energy there counts.
 
     Without series, blocks are computed again in the backward pass of a training step: that is cheaper than fetching the activations

@@ -43,7 +43,9 @@ def with_table_sizes(like: Any, given: Any) -> Any:
     if PIECES in like and PIECES in given:
         pieces = given[PIECES]
         return like | {PIECES: jax.ShapeDtypeStruct(np.shape(pieces), like[PIECES].dtype)}
-    return {key: with_table_sizes(own, given.get(key, {})) if isinstance(given, dict) else own for key, own in like.items()}
+    return {
+        key: with_table_sizes(own, given.get(key, {})) if isinstance(given, dict) else own for key, own in like.items()
+    }
 
 
 def pair_energies(

@@ -119,7 +119,9 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
             yield Problem(join(path, f"preset_out_bias/{name}"), text)
     yield from _check_vectors(cfg, path)
     if cfg.use_srtab is not None and predicted is not None and predicted is not ENERGY:
-        text = f"found {cfg.use_srtab!r}, a table of energies, but the model predicts {predicted.label}. Remove the key."
+        text = (
+            f"found {cfg.use_srtab!r}, a table of energies, but the model predicts {predicted.label}. Remove the key."
+        )
         yield Problem(join(path, "use_srtab"), text)
 
 
