@@ -1,8 +1,8 @@
 """Tables of pair energies: the text file, its continuation to the cut-off, and the cubic pieces between its rows.
 
 A file has the distance in angstrom in even steps, then the energy in eV of each unordered pair of types (0-0, 0-1, ..., 1-1, ...).
-Between two rows the energy is a cubic in ``u``, which runs from 0 to 1: ``((c0 u + c1) u + c2) u + c3``.  The pieces of a column are
-a cubic spline whose slope is zero at both ends of the table.
+Between two rows the energy is a cubic in ``u``, which runs from 0 to 1: ``((c0 u + c1) u + c2) u + c3``.  The pieces of a column
+are a cubic spline whose slope is zero at both ends of the table.
 """
 
 from __future__ import annotations

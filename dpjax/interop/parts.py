@@ -237,8 +237,8 @@ def check_readable(config: Any) -> None:
     section = config.descriptor
     if (isinstance(config, LinearEnergyConfig) or config.use_srtab is not None) and is_by_type(section):
         raise ModelError(
-            "DeePMD-kit reads sums of models, and pair tables beside networks, only with descriptors that tell types apart by "
-            f"vectors (se_atten, se_e3_tebd, dpa2, dpa3); this model has networks for each type. {advice}"
+            "DeePMD-kit cannot evaluate sums of models, or pair tables beside networks, where a descriptor has networks for each "
+            f"type; it takes those that tell types apart by vectors (se_atten, se_e3_tebd, dpa2, dpa3). {advice}"
         )
     if not isinstance(config, LinearEnergyConfig):
         return

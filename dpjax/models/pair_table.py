@@ -63,7 +63,7 @@ def pair_energies(
     n_piece = pieces.shape[2]
     piece = jnp.clip(place, 0, n_piece - 1).astype(jnp.int32)
     along = jnp.maximum(place - piece, 0.0)
-    c = pieces[jnp.broadcast_to(here, distance.shape), there, piece]
+    c = jnp.asarray(pieces)[jnp.broadcast_to(here, distance.shape), there, piece]
     energy = ((c[..., 0] * along + c[..., 1]) * along + c[..., 2]) * along + c[..., 3]
     return jnp.where(place < n_piece, energy, 0.0)
 

@@ -227,9 +227,9 @@ def _lacks(section: dict, path: str) -> Iterator[Problem]:
     messages, by_type = ([own for own in types if own[1] in kind] for kind in (MESSAGES, BY_TYPE))
     if messages and by_type:
         text = (
-            f"found {messages[0][1]} in models/{messages[0][0]}, which passes messages between all atoms, beside {by_type[0][1]} in "
-            f"models/{by_type[0][0]}, whose networks per type need atoms in sections by type; such a sum is not built yet in this "
-            f"version. Take se_atten or se_e3_tebd in the place of {by_type[0][1]}."
+            f"found {messages[0][1]} in models/{messages[0][0]}, which passes messages between all atoms, beside "
+            f"{by_type[0][1]} in models/{by_type[0][0]}, whose networks per type need atoms in sections by type; such a sum is "
+            f"not built yet in this version. Take se_atten or se_e3_tebd in the place of {by_type[0][1]}."
         )
         yield Problem(join(path, "models"), text)
 

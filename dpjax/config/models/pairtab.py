@@ -27,8 +27,8 @@ class PairTableConfig(EnergyModelFacts, CommonModelConfig):
     rcut: float
     sel: int | tuple[int, ...] | str
     type: str = "pairtab"
-    precision = "float64"
-    seed = None
+    precision: str = "float64"  # this and the seed are asked for of every descriptor; they are no options
+    seed: int | None = None
 
     @property
     def descriptor(self) -> PairTableConfig:

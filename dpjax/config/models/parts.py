@@ -1,7 +1,8 @@
 """What stands for the descriptor and the fitting net of energy models that have none of their own, but parts.
 
-The rest of the package asks a model's configuration for its descriptor and its fitting net: cut-offs, numbers of neighbours, inputs,
-what is predicted.  For a model of several parts these are the descriptors of the parts, side by side, and a sum of energies.
+The rest of the package asks a model's configuration for its descriptor and its fitting net: cut-offs, numbers of neighbours,
+inputs, what is predicted.  For a model of several parts these are the descriptors of the parts, side by side, and a sum of
+energies.
 """
 
 from __future__ import annotations
