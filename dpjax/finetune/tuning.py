@@ -67,8 +67,8 @@ def require_networks(config: Any, what: str) -> None:
         return
     kind = "has a pair table (use_srtab)" if isinstance(config, ModelConfig) else f"is of type {config.type!r}"
     raise ConfigError(
-        f"finetune: {what} {kind}; only models of one descriptor and one fitting net are fine-tuned. To go on with such a model, use "
-        "--init-model; to keep a model as it is beside one that is trained, make it a part of type frozen of a linear_ener model."
+        f"finetune: {what} {kind}; only models of one descriptor and one fitting net are fine-tuned. To go on with such a model, "
+        "use --init-model; to keep a model as it is beside one that is trained, make it a frozen part of a linear_ener model."
     )
 
 

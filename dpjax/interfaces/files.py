@@ -17,11 +17,11 @@ from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_chec
 from dpjax.config import HybridConfig, ModelConfig, model_of, parse_model
 from dpjax.config.models import LinearEnergyConfig, PairTableConfig
 from dpjax.config.tasks import branch_of, pieces_of, resolved_branches
-from dpjax.errors import ModelError
+from dpjax.errors import ConfigError, ModelError
 from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import write_model_tree
 from dpjax.interfaces import foreign
-from dpjax.interfaces.frozen import thawed
+from dpjax.interfaces.frozen import FROZEN, thawed
 from dpjax.interfaces.potential import Potential
 from dpjax.interop import check_written, read_weights, unread, write_model
 from dpjax.models import build_model, init_variables, with_tables
@@ -46,13 +46,25 @@ def build(model_section: dict, seed: int = 0) -> Potential:
         ModelError: the file of a frozen model cannot be read.
         DataError: that of a pair table cannot.
     """
+    if isinstance(model_section, dict) and model_section.get("type") == FROZEN:
+        return _frozen(model_section)
     model_section, constants = thawed(model_section, read_constant)
     config = parse_model(model_section)
-    if "" in constants:
-        return Potential(config, constants[""], conventions="corrected")
     with jax.enable_x64(True):
         variables = jax.tree.map(np.asarray, with_tables(config, init_variables(build_model(config), seed)))
     return Potential(*without_adapters(config, _with_parts(config, variables, constants)), conventions="corrected")
+
+
+def _frozen(section: dict) -> Potential:
+    """The model of the file that a section names."""
+    config = parse_model({"type_map": ["X"], **section})
+    found = load(config.model_file)
+    if section.get("type_map") and list(section["type_map"]) != found.type_map:
+        raise ConfigError(
+            f"model/type_map: found {list(section['type_map'])}, but the types of {config.model_file} are {found.type_map}. Remove "
+            "the key."
+        )
+    return found
 
 
 def read_constant(path: str) -> tuple[Any, dict, str]:

@@ -31,8 +31,8 @@ def thawed(section: Any, load: Load) -> tuple[Any, dict[str | int, Tree]]:
         load: gives the model of a file.
 
     Returns:
-        The section with those of the files in the places of frozen ones, and variables by the name of the part, or its position;
-        under ``""`` those of a section that is frozen as a whole.
+        The section with those of the files in the places of frozen parts, and their variables by the name of the part, or its
+        position.  A section that is frozen as a whole stays as it is.
 
     Raises:
         ModelError: a file is missing, damaged, or none that this version reads.
@@ -40,9 +40,6 @@ def thawed(section: Any, load: Load) -> tuple[Any, dict[str | int, Tree]]:
     """
     if not isinstance(section, Mapping):
         return section, {}
-    if section.get("type") == FROZEN:
-        made, variables = _thawed(dict(section), section.get("type_map"), load, "model")
-        return made, {"": variables}
     models = section.get("models")
     if not isinstance(models, list | dict):
         return section, {}
@@ -78,7 +75,7 @@ def _thawed(section: Tree, type_map: Any, load: Load, path: str) -> tuple[Tree, 
         raise ConfigError(f"{path}/model_file: {file} is no model whose forces are derivatives of an energy.")
     if type_map and list(type_map) != list(config.type_map):
         raise ConfigError(
-            f"{path}/model_file: the types of {file} are {list(config.type_map)}, expected {list(type_map)}; give them in this order."
+            f"{path}/model_file: the types of {file} are {list(config.type_map)}, expected {list(type_map)} in this order."
         )
     if conventions == "reference":
         _require_agreement(config, variables, f"{path}/model_file: {file}")

@@ -25,7 +25,7 @@ from dpjax.finetune import (
     with_pretrained_sel,
 )
 from dpjax.interfaces.files import branches, load, read_constant
-from dpjax.interfaces.frozen import thawed
+from dpjax.interfaces.frozen import FROZEN, thawed
 from dpjax.training.constants import with_constants
 from dpjax.training.everywhere import train_everywhere
 from dpjax.training.run import TrainResult, Tuning, run
@@ -98,6 +98,11 @@ def with_frozen(config: Source) -> tuple[Source, dict[str | int, dict]]:
         ConfigError: its model cannot stand there.
     """
     data = _content(config)
+    if isinstance(data, dict) and isinstance(data.get("model"), dict) and data["model"].get("type") == FROZEN:
+        raise ConfigError(
+            "model/type: found 'frozen', of which nothing is trained. Make it a part of a linear_ener model beside one that is, or "
+            "take its file as it is, with dpjax.load or --init-model."
+        )
     section, constants = thawed(data.get("model") if isinstance(data, dict) else None, read_constant)
     # the file itself, where nothing in it was replaced: messages then name its lines
     return ({**data, "model": section}, constants) if constants else (config, {})

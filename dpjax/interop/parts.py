@@ -137,7 +137,8 @@ def write(config: Any, variables: Tree, write_part: Callable[[Any, Tree], Tree])
         write_part: gives the tree of a model that is not.
     """
     if isinstance(config, PairTableConfig):  # DeePMD-kit has it only as a part
-        inner = _table_tree(config, variables["stats"][NAME], np.zeros((len(config.type_map), 1)))
+        none = np.zeros((len(config.type_map), 1))
+        inner = _table_tree(config, variables["stats"] | {"out_bias": none, "out_std": none + 1.0})
         return _linear_tree(config, variables["stats"], [inner], "sum")
     if isinstance(config, LinearEnergyConfig):
         return _linear_tree(config, variables["stats"], list(_parts(config, variables, write_part)), config.weights)
@@ -148,7 +149,7 @@ def _parts(config: LinearEnergyConfig, variables: Tree, write_part: Callable):
     for i, (_, part) in enumerate(config.named):
         own = {key: variables[key].get(part_name(i), {}) for key in ("params", "stats")}
         if isinstance(part, PairTableConfig):
-            yield _table_tree(part, own["stats"][NAME], own["stats"]["out_bias"])
+            yield _table_tree(part, own["stats"])
         else:
             yield write_part(replace(part, conventions=config.conventions), own)
 
@@ -175,11 +176,10 @@ def _linear_tree(config: Any, stats: Tree, parts: Sequence[Tree], weights: Any) 
     }
 
 
-def _table_tree(config: PairTableConfig, stats: Tree, bias: np.ndarray) -> Tree:
-    biases = {"out_bias": bias, "out_std": np.ones_like(bias)}
-    return _base(config, biases, 2) | {
+def _table_tree(config: PairTableConfig, stats: Tree) -> Tree:
+    return _base(config, stats, 2) | {
         "type": "pairtab",
-        "tab": _tab(table_of(stats), config.rcut),
+        "tab": _tab(table_of(stats[NAME]), config.rcut),
         "rcut": config.rcut,
         "sel": kept(config)[0],
     }
@@ -220,7 +220,7 @@ def _zbl_tree(config: Any, variables: Tree, write_part: Callable) -> Tree:
         "type": "zbl",
         "models": [
             write_part(alone, variables | {"stats": inner}),
-            _table_tree(table, stats[NAME], stats["table_bias"]),
+            _table_tree(table, stats | {"out_bias": stats["table_bias"], "out_std": none + 1.0}),
         ],
         "weights": "mean",
         **{key: getattr(config, key) for key in _SWITCH},

@@ -164,8 +164,8 @@ def prepare(
     flags = trainable_labels(config.model, variables["params"])
     if not isinstance(config.model, ModelConfig) and not any(jax.tree.leaves(flags)):
         raise ConfigError(
-            f"model/type: found {config.model.type!r} of which nothing is trained: all of its parts are tables, or models that stay "
-            "as they are. Add a part to train; to use the model as it is, `dpjax.build(section)` makes it."
+            f"model/type: found {config.model.type!r} of which nothing is trained: all of its parts are tables, or models that "
+            "stay as they are. Add a part to train; to use the model as it is, `dpjax.build(section)` makes it."
         )
     if config.model.lora is not None:
         _report_adapters(config.model, variables["params"], flags)

@@ -125,7 +125,7 @@ def pairtab(**options) -> dict[str, Any]:
 
 TABLE = str(golden("pair_tables", "smooth.tab"))
 # the soft minimum hears of neighbours up to the cut-off, where they leave it with a jump of exp(-rcut / smin_alpha)
-SHORT_RANGE = {"use_srtab": TABLE, "smin_alpha": 0.05, "sw_rmin": 0.9, "sw_rmax": 2.4}
+SHORT_RANGE = {"use_srtab": TABLE, "smin_alpha": 0.08, "sw_rmin": 0.9, "sw_rmax": 2.4}
 
 CASES = [
     Case("se_e2_a", model(se_e2_a())),
