@@ -107,12 +107,14 @@ def test_deepmd_kit_gives_the_same_numbers(name, tmp_path):
 def test_an_artifact_holds_the_table(tmp_path, monkeypatch):
     pot = potential(NAMED["linear"].section)
     dpjax.export.save(pot, tmp_path / "model.dpx", platforms=("cpu",))
-    program = dpjax.export.load(tmp_path / "model.dpx")
+    program = dpjax.export.Artifact(tmp_path / "model.dpx")
     inputs = crystal(pot)
     want = pot.evaluate(**inputs, atomic=True)
     got = program.evaluate(**inputs, atomic=True)
     for name in ("energy", "force", "virial", "atom_energy"):
         np.testing.assert_allclose(got[name], want[name], atol=1e-11, err_msg=name)
+    with pytest.raises(dpjax.export.ArtifactError, match="frame 0: two atoms are 0.2 angstrom apart, .* begins at 0.3"):
+        program.evaluate(np.array([[[0, 0, 0], [0.2, 0, 0]]]), np.array([0, 1]))
     again = dpjax.load(tmp_path / "model.dpx")
     for own, other in zip(jax.tree.leaves(again.variables), jax.tree.leaves(pot.variables), strict=True):
         np.testing.assert_array_equal(own, other)
