@@ -292,6 +292,9 @@ def _idle(parts: dict[str, Any]) -> Iterator[Problem]:
 def _refusals(checked: _Input) -> list[Problem]:
     """What a single input asks for and this version cannot do, or each of several tasks."""
     if multi_task_input.is_multi_task(checked.raw):
+        made_of_parts = list(_branches_without_networks(checked.raw["model"]["model_dict"]))
+        if made_of_parts:
+            return made_of_parts
         inputs = tasks.task_inputs(checked.raw, LONG)
         each = {
             name: meaning.refusals(_root(), normalized(_root(), task.section, Report()))
@@ -299,6 +302,17 @@ def _refusals(checked: _Input) -> list[Problem]:
         }
         return [Problem(p.path, f"task {name}: {p.text}") for name, problems in each.items() for p in problems]
     return list(meaning.refusals(_root(), checked.raw))
+
+
+def _branches_without_networks(branches: dict[str, Any]) -> Iterator[Problem]:
+    """What several tasks share are descriptors and fitting nets."""
+    for name, branch in branches.items():
+        if "descriptor" not in branch:
+            text = (
+                f"found {branch['type']!r}, which is trained by itself, not among several tasks: it has no descriptor to share. "
+                "Train it with an input of its own."
+            )
+            yield Problem(f"model/model_dict/{name}/type", text)
 
 
 def parse_model(section: dict) -> ModelConfig:

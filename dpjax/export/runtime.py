@@ -280,8 +280,8 @@ class Artifact:
         start = self.manifest.get("pair_table_start", 0.0)
         if len(edges.square) and edges.square.min() < start**2:
             raise ArtifactError(
-                f"frame {i}: two atoms are {np.sqrt(edges.square.min()):.4g} angstrom apart, but a pair table of the model begins at "
-                f"{start:g} angstrom. Extend the table to shorter distances and make the model anew, or leave the structure out."
+                f"frame {i}: two atoms are {np.sqrt(edges.square.min()):.4g} angstrom apart, but a pair table of the model begins "
+                f"at {start:g} angstrom. Extend the table to shorter distances and make the model anew, or leave the structure out."
             )
 
     def _watch_tables(self, edges: Edges, frame: Frame) -> None:

@@ -174,3 +174,15 @@ def test_sums_are_not_fine_tuned(system, trained, pretrained, tmp_path):
     given = config(system, [NETWORK])
     with pytest.raises(ConfigError, match="finetune: the model of the input is of type 'linear_ener'"):
         dpjax.train(given, tmp_path / "other", finetune=pretrained)
+
+
+def test_sums_are_no_task_among_several(system, tmp_path):
+    one = config(system, [NETWORK])
+    branches = {"sum": one["model"], "alone": BASE}
+    given = {**one, "model": {"model_dict": branches}, "loss_dict": dict.fromkeys(branches, one["loss"])}
+    del given["loss"]
+    data = {"training_data": one["training"]["training_data"]}
+    given["training"] = {key: value for key, value in one["training"].items() if key != "training_data"}
+    given["training"] |= {"data_dict": dict.fromkeys(branches, data), "model_prob": dict.fromkeys(branches, 1.0)}
+    with pytest.raises(ConfigError, match="model/model_dict/sum/type: found 'linear_ener', which is trained by itself"):
+        dpjax.train(given, tmp_path)
