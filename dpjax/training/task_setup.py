@@ -51,10 +51,6 @@ def prepare_tasks(
     setups: Setups = {}
     seed = None if saved is None else saved.meta["seed"]
     for name, config in tasks.configs.items():
-        if not isinstance(config.model, ModelConfig):
-            raise ConfigError(
-                f"task {name}: a model of type {config.model.type!r} is trained by itself, not among several tasks."
-            )
         start = (initial or {}).get(name) if saved is None else _saved_model(saved, name, tasks.pieces[name])
         with _of_task(name):
             setups[name] = prepare(config, start, seed, exact=saved is not None, fill=fill)
