@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from scipy.interpolate import CubicSpline
 
 from dpjax.errors import DataError
 
@@ -82,7 +83,7 @@ def pair_table(rows: np.ndarray, n_type: int) -> PairTable:
 
 def _pieces(distance: np.ndarray, energy: np.ndarray, spacing: float) -> np.ndarray:
     """(n_row - 1, 4) of one column."""
-    slope = CubicSpline(distance, energy, bc_type="clamped")(distance, 1) * spacing
+    slope = _spline(distance, energy, 0.0, 0.0)(distance, 1) * spacing
     here, there, leaving, arriving = energy[:-1], energy[1:], slope[:-1], slope[1:]
     cube = 2 * here - 2 * there + leaving + arriving
     square = -3 * here + 3 * there - 2 * leaving - arriving
@@ -119,9 +120,15 @@ def continued(rows: np.ndarray, rcut: float, name: str) -> np.ndarray:
     goal = -2 if room else -1
     ends = np.stack([last[1:], np.zeros(rows.shape[1] - 1)])
     slope = last[1:] - rows[-2, 1:]
-    curve = CubicSpline([last[0], added[goal, 0]], ends, bc_type=((1, slope), (1, np.zeros_like(slope))))
-    added[:, 1:] = curve(added[:, 0])
+    added[:, 1:] = _spline([last[0], added[goal, 0]], ends, slope, np.zeros_like(slope))(added[:, 0])
     return np.concatenate([rows, added[:-1] if room else added])
+
+
+def _spline(points: Any, values: np.ndarray, first: Any, last: Any) -> Callable:
+    """The cubic spline through some points with given slopes at both ends."""
+    from scipy.interpolate import CubicSpline  # importing SciPy adds warning filters, which importing dpjax must not
+
+    return CubicSpline(points, values, bc_type=((1, first), (1, last)))
 
 
 def _rows(path: str, type_map: tuple[str, ...], option: str) -> np.ndarray:

@@ -169,11 +169,14 @@ def _base(config: Any, stats: Tree, version: int) -> Tree:
 
 
 def _linear_tree(config: Any, stats: Tree, parts: Sequence[Tree], weights: Any) -> Tree:
-    return _base(config, stats, 3) | {
-        "type": "linear",
-        "models": list(parts),
-        "weights": weights if isinstance(weights, str) else list(weights),
-    }
+    return (
+        _base(config, stats, 3)
+        | {
+            "type": "linear_ener",  # DeePMD-kit writes "linear" here, a name by which it finds only the inner part of the model
+            "models": list(parts),
+            "weights": weights if isinstance(weights, str) else list(weights),
+        }
+    )
 
 
 def _table_tree(config: PairTableConfig, stats: Tree) -> Tree:
