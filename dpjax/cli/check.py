@@ -31,8 +31,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Checks and reports."""
     from dpjax.config import Config, load_any, normalize
+    from dpjax.interfaces.train import with_frozen
 
-    config = None if args.config_only else load_any(args.input)
+    config = None if args.config_only else load_any(with_frozen(args.input)[0])
     text = json.dumps(normalize(args.input) if config is None else config.raw, indent=4)
     if args.print:
         print(text)

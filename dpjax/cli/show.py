@@ -56,11 +56,20 @@ def _type_map(pot: Any) -> None:
 
 
 def _descriptor(pot: Any) -> None:
-    print(f"descriptor: {json.dumps(pot.config.raw['descriptor'])}")
+    for place, part in _networks(pot.config):
+        print(f"descriptor{place}: {json.dumps(part.raw['descriptor'])}")
 
 
 def _fitting_net(pot: Any) -> None:
-    print(f"fitting-net: {json.dumps(pot.config.raw['fitting_net'])}")
+    for place, part in _networks(pot.config):
+        print(f"fitting-net{place}: {json.dumps(part.raw['fitting_net'])}")
+
+
+def _networks(config: Any) -> list[tuple[str, Any]]:
+    """The model, or those of its parts that have networks, with what tells them apart."""
+    if "descriptor" in config.raw:
+        return [("", config)]
+    return [(f" of models/{name}", part) for name, part in getattr(config, "named", ()) if "descriptor" in part.raw]
 
 
 def _size(pot: Any) -> None:

@@ -24,6 +24,9 @@ def check_compressible(config: ModelConfig) -> None:
     """
     if config.compress is not None:
         raise ModelError("the model is compressed already; compress the one it was made from, to have other tables")
+    if not isinstance(config, ModelConfig) or config.use_srtab is not None:
+        kind = "with a pair table (use_srtab)" if isinstance(config, ModelConfig) else f"of type {config.type!r}"
+        raise ModelError(f"a model {kind} cannot be compressed; `dpjax freeze` writes it as it is")
     for path, member in descriptor_parts(config.descriptor):
         reason = _obstacle(member)
         if reason:

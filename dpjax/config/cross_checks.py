@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.descriptors.kinds import MESSAGES
+from dpjax.config.models.common import CommonModelConfig
 from dpjax.config.models.dpa4 import check_direct_forces
 from dpjax.config.optimizers import MUON_PRECISIONS, OPTIMIZERS
 from dpjax.config.optimizers.lkf import LkfConfig, check_kalman_training
@@ -42,8 +44,9 @@ def problems(parts: dict[str, Any]) -> Iterator[Problem]:
 def _loss_of_another_model(model: Any, loss: Any, output: Any) -> Iterator[Problem]:
     """A loss compares what the model predicts."""
     if loss.type not in output.losses:
-        fitting, expected = model.raw["fitting_net"]["type"], " or ".join(output.losses)
-        text = f"found {loss.type!r}, but the fitting net {fitting!r} predicts {output.label} and is trained with: {expected}."
+        fitting, expected = model.raw.get("fitting_net", {}).get("type"), " or ".join(output.losses)
+        who = f"the model {model.type!r}" if fitting is None else f"the fitting net {fitting!r}"
+        text = f"found {loss.type!r}, but {who} predicts {output.label} and is trained with: {expected}."
         yield Problem("loss/type", text)
     elif loss.type == "ener_spin" and model.spin is None:
         text = (
@@ -82,7 +85,7 @@ def _recompute_layers(dpjax: Any, model: Any) -> Iterator[Problem]:
     descriptor = getattr(model, "descriptor", None)
     if descriptor is None or dpjax.recompute_layers is not False:
         return
-    if any(DESCRIPTORS.name_of(part) in MESSAGES for part in getattr(descriptor, "list", [descriptor])):
+    if any(type(part) is DESCRIPTORS[name].config for _, part in descriptor_parts(descriptor) for name in MESSAGES):
         return
     text = f"found false, but no descriptor of this model has layers that pass messages; {', '.join(MESSAGES)} have. Leave it out."
     yield Problem("dpjax/recompute_layers", text)
@@ -113,14 +116,12 @@ def _mixed_precision(training: Any, model: Any) -> Iterator[Problem]:
     if training.mixed_precision is None:
         return
     wanted = training.mixed_precision["output_prec"]
-    parts = [("model/fitting_net", model.fitting_net)]
-    own = getattr(model.descriptor, "list", None)
-    parts += (
-        [(f"model/descriptor/list/{i}", member) for i, member in enumerate(own)]
-        if own
-        else [("model/descriptor", model.descriptor)]
-    )
-    for path, part in parts:
+    whole = getattr(model, "parts", None)  # of a sum of models
+    nets = [("model", model)] if whole is None else [(f"model/models/{name}", part) for name, part in model.named]
+    parts = [(f"{path}/fitting_net", part.fitting_net) for path, part in nets if "fitting_net" in part.raw]
+    for path, part in (*parts, *descriptor_parts(model.descriptor)):
+        if isinstance(part, CommonModelConfig):  # a pair table, which has no network
+            continue
         found = {"default": "float64"}.get(part.precision, part.precision)
         if found != wanted:
             text = f"found {found}, but training/mixed_precision/output_prec is {wanted}. Give both the same, for example float32."

@@ -39,6 +39,7 @@ from dpjax.config.files import read
 from dpjax.config.learning_rate import LEARNING_RATES, LearningRateConfig
 from dpjax.config.losses import LOSSES, LossConfig
 from dpjax.config.models import ModelConfig
+from dpjax.config.models.common import CommonModelConfig
 from dpjax.config.optimizers import OPTIMIZERS, AdamConfig
 from dpjax.config.positions import Lines, line_of
 from dpjax.config.problems import Problem, Report
@@ -280,6 +281,8 @@ def _idle(parts: dict[str, Any]) -> Iterator[Problem]:
     sections = [("loss", LOSSES[parts["loss"].type], parts["loss"])]
     descriptor = getattr(parts["model"], "descriptor", None)  # not every model has one
     for path, part in () if descriptor is None else descriptor_parts(descriptor):
+        if isinstance(part, CommonModelConfig):  # a pair table
+            continue
         sections.append((path, DESCRIPTORS[DESCRIPTORS.name_of(part)], part))
     for path, component, config in sections:
         for key, reason in component.idle(config):
@@ -289,6 +292,9 @@ def _idle(parts: dict[str, Any]) -> Iterator[Problem]:
 def _refusals(checked: _Input) -> list[Problem]:
     """What a single input asks for and this version cannot do, or each of several tasks."""
     if multi_task_input.is_multi_task(checked.raw):
+        made_of_parts = list(_branches_without_networks(checked.raw["model"]["model_dict"]))
+        if made_of_parts:
+            return made_of_parts
         inputs = tasks.task_inputs(checked.raw, LONG)
         each = {
             name: meaning.refusals(_root(), normalized(_root(), task.section, Report()))
@@ -296,6 +302,17 @@ def _refusals(checked: _Input) -> list[Problem]:
         }
         return [Problem(p.path, f"task {name}: {p.text}") for name, problems in each.items() for p in problems]
     return list(meaning.refusals(_root(), checked.raw))
+
+
+def _branches_without_networks(branches: dict[str, Any]) -> Iterator[Problem]:
+    """What several tasks share are descriptors and fitting nets."""
+    for name, branch in branches.items():
+        if "descriptor" not in branch:
+            text = (
+                f"found {branch['type']!r}, which is trained by itself, not among several tasks: it has no descriptor to share. "
+                "Train it with an input of its own."
+            )
+            yield Problem(f"model/model_dict/{name}/type", text)
 
 
 def parse_model(section: dict) -> ModelConfig:

@@ -17,7 +17,9 @@ class Cut:
     """What one descriptor of a model keeps of its neighbours.
 
     Attributes:
-        part: where it stands in a hybrid, as in ``list/0``; empty for the only descriptor of a model.
+        part: where it stands in a hybrid, as in ``list/0``, or in a model of several parts, as in ``models/0/descriptor``; empty
+            for the only descriptor of a model.
+        section: of the input that this counts from.
         rcut: its cut-off, angstrom.
         inner: whether the model's table reaches farther.
         sel: how many it keeps, of each type or of all.
@@ -29,11 +31,12 @@ class Cut:
     inner: bool
     sel: tuple[int, ...]
     names: tuple[str, ...]
+    section: str = "model/descriptor"
 
     @property
     def path(self) -> str:
         """Of ``sel`` in the input."""
-        return "/".join(word for word in ("model/descriptor", self.part, "sel") if word)
+        return "/".join(word for word in (self.section, self.part, "sel") if word)
 
     def most(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
         """(len(sel),) neighbours within the cut-off that an atom has at most.
@@ -62,15 +65,18 @@ def cuts(config: ModelConfig) -> tuple[Cut, ...]:
     """Of the descriptors of a model, those of a hybrid in their order."""
     own, rcut = members(config.descriptor), cutoff(config.descriptor)
     single = config.descriptor is own[0]
+    paths = getattr(config.descriptor, "paths", None)  # of a model of several parts
+    parts = [f"list/{i}" for i in range(len(own))] if paths is None else paths
     return tuple(
         Cut(
-            part="" if single else f"list/{i}",
+            part="" if single else part,
             rcut=member.rcut,
             inner=member.rcut < rcut,
             sel=kept(member),
             names=tuple(config.type_map) if has_type_networks(member) else (),
+            section="model" if single and member is config or paths is not None else "model/descriptor",
         )
-        for i, member in enumerate(own)
+        for part, member in zip(parts, own, strict=True)
     )
 
 

@@ -15,7 +15,7 @@ from dpjax.nn.blocks import listed_block
 
 
 def members(config: Any) -> tuple[Any, ...]:
-    """The descriptors that make up a descriptor: those of a hybrid, or itself."""
+    """The descriptors that make up a descriptor: those of a hybrid, or of a model of several parts, or itself."""
     return getattr(config, "list", (config,))
 
 
@@ -141,6 +141,14 @@ def kept(config: Any) -> tuple[int, ...]:
     if has_type_networks(config):
         return config.sel
     return (config.sel if isinstance(config.sel, int) else sum(config.sel),)
+
+
+def listed_neighbors(config: Any) -> int:
+    """How many neighbours of any type a descriptor is handed at most, of which it keeps its own."""
+    numbers = [kept(member) for member in members(config)]
+    if is_mixed(config):
+        return max(map(sum, numbers))
+    return sum(map(max, zip(*numbers, strict=True)))
 
 
 def capacity(config: Any, n_type: int) -> tuple[int | None, ...]:

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from dpjax.config import HybridConfig
 from dpjax.descriptors.expansion import Expansion
-from dpjax.descriptors.facts import capacity, cutoff, is_mixed, kept
+from dpjax.descriptors.facts import capacity, cutoff, listed_neighbors
 from dpjax.descriptors.neighborhood import Features, Listing, Neighborhood
 from dpjax.nn.chebyshev import Grid
 
@@ -56,10 +56,7 @@ def shared_list(config: HybridConfig) -> Listing:
     Where all tell types apart by networks, it has room for as many neighbours of each type as any member keeps; else for as many
     neighbours in all.
     """
-    numbers = [kept(member) for member in config.list]
-    if is_mixed(config):
-        return Listing(cutoff(config), max(map(sum, numbers)))
-    return Listing(cutoff(config), sum(map(max, zip(*numbers, strict=True))))
+    return Listing(cutoff(config), listed_neighbors(config))
 
 
 class Hybrid(nn.Module):

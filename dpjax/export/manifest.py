@@ -19,6 +19,8 @@ from dpjax.descriptors.facts import is_one_of, works_on_pairs
 from dpjax.export import runtime
 from dpjax.export.program import Entry
 from dpjax.models import StandardModel
+from dpjax.models.pair_table import NAME as PAIR_TABLE
+from dpjax.models.pair_table import START
 
 PLACES = "places"  # the atoms axis: places of all sections in a row
 OF_LABELS = "unit of the training labels"
@@ -57,6 +59,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         "sel": list(model.sel),
         "cuts": _describe_cuts(config),
         "pairs": works_on_pairs(config.descriptor),
+        **_pair_table_start(weights),
         **({"messages": True} if model.passes_messages else {}),
         **({"direct_forces": True} if config.direct_forces else {}),
         "precision": {
@@ -85,6 +88,12 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         },
         "model": config.raw,
     } | ({} if config.compress is None else {"compress": config.compress.to_section()})
+
+
+def _pair_table_start(weights: dict[str, np.ndarray]) -> dict[str, float]:
+    """The distance below which a pair table says nothing, of the one that begins farthest out; nothing of models without."""
+    starts = [float(array) for name, array in weights.items() if name.endswith(f"/{PAIR_TABLE}/{START}")]
+    return {"pair_table_start": max(starts)} if starts else {}
 
 
 def _describe_charge_spin(config: ModelConfig) -> dict[str, Any]:

@@ -308,7 +308,7 @@ def _block_program(model, variables, structure, every, section, entry, find):
     def given(disp, fparam, rows, atoms):
         """Energies and, where they are wanted, forces of a model that gives both directly."""
         view = neighborhood(model, section, disp, rows, nbrs)
-        found = model.apply(variables, view, fparam, atoms.get("aparam"), method=StandardModel.direct_output)
+        found = model.apply(variables, view, fparam, atoms.get("aparam"), method=type(model).direct_output)
         named = {"values": "atom_energy", **({"force": "force"} if entry.force else {})}
         return {name: where_rows(atoms["real"], found[key]) for name, key in named.items()}
 
@@ -322,7 +322,7 @@ def _block_program(model, variables, structure, every, section, entry, find):
 
         def values(disp):
             view = neighborhood(model, section, disp, rows, nbrs)
-            found = model.apply(variables, view, fparam, atoms.get("aparam"), method=StandardModel.atomic_output)
+            found = model.apply(variables, view, fparam, atoms.get("aparam"), method=type(model).atomic_output)
             found = where_rows(atoms["real"], found)
             return jnp.sum(found, axis=0), found
 

@@ -269,10 +269,20 @@ class Artifact:
         except ArtifactError as error:
             raise ArtifactError(f"frame {i}: {error}") from None
         sel = np.asarray([np.inf if keep is None else keep for keep in self.manifest["sel"]])
+        self._check_pair_tables(edges, i)
         self._watch_tables(edges, frame)
         edges, most = edges.ordered(frame.section, len(sel))
         self._warn_truncation(edges, frame)
         frame.edges = edges.truncated(frame.section, sel) if np.any(most > sel) else edges
+
+    def _check_pair_tables(self, edges: Edges, i: int) -> None:
+        """Pairs below the first distance of a pair table have no energy there."""
+        start = self.manifest.get("pair_table_start", 0.0)
+        if len(edges.square) and edges.square.min() < start**2:
+            raise ArtifactError(
+                f"frame {i}: two atoms are {np.sqrt(edges.square.min()):.4g} angstrom apart, but a pair table of the model begins "
+                f"at {start:g} angstrom. Extend the table to shorter distances and make the model anew, or leave the structure out."
+            )
 
     def _watch_tables(self, edges: Edges, frame: Frame) -> None:
         """Of a compressed model, count the neighbours beyond its tables with every so many frames, where it was made to do so."""

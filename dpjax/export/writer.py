@@ -93,7 +93,7 @@ def checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
     Raises:
         ModelError: a model that cannot be exported, weights that are not finite.
     """
-    if type(potential.model) is not StandardModel:
+    if not isinstance(potential.model, StandardModel):
         raise ModelError(
             f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"
         )

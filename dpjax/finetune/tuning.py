@@ -57,6 +57,21 @@ class Pretrained:
     fill: bool = False
 
 
+def require_networks(config: Any, what: str) -> None:
+    """Raise for a model that cannot be fine-tuned, or start from.
+
+    Raises:
+        ConfigError: it is made of parts, or has a pair table.
+    """
+    if isinstance(config, ModelConfig) and config.use_srtab is None:
+        return
+    kind = "has a pair table (use_srtab)" if isinstance(config, ModelConfig) else f"is of type {config.type!r}"
+    raise ConfigError(
+        f"finetune: {what} {kind}; only models of one descriptor and one fitting net are fine-tuned. To go on with such a model, "
+        "use --init-model; to keep a model as it is beside one that is trained, make it a frozen part of a linear_ener model."
+    )
+
+
 def tuned(setup: TrainingSetup, pretrained: Pretrained, report: Path) -> TrainingSetup:
     """The same training, which starts from the pretrained model.
 
@@ -72,6 +87,8 @@ def tuned(setup: TrainingSetup, pretrained: Pretrained, report: Path) -> Trainin
         OutputError: the report cannot be written.
     """
     config = setup.config.model
+    require_networks(config, "the model of the input")
+    require_networks(pretrained.config, pretrained.name)
     _compare(config, pretrained)
     fresh = {**setup.variables, "stats": setup.variables["stats"] | _start(config, pretrained)}
     fresh = setup.variables if pretrained.new_head else fresh

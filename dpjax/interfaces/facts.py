@@ -15,6 +15,13 @@ def parameter_counts(potential: Potential) -> dict[str, int]:
     return {name: _count(tree) for name, tree in potential.variables["params"].items()}
 
 
+def network_sizes(potential: Potential) -> dict[str, int]:
+    """Numbers that training changes in descriptors and in fitting nets, of all parts of the model."""
+    params = potential.variables["params"]
+    parts = [params] if "descriptor" in params else list(params.values())
+    return {name: sum(_count(part[name]) for part in parts) for name in ("descriptor", "fitting_net")}
+
+
 def observed_types(potential: Potential) -> list[str]:
     """Names of the types that the bias was fitted for, in the order of the type map."""
     bias = potential.variables["stats"]["out_bias"]

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import jax
 import numpy as np
 
+from dpjax.config import ModelConfig
+from dpjax.config.models.common import CommonModelConfig
 from dpjax.descriptors import build_descriptor
 from dpjax.errors import ModelError
 from dpjax.fittings.widths import with_widths
 from dpjax.interfaces.batches import Job
 from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.results import Reading
-from dpjax.models import FEATURES, StandardModel, predict_features
+from dpjax.models import FEATURES, predict_features
 
 if TYPE_CHECKING:
     from dpjax.interfaces.potential import Potential
@@ -81,6 +83,7 @@ class FeatureMethods:
         Raises:
             ModelError: another name; else as for ``evaluate``.
         """
+        _require_networks(self.config)
         strangers = [name for name in names if name not in FEATURES]
         if strangers:
             raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
@@ -96,6 +99,7 @@ class FeatureMethods:
 
     def feature_width(self: Potential, name: str) -> int:
         """Numbers that a feature has for an atom."""
+        _require_networks(self.config)
         descriptor = build_descriptor(self.config).dim_out
         neuron = with_widths(self.config.fitting_net, descriptor).neuron
         return descriptor if name == DESCRIPTOR or not neuron else neuron[-1]
@@ -111,11 +115,20 @@ class FeatureMethods:
             ModelError: the descriptor has networks per type instead.
         """
         with jax.enable_x64(True):
-            parts = self.model.apply(self.variables, method=StandardModel.type_vectors)
+            parts = self.model.apply(self.variables, method=type(self.model).type_vectors)
             if parts:
                 return np.concatenate([np.asarray(part) for part in parts], axis=1)
-        kind = self.config.raw["descriptor"]["type"]
+        kind = self.config.title
         raise ModelError(f"type vectors: a descriptor of type {kind!r} has none; it has networks for each type")
+
+
+def _require_networks(config: CommonModelConfig) -> None:
+    """Raises ModelError for a model that has no descriptor of its own."""
+    if not isinstance(config, ModelConfig):
+        raise ModelError(
+            f"a model of type {config.type!r} is made of parts and has no descriptor of its own, so it has no features; take those "
+            "of a model that is one of its parts"
+        )
 
 
 def structural(potential: Potential, last_layer: np.ndarray, atype: np.ndarray) -> np.ndarray:

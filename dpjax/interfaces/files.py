@@ -15,15 +15,18 @@ import numpy as np
 
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
 from dpjax.config import HybridConfig, ModelConfig, model_of, parse_model
+from dpjax.config.models import LinearEnergyConfig, PairTableConfig
 from dpjax.config.tasks import branch_of, pieces_of, resolved_branches
-from dpjax.errors import ModelError
+from dpjax.errors import ConfigError, ModelError
 from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import write_model_tree
 from dpjax.interfaces import foreign
+from dpjax.interfaces.frozen import FROZEN, thawed
 from dpjax.interfaces.potential import Potential
-from dpjax.interop import check_conventions, read_weights, unread, write_model
-from dpjax.models import build_model, init_variables
+from dpjax.interop import check_written, read_weights, unread, write_model
+from dpjax.models import build_model, init_variables, with_tables
 from dpjax.models.adapters import without_adapters
+from dpjax.models.linear import part_name
 from dpjax.nn.precision import dtype_of
 from dpjax.nn.table import COLLECTION, PLACES
 from dpjax.training.tasks import arranged
@@ -40,11 +43,42 @@ def build(model_section: dict, seed: int = 0) -> Potential:
 
     Raises:
         ConfigError: the section is not valid.
+        ModelError: the file of a frozen model cannot be read.
+        DataError: that of a pair table cannot.
     """
+    if isinstance(model_section, dict) and model_section.get("type") == FROZEN:
+        return _frozen(model_section)
+    model_section, constants = thawed(model_section, read_constant)
     config = parse_model(model_section)
     with jax.enable_x64(True):
-        variables = jax.tree.map(np.asarray, init_variables(build_model(config), seed))
-    return Potential(*without_adapters(config, variables), conventions="corrected")
+        variables = jax.tree.map(np.asarray, with_tables(config, init_variables(build_model(config), seed)))
+    return Potential(*without_adapters(config, _with_parts(config, variables, constants)), conventions="corrected")
+
+
+def _frozen(section: dict) -> Potential:
+    """The model of the file that a section names."""
+    config = parse_model({"type_map": ["X"], **section})
+    found = load(config.model_file)
+    if section.get("type_map") and list(section["type_map"]) != found.type_map:
+        raise ConfigError(
+            f"model/type_map: found {list(section['type_map'])}, but the types of {config.model_file} are {found.type_map}. Remove "
+            "the key."
+        )
+    return found
+
+
+def read_constant(path: str) -> tuple[Any, dict, str]:
+    """Configuration, variables and conventions of a model that stays as it is in its file."""
+    return _read(foreign.newest_of_deepmd_kit(Path(path)))
+
+
+def _with_parts(config: Any, variables: dict, constants: dict[str | int, dict]) -> dict:
+    """Variables of a sum with those of some parts, by name, in the places of fresh ones."""
+    numbers = {name: i for i, (name, _) in enumerate(getattr(config, "named", ()))}
+    for name, own in constants.items():
+        place = part_name(numbers[name])
+        variables = {key: tree | ({place: own[key]} if own[key] else {}) for key, tree in variables.items()}
+    return variables
 
 
 def load(
@@ -264,6 +298,10 @@ def _checkpoint_folder(output: Path) -> Path:
 def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[ModelConfig, dict]:
     """The same model with all its networks in another precision; biases stay float64."""
     dtype = dtype_of(precision)
+    if isinstance(config, PairTableConfig):
+        return config, variables
+    if isinstance(config, LinearEnergyConfig):
+        return _sum_in_precision(config, variables, precision)
     changed = dataclasses.replace(
         config,
         descriptor=_parts_in_precision(config.descriptor, precision),
@@ -278,6 +316,25 @@ def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[
     descriptor = jax.tree.map(lambda x: np.asarray(x).astype(dtype), stats["descriptor"])
     tables = {name: _tables_in(dtype, tree) for name, tree in variables.items() if name == COLLECTION}
     return changed, {"params": params, "stats": {**stats, "descriptor": descriptor}, **tables}
+
+
+def _sum_in_precision(config: LinearEnergyConfig, variables: dict, precision: str) -> tuple[LinearEnergyConfig, dict]:
+    """:func:`in_precision` of all parts."""
+    models, sections = {}, {}
+    params, stats = dict(variables["params"]), dict(variables["stats"])
+    for i, (name, part) in enumerate(config.named):
+        key = part_name(i)
+        models[name], own = in_precision(part, {"params": params.get(key, {}), "stats": stats[key]}, precision)
+        sections[name] = models[name].raw
+        stats[key] = own["stats"]
+        params |= {key: own["params"]} if key in params else {}
+    named = isinstance(config.models, dict)
+    changed = dataclasses.replace(
+        config,
+        models=models if named else tuple(models.values()),
+        raw={**config.raw, "models": sections if named else list(sections.values())},
+    )
+    return changed, {"params": params, "stats": stats}
 
 
 def _tables_in(dtype: Any, tree: dict) -> dict:
@@ -309,7 +366,7 @@ def save(potential: Potential, path: str | os.PathLike) -> None:
     """
     path = Path(path)
     foreign.refuse_to_write(path)
-    check_conventions(potential.config, potential.variables["stats"]["descriptor"])
+    check_written(potential.config, potential.variables["stats"])
     if note := unread(potential.config):
         log.warning("%s: %s", path, note)
     tree = write_model(potential.config, jax.device_get(potential.variables))

@@ -139,6 +139,7 @@ class ListedPotential:
         table = search(frame.coord, frame.atype, n_type, self.potential.rcut + self.skin, cell, pbc=pbc)
         self.searches += 1
         self._warn_truncation(table, frame.coord, cell)
+        self.potential._table_start.check("the structure", table, frame.coord, cell)
         sections = (lambda count: count) if model.n_section > 1 else (lambda count: count.sum(axis=1, keepdims=True))
         within = sections(table.count_within(self.potential.rcut, frame.coord, cell)).max(axis=0, initial=0)
         most = sections(table.count).max(axis=0, initial=0)

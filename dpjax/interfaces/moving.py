@@ -304,10 +304,12 @@ class MovingSystem:
         """Series that are exact to rounding down to a distance, and that distance; or None and 0."""
         layout = replace(self._batch.layout, nbrs=capacity.within)
         nearest = min(nearest, self.model.rcut)
-        for grid in self.model.apply(self.variables, layout, method=StandardModel.grids):
+        for grid in self.model.apply(self.variables, layout, method=type(self.model).grids):
             for factor in factors:
                 expand = jax.jit(
-                    lambda bound, grid=grid: self.model.apply(self.variables, bound, grid, method=StandardModel.expand)
+                    lambda bound, grid=grid: self.model.apply(
+                        self.variables, bound, grid, method=type(self.model).expand
+                    )
                 )
                 bound = jnp.asarray(factor * nearest, jnp.result_type(float))
                 expansion = expand(bound)

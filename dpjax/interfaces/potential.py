@@ -25,6 +25,7 @@ from dpjax.interfaces.inputs import Structures, read_structures
 from dpjax.interfaces.programs import Programs
 from dpjax.interfaces.results import Reading, Results
 from dpjax.interfaces.stream import Given, Source
+from dpjax.interfaces.table_start import TableStart
 from dpjax.memory import keep_freed_memory
 from dpjax.models import build_model, predict, require_derived
 from dpjax.models.hessian import require_energy
@@ -60,6 +61,7 @@ class Potential(FeatureMethods):
         self._warned, self._warning = False, threading.Lock()
         self._cuts = cuts(self.config)
         self._overflow = OverflowWatch(self.config.compress)
+        self._table_start = TableStart(variables["stats"])
 
     @property
     def type_map(self) -> list[str]:
@@ -72,7 +74,7 @@ class Potential(FeatureMethods):
         return self.model.rcut
 
     def __repr__(self) -> str:
-        return f"Potential({self.config.raw['descriptor']['type']}, type_map={self.type_map}, rcut={self.rcut})"
+        return f"Potential({self.config.title}, type_map={self.type_map}, rcut={self.rcut})"
 
     def evaluate(
         self,
@@ -123,7 +125,8 @@ class Potential(FeatureMethods):
             derivatives of their energies.
 
         Raises:
-            DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types, charges or spins out of range.
+            DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types, charges or spins out of range;
+                atoms nearer to each other than a pair table of the model begins.
             ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy, or where
                 forces are no derivatives.
             ConfigError: ``atoms_per_batch`` is no positive number.
@@ -232,6 +235,7 @@ class _Searched:
         for name, table, x, t, c in zip(names, tables, coord, atype, cell, strict=True):
             pot._warn_truncation(table, x, c)
             pot._overflow.note(name, table, x, t, c)
+            pot._table_start.check(name, table, x, c)
         rows = zip(coord, atype, tables, cell, strict=True)
         return [Frame(*row, **given.inputs(i)) for i, row in zip(numbers, rows, strict=True)]
 

@@ -49,7 +49,7 @@ class SpreadPotential:
             )
         if potential.model.passes_messages:
             raise ModelError(
-                f"the descriptor {potential.config.raw['descriptor']['type']} passes messages: an atom depends on more than its "
+                f"the descriptor {potential.config.title} passes messages: an atom depends on more than its "
                 "own neighbours, and slabs exchange only those. Use Potential.evaluate, or several frames on several devices."
             )
         self.potential, self.devices = potential, _devices(devices)

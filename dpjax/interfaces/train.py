@@ -17,13 +17,16 @@ from dpjax.finetune import (
     Start,
     chosen_start,
     report_name,
+    require_networks,
     task_starts,
     tuned,
     with_pretrained_model,
     with_pretrained_models,
     with_pretrained_sel,
 )
-from dpjax.interfaces.files import branches, load
+from dpjax.interfaces.files import branches, load, read_constant
+from dpjax.interfaces.frozen import FROZEN, thawed
+from dpjax.training.constants import with_constants
 from dpjax.training.everywhere import train_everywhere
 from dpjax.training.run import TrainResult, Tuning, run
 from dpjax.training.setup import TrainingSetup
@@ -69,6 +72,7 @@ def train(
         OutputError: ``output`` cannot be written.
     """
     _refuse_contradictions(restart, init_model, finetune, model_branch, use_pretrain_script, force_load)
+    config, constants = with_frozen(config)
     if finetune is not None:
         return _finetune(config, Path(output), Path(finetune), model_branch, use_pretrain_script, force_load)
     initial = None
@@ -82,7 +86,36 @@ def train(
         else:
             initial = _initial(init_model)
             config = _with_model_of(config, initial[0]) if use_pretrain_script else config
-    return train_everywhere(run, config, Path(output), restart=restart, initial=initial, fill=force_load)
+    tuning = _constant(constants) if constants and initial is None else None
+    return train_everywhere(run, config, Path(output), restart=restart, initial=initial, tuning=tuning, fill=force_load)
+
+
+def with_frozen(config: Source) -> tuple[Source, dict[str | int, dict]]:
+    """An input with the models of files in the places of frozen ones, and their variables by the name of the part.
+
+    Raises:
+        ModelError: a file cannot be read.
+        ConfigError: its model cannot stand there.
+    """
+    data = _content(config)
+    if isinstance(data, dict) and isinstance(data.get("model"), dict) and data["model"].get("type") == FROZEN:
+        raise ConfigError(
+            "model/type: found 'frozen', of which nothing is trained. Make it a part of a linear_ener model beside one that is, or "
+            "take its file as it is, with dpjax.load or --init-model."
+        )
+    section, constants = thawed(data.get("model") if isinstance(data, dict) else None, read_constant)
+    # the file itself, where nothing in it was replaced: messages then name its lines
+    return ({**data, "model": section}, constants) if constants else (config, {})
+
+
+def _constant(constants: dict[str | int, dict]) -> Tuning:
+    """What becomes of a fresh training whose model has parts that stay as they are."""
+
+    def tune(setup: TrainingSetup, task: str, output: Path) -> TrainingSetup:
+        del task, output
+        return with_constants(setup, constants)
+
+    return tune
 
 
 def _tasks(config: Source) -> dict[str, Any]:
@@ -147,6 +180,7 @@ def _finetune(config: Source, output: Path, source: Path, branch: str | None, sc
     model = data.get("model")
     head = model.get("finetune_head") if isinstance(model, dict) else None
     pretrained = _pretrained(source, chosen_start(branch, head, str(source), branches(source)), force)
+    require_networks(pretrained.config, str(source))
     changed = with_pretrained_model(data, pretrained.config, pretrained.new_head) if script else data
     changed = with_pretrained_sel(changed, pretrained.config)
     # the file itself, where nothing in it was replaced: messages then name its lines

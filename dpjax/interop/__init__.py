@@ -2,13 +2,14 @@
 
 import importlib
 
-from dpjax.interop.conventions import check_conventions, unread
+from dpjax.interop.conventions import check_conventions, check_written, unread
 from dpjax.interop.standard import branch_tree, flatten, read_model, tree_branches, write_model
 from dpjax.interop.weights import read_weights
 
 __all__ = [
     "branch_tree",
     "check_conventions",
+    "check_written",
     "flatten",
     "from_weights",
     "read_model",

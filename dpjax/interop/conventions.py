@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,13 +11,47 @@ import numpy as np
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS, DPA2Config, Dpa4Config, SeAttenConfig, SeAttenV2Config
 from dpjax.config.fittings.tensor import TensorFittingConfig
+from dpjax.config.models import LinearEnergyConfig, PairTableConfig
 from dpjax.config.models.standard import WITHOUT_VECTORS
-from dpjax.descriptors import members
+from dpjax.descriptors import cutoff, members
 from dpjax.descriptors.dpa2.parts import repinit_of
 from dpjax.descriptors.se_atten import empty_types_matter
 from dpjax.errors import ModelError
+from dpjax.interop import parts
+from dpjax.models.linear import part_name
+
+log = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
+
+
+def check_written(config: Any, stats: Tree) -> None:
+    """:func:`check_conventions` of a model and of all that it is made of.
+
+    Args:
+        config: of the model.
+        stats: its collection ``stats``.
+
+    Raises:
+        ModelError: with what to do about it.
+    """
+    if isinstance(config, PairTableConfig):
+        return
+    parts.check_readable(config)
+    if isinstance(config, LinearEnergyConfig):
+        for i, part in enumerate(config.parts):
+            check_written(part, stats[part_name(i)])
+        return
+    if (
+        config.use_srtab is not None
+        and config.conventions == "corrected"
+        and cutoff(config.descriptor) > 46 * config.smin_alpha
+    ):
+        log.warning(
+            "DeePMD-kit evaluates atoms differently whose neighbours are all farther than %.3g angstrom (46 smin_alpha): it gives "
+            "them the energy of the pair table", 46 * config.smin_alpha,
+        )  # fmt: skip
+    check_conventions(config, stats["descriptor"])
 
 
 def check_conventions(config: ModelConfig, stats: Tree) -> None:

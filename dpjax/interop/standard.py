@@ -1,4 +1,4 @@
-"""Weight map of the ``standard`` model and the table of the parts' maps."""
+"""Weight map of the ``standard`` model and the table of the parts' maps; models made of others are in ``parts.py``."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from dpjax.interop import (
     dpa4,
     dpa4_ener,
     ener,
+    parts,
     polar,
     property,
     se_atten,
@@ -68,6 +69,8 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         raise ModelError(f"found a model with several branches ({', '.join(branches)}); give the tree of one of them")
     if model.get("type") in DPA4_NAMES and "atomic_model" in model:
         model = dpa4.unwrapped(model)
+    if model.get("type") in parts.TYPES:
+        return parts.read(model, tree.get("model_def_script") or {}, read_model)
     if "descriptor" not in model or "fitting" not in model:
         raise ModelError(
             f"model type {model.get('type', 'unknown')!r} is not built yet; this version reads standard single-task models"
@@ -140,6 +143,12 @@ def _find(table: dict, name: str | None, kind: str):
 def write_model(config: ModelConfig, variables: Tree) -> Tree:
     """The tree that DeePMD-kit reads for this model."""
     variables = jax.tree.map(np.asarray, variables)
+    model = parts.write(config, variables, _standard_tree) or _standard_tree(config, variables)
+    return {"backend": "dpjax", "model": model, "model_def_script": config.raw, "@variables": {}}
+
+
+def _standard_tree(config: ModelConfig, variables: Tree) -> Tree:
+    """The tree of a model with one descriptor and one fitting net."""
     params, stats = variables["params"], variables["stats"]
     kind = config.raw["descriptor"]["type"]
     descriptor_map = _find(DESCRIPTORS, kind, "descriptor")
@@ -168,7 +177,7 @@ def write_model(config: ModelConfig, variables: Tree) -> Tree:
     if config.direct_forces:
         model["dens_fitting"] = direct_forces.write_tree(params[direct_forces.PREFIX], stats[direct_forces.PREFIX])
         model["@variables"]["dens_force_rmsd"] = stats["dens_force_rmsd"]
-    return {"backend": "dpjax", "model": model, "model_def_script": config.raw, "@variables": {}}
+    return model
 
 
 def _preset(config: ModelConfig) -> Tree | None:

@@ -15,7 +15,7 @@ import numpy as np
 from dpjax.config import ModelConfig, parse_model, with_direct_forces
 from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ModelError
-from dpjax.interop import dpa4
+from dpjax.interop import dpa4, tensorflow_parts
 from dpjax.interop.direct_forces import has_heads
 from dpjax.interop.names import SOURCES, names_of, source_of, weights_only
 from dpjax.interop.standard import DESCRIPTORS, flatten, read_model, write_model
@@ -48,6 +48,13 @@ def read_weights(
     source = source_of(arrays) if source is None else source
     if source not in SOURCES:
         raise ModelError(f"source: found {source!r}, expected one of {', '.join(SOURCES)}, or nothing")
+    if tensorflow_parts.is_made_of_parts(section):
+        if source != "tensorflow":
+            raise ModelError(
+                f"a model made of several parts is not read from {source} names, only from .dp and .yaml files. Convert it with "
+                "DeePMD-kit (dp convert-backend model.pth model.dp) and load that."
+            )
+        return tensorflow_parts.read(section, arrays, lambda own, given: read_weights(own, given, source))
     dpa4.check_stored_version(arrays)
     defined = parse_model(copy.deepcopy(dict(section)) if source == "tensorflow" else _as_built(section))
     config = plain(defined)

@@ -21,7 +21,9 @@ from dpjax.models.derivatives import (
 )
 from dpjax.models.derived import require_derived
 from dpjax.models.geometry import Geometry
+from dpjax.models.linear import LinearEnergy, PairTableModel, part_name
 from dpjax.models.standard import FEATURES, StandardModel, batch_geometry
+from dpjax.models.table_files import with_tables
 
 __all__ = [
     "FEATURES",
@@ -41,9 +43,15 @@ __all__ = [
     "predict_features",
     "require_derived",
     "resolutions",
+    "with_tables",
 ]
 
-MODELS: dict[str, type[nn.Module]] = {"standard": StandardModel, "dpa4": StandardModel}
+MODELS: dict[str, type[nn.Module]] = {
+    "standard": StandardModel,
+    "dpa4": StandardModel,
+    "linear_ener": LinearEnergy,
+    "pairtab": PairTableModel,
+}
 
 
 def build_model(config: ModelConfig) -> nn.Module:
@@ -68,6 +76,8 @@ def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
     ``member`` of an ensemble draws others.
     """
     config = model.config
+    if not isinstance(config, ModelConfig):
+        return _of_parts(model, seed, member)
 
     def initial(own: int | None, salt: int) -> dict:
         key = jax.random.fold_in(jax.random.key(seed if own is None else own), salt)
@@ -88,3 +98,15 @@ def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
         "params": {"descriptor": params, "fitting_net": fitting["params"]["fitting_net"], **heads},
         "stats": {**descriptor["stats"], "descriptor": stats},
     }
+
+
+def _of_parts(model: nn.Module, seed: int, member: int) -> dict:
+    """:func:`init_variables` of a sum of models, whose parts draw different numbers, or of a pair table."""
+    key = jax.random.key(seed)
+    stats = model.init(key, method=type(model).init_parameters)["stats"]
+    params = {}
+    for i, part in enumerate(getattr(model.config, "parts", ())):
+        own = init_variables(build_model(part), seed + i, member)
+        stats[part_name(i)] = own["stats"]
+        params |= {part_name(i): own["params"]} if own["params"] else {}
+    return {"params": params, "stats": stats}

@@ -90,14 +90,14 @@ def outputs_and_gradient(
 
 def resolutions(model: StandardModel, variables: Variables, layout: Layout) -> tuple[Grid | None, ...]:
     """Values of ``grid`` to try one after another for batches of a layout, until ``resolved``; the last, None, always is."""
-    return *model.apply(variables, layout, method=StandardModel.grids), None
+    return *model.apply(variables, layout, method=type(model).grids), None
 
 
 @with_all_digits
 def expand(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch, grid: Grid) -> Expansion:
     """The embedding networks as series that hold for every distance in a batch."""
     nearest = nearest_distance(geometry.disp, batch.count, batch.layout.nbrs)
-    return model.apply(variables, nearest, grid, method=StandardModel.expand)
+    return model.apply(variables, nearest, grid, method=type(model).expand)
 
 
 @with_all_digits
@@ -117,19 +117,17 @@ def atomic_features(
 
     Other arguments as for :func:`outputs_and_gradient`.
     """
-    method = partial(StandardModel.atomic_features, names=names)
+    method = partial(type(model).atomic_features, names=names)
     return _over_sections(model, variables, geometry, batch, work, expansion, with_gradient=False, method=method)
 
 
-def _over_sections(
-    model, variables, geometry, batch, work, expansion, *, with_gradient, method=StandardModel.atomic_output
-):
+def _over_sections(model, variables, geometry, batch, work, expansion, *, with_gradient, method=None):
     """Run every type section of the batch in blocks; gradients are zero on padding because no energy there counts.
 
     Without series, blocks are computed again in the backward pass of a training step: that is cheaper than fetching the activations
     of all neighbours from memory again.  With series little is kept for each atom, so only very large batches do it.
     """
-    layout = batch.layout
+    layout, method = batch.layout, method or type(model).atomic_output
     with_series = model.tabulated or (expansion is not None and expansion.complete)
     recompute = not model.passes_messages and (not with_series or layout.n_atom > KEPT_ATOMS)
     pairs = embedded_pairs(model.config.descriptor, sum(layout.nbrs))

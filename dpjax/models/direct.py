@@ -25,7 +25,7 @@ def predict_directly(
     disp = batch_geometry(batch).disp
     view = neighborhood(model, 0, disp, atom_rows(model, batch, every), layout.nbrs, work, layout.inner)
     rows = (*extra_rows(batch, every), batch.disturbance)
-    found = model.apply(variables, view, *rows, method=StandardModel.direct_output)
+    found = model.apply(variables, view, *rows, method=type(model).direct_output)
     out = {name: where_rows(batch.atype >= 0, values) for name, values in found.items()}
     total = jax.ops.segment_sum(out["atom_energy"], batch.frame, layout.frames)
     out["energy"] = total.reshape(-1, 1)

@@ -57,7 +57,7 @@ DPA4 = (  # parts of dpa4 and dpa4_ener
 )
 # Names that stand side by side in a tree, numbers aside, in DeePMD-kit's order.
 SIBLINGS = (
-    *("descriptor", "fitting_net", "dens_fitting_net"),
+    *("parts", "descriptor", "fitting_net", "dens_fitting_net"),
     *("repinit", "repinit_three_body", "repformers", "g2_embd", "edge_embd", "angle_embd", "layers"),
     *("film_scale_strength_log", "film_shift_strength_log"),
     *("degree_gain", "attention", "embedding", "type_pair_embedding", "type_embedding", "charge_spin"),

@@ -33,6 +33,7 @@ from dpjax.fittings import build_direct_forces, build_fitting, of_type
 from dpjax.geometry.displacements import displacements
 from dpjax.models.derived import require_derived
 from dpjax.models.geometry import Geometry
+from dpjax.models.short_range import build_table, table_share
 from dpjax.nn.blocks import AS_SUITS, Work
 from dpjax.nn.bridging import faded, protons, screened_repulsion
 from dpjax.nn.chebyshev import Grid
@@ -69,6 +70,9 @@ class StandardModel(nn.Module):
         shape = (self.n_type, self.output.size)
         self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
         self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
+        if self.config.use_srtab is not None:
+            self.pair_table = build_table(self.config)
+            self.table_bias = self.variable("stats", "table_bias", jnp.zeros, shape, jnp.float64)
         if self.config.direct_forces:
             self.dens_fitting_net = build_direct_forces(self.config)
             self.dens_force_rmsd = self.variable("stats", "dens_force_rmsd", jnp.ones, (), jnp.float64)
@@ -149,6 +153,8 @@ class StandardModel(nn.Module):
         features = self.descriptor(view, expansion)
         values = self.fitting_net(view, features, fparam, aparam).astype(dtype)
         values = self.fitting_net.shifted(values, view, self.out_bias.value, self.out_std.value)
+        if self.config.use_srtab is not None:
+            values = self.taken_over(view, values)
         if view.centre is None and silent:
             values = where_rows(contributes(self.config, view.types), values)
         return values if self.config.bridge is None else values + self.repulsion(view)
@@ -198,6 +204,16 @@ class StandardModel(nn.Module):
         if self.config.conventions == "corrected":
             pairs = pairs * faded(distance, max(self.config.bridge[1], descriptor.rcut / 2.0), descriptor.rcut)
         return 0.5 * jnp.sum(jnp.where(near.mask, pairs, 0.0), axis=1)
+
+    def taken_over(self, view: Neighborhood, values: jax.Array) -> jax.Array:
+        """(n_atom,) eV, atomic energies of the networks where all neighbours are far, and of the pair table where one is near.
+
+        The table gets the bias of the data where the input says so (``srtab_add_bias``), and one of its own that files may bring.
+        """
+        bias = self.table_bias.value + (self.out_bias.value if self.config.srtab_add_bias else 0.0)
+        tabulated = self.pair_table(view) + of_type(bias[:, 0], view)
+        share = table_share(self.pair_table, self.config, view)
+        return share * tabulated.astype(values.dtype) + (1.0 - share) * values
 
     def atomic_features(
         self,

@@ -15,11 +15,16 @@ from flax import linen as nn
 from dpjax.config import HybridConfig, ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS
 from dpjax.config.fittings import FITTINGS
+from dpjax.config.models import PairTableConfig
 from dpjax.config.schema import Registry
 from dpjax.errors import ConfigError
 from dpjax.models import init_variables
+from dpjax.models.pair_table import with_table_sizes
 
 log = logging.getLogger(__name__)
+
+_EXCLUSIONS = ("pair_exclude_types", "atom_exclude_types")
+_SHORT_RANGE = ("smin_alpha", "sw_rmin", "sw_rmax")
 
 MAY_DIFFER = {  # from a model that is continued: settings of the training, of fresh parameters and of statistics
     "trainable", "seed", "precision", "rcond", "atom_ener", "set_davg_zero", "default_fparam", "default_chg_spin", "layer_name",
@@ -45,7 +50,7 @@ def adopted_variables(
     differences = changed_settings(config, theirs)
     if exact and config.lora != theirs.lora:
         differences.append(_differs("model/lora", config.lora, theirs.lora))
-    like = jax.eval_shape(lambda: init_variables(model))
+    like = with_table_sizes(jax.eval_shape(lambda: init_variables(model)), variables)
     expected = _shapes(like)
     given = _shapes(variables)
     wrong = sorted(set(expected.items()) ^ set(given.items()))
@@ -99,14 +104,45 @@ def _merged(theirs: Any, own: Any) -> Any:
 
 def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
     """What the model of the input does otherwise than the one to start from, a sentence each."""
-    values = [
-        *_settings("model/descriptor", DESCRIPTORS, config.descriptor, theirs.descriptor),
-        *_settings("model/fitting_net", FITTINGS, config.fitting_net, theirs.fitting_net),
-    ]
-    values += [
-        (f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in ("pair_exclude_types", "atom_exclude_types")
-    ]
+    if isinstance(config, ModelConfig) and isinstance(theirs, ModelConfig):
+        return [
+            _differs(path, ours, other)
+            for path, ours, other in _model_settings("model", config, theirs)
+            if ours != other
+        ]
+    values = list(_settings_of_parts(config, theirs))
     return [_differs(path, ours, other) for path, ours, other in values if ours != other]
+
+
+def _settings_of_parts(config: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Path and values of the settings of two models, one of which at least is made of parts."""
+    if type(config) is not type(theirs):
+        yield "model/type", config.type, theirs.type
+        return
+    yield from ((f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in _EXCLUSIONS)
+    if isinstance(config, PairTableConfig):
+        yield from ((f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in ("rcut", "sel"))
+        return
+    kinds = [[type(part).__name__ for part in own.parts] for own in (config, theirs)]
+    yield "model/weights", config.factors, theirs.factors
+    if kinds[0] != kinds[1]:
+        yield "model/models", *kinds
+        return
+    for (name, _), ours, other in zip(config.named, config.parts, theirs.parts, strict=True):
+        path = f"model/models/{name}"
+        if isinstance(ours, ModelConfig):
+            yield from _model_settings(path, ours, other)
+        else:
+            yield from ((f"{path}/{n}", getattr(ours, n), getattr(other, n)) for n in ("rcut", "sel", *_EXCLUSIONS))
+
+
+def _model_settings(path: str, config: ModelConfig, theirs: ModelConfig) -> list[tuple[str, Any, Any]]:
+    """Path and values of the settings of two models with networks."""
+    values = [
+        *_settings(f"{path}/descriptor", DESCRIPTORS, config.descriptor, theirs.descriptor),
+        *_settings(f"{path}/fitting_net", FITTINGS, config.fitting_net, theirs.fitting_net),
+    ]
+    return values + [(f"{path}/{n}", getattr(config, n), getattr(theirs, n)) for n in (*_EXCLUSIONS, *_SHORT_RANGE)]
 
 
 def _differs(path: str, ours: Any, theirs: Any) -> str:

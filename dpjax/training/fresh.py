@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -10,10 +11,13 @@ from flax import linen as nn
 
 from dpjax.config import Config, ModelConfig
 from dpjax.config.fittings import Dpa4EnerFittingConfig
+from dpjax.config.models import LinearEnergyConfig, PairTableConfig
 from dpjax.descriptors import members
 from dpjax.descriptors.dpa4 import lora
+from dpjax.errors import ConfigError
 from dpjax.fittings.layers import layer_owners, trainable_layers
-from dpjax.models import init_variables
+from dpjax.models import init_variables, with_tables
+from dpjax.models.linear import part_name
 from dpjax.training import environment, preparation
 from dpjax.training.samples import sampled_frames
 from dpjax.training.sides import DataSide
@@ -26,10 +30,33 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
     New statistics are written there if ``keep``.
 
     Raises:
-        DataError: they may only be read, and are not there.
+        DataError: they may only be read, and are not there; a pair table is missing or malformed.
     """
-    variables = init_variables(model, seed)
+    variables = with_tables(config.model, init_variables(model, seed))
     stats = jax.tree.map(np.asarray, variables["stats"])
+    own = _statistics_of_sum if isinstance(config.model, LinearEnergyConfig) else _statistics
+    return {"params": variables["params"], "stats": own(config, stats, data, seed, keep)}
+
+
+def _statistics_of_sum(config: Config, stats: dict[str, Any], data: DataSide, seed: int, keep: bool) -> dict[str, Any]:
+    """Of all parts their environment, and of the whole the bias."""
+    whole, found = config.model, dict(stats)
+    for i, ((name, _), part) in enumerate(zip(whole.named, whole.parts, strict=True)):
+        if isinstance(part, PairTableConfig):
+            continue
+        if part.type_map != whole.type_map:
+            raise ConfigError(
+                f"model/models/{name}/type_map: found {list(part.type_map)}, but a part that is trained must have the types of the "
+                f"whole model, {list(whole.type_map)}, in the same order. Remove the key."
+            )
+        before = stats[part_name(i)]
+        after = _statistics(replace(config, model=part), before, data, seed, keep)
+        found[part_name(i)] = after | {key: before[key] for key in ("out_bias", "out_std")}
+    return found | preparation.output_statistics(whole, data.systems)
+
+
+def _statistics(config: Config, stats: dict[str, Any], data: DataSide, seed: int, keep: bool) -> dict[str, Any]:
+    """Of a model with one descriptor and one fitting net; ``stats`` are those of a fresh one."""
     key = statistics_key(config.model)
     only_read = config.training.stat_file_mode == "read"
     computed = (required_statistics if only_read else load_statistics)(config.training.stat_file, key)
@@ -53,7 +80,7 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
     if config.model.direct_forces:
         head = placed(computed, stats["dens_fitting_net"]["energy_head"])
         here |= {"dens_fitting_net": {"energy_head": head}, "dens_force_rmsd": computed["dens_force_rmsd"]}
-    return {"params": variables["params"], "stats": here}
+    return stats | here
 
 
 def placed(computed: dict[str, np.ndarray], like: dict[str, Any], needed: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -78,6 +105,11 @@ def trainable_labels(config: ModelConfig, params: dict) -> dict:
 
     The fitting net of a model that gives its forces directly takes no part, and stays as it is.
     """
+    if isinstance(config, LinearEnergyConfig):
+        named = {part_name(i): part for i, part in enumerate(config.parts)}
+        return {name: trainable_labels(named[name], own) for name, own in params.items()}
+    if isinstance(config, PairTableConfig):
+        return {}
     fitting = _fitting_labels(config.fitting_net, params["fitting_net"])
     descriptor = _descriptor_labels(config.descriptor, params["descriptor"])
     if config.lora is not None:

@@ -40,6 +40,9 @@ def lines(found: Forecast) -> Iterator[str]:
 
 def model_text(model: ModelConfig) -> str:
     """Type, descriptor and fitting."""
+    if not isinstance(model, ModelConfig):
+        own = [f"{name}: {model_text(part)}" for name, part in getattr(model, "named", ())]
+        return f"{model.type}{' of ' if own else ''}{'; '.join(own)}"
     raw = model.raw["descriptor"]
     parts = zip(members(model.descriptor), raw.get("list", [raw]), strict=True)
     texts = [f"{section['type']} (rcut {part.rcut:g} angstrom, sel {_sel_text(part)})" for part, section in parts]

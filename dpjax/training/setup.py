@@ -18,6 +18,7 @@ from dpjax.config import Config, ModelConfig
 from dpjax.config.optimizers import LkfConfig
 from dpjax.config.tasks import Pieces
 from dpjax.data import Sampler
+from dpjax.errors import ConfigError
 from dpjax.models import build_model, init_variables
 from dpjax.models.adapters import params_with_adapters
 from dpjax.nn.blocks import Work
@@ -161,6 +162,11 @@ def prepare(
         num_steps = sampler.steps_of_epochs(config.training.numb_epoch)
     plan = update_plan(config, num_steps)
     flags = trainable_labels(config.model, variables["params"])
+    if not isinstance(config.model, ModelConfig) and not any(jax.tree.leaves(flags)):
+        raise ConfigError(
+            f"model/type: found {config.model.type!r} of which nothing is trained: all of its parts are tables, or models that "
+            "stay as they are. Add a part to train; to use the model as it is, `dpjax.build(section)` makes it."
+        )
     if config.model.lora is not None:
         _report_adapters(config.model, variables["params"], flags)
     mesh = data_mesh()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +12,7 @@ import jax
 import numpy as np
 
 from dpjax import losses
-from dpjax.config import Config, DataConfig, ModelConfig
+from dpjax.config import Config, DataConfig, ModelConfig, parse_model
 from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.data import Sampler, System, load_systems, model_labels
@@ -214,6 +215,9 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
         _resolved_sels(member, theirs[i] if alike else None, path, systems, config.model.type_map, show)
         for i, (path, member) in enumerate(paths.items())
     ]
+    if not isinstance(config.model, ModelConfig):
+        raw = _with_sels(config.raw, dict(zip(paths, sels, strict=True)))
+        return replace(config, model=parse_model(raw["model"]), raw=raw)
     section = config.raw["model"]["descriptor"]
     if descriptor is own[0]:
         resolved, written = with_selections(descriptor, sels[0]), _written_sels(section, sels[0])
@@ -222,6 +226,19 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
         written = {**section, "list": [_written_sels(m, sel) for m, sel in zip(section["list"], sels, strict=True)]}
     raw = {**config.raw, "model": {**config.raw["model"], "descriptor": written}}
     return replace(config, model=replace(config.model, descriptor=resolved, raw=raw["model"]), raw=raw)
+
+
+def _with_sels(raw: dict, found: dict[str, Sels]) -> dict:
+    """A normalised input with resolved numbers in the sections at some paths."""
+    raw = copy.deepcopy(raw)
+    for path, sels in found.items():
+        *parents, last = path.split("/")
+        place = raw
+        for key in parents:
+            place = place[int(key) if isinstance(place, list) else key]
+        key = int(last) if isinstance(place, list) else last
+        place[key] = _written_sels(place[key], sels)
+    return raw
 
 
 def _written_sels(section: dict, sels: Sels) -> dict:

@@ -102,8 +102,6 @@ def test_pending_options_are_refused_or_wait_for_one_that_is(row):
     edits = {row.path: value[option.dtype[0]]}
     if "mixed_precision" in row.path:
         edits = {"training/mixed_precision": {"compute_prec": "float16"}}
-    if row.path == "model/use_srtab":
-        edits |= {"model/smin_alpha": 0.1, "model/sw_rmin": 0.5, "model/sw_rmax": 1.0}
     with pytest.raises(ConfigError, match="is not built yet in this version"):
         config.load(water(edits))
 

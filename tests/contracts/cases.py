@@ -13,7 +13,9 @@ import dpjax
 from dpjax.config import parse_model
 from dpjax.config.fittings import AtomicOutput
 from dpjax.descriptors import members
+from dpjax.descriptors.hybrid import Grids
 from dpjax.nn.chebyshev import Grid
+from tests.shared import golden
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Case:
     name: str
     section: dict[str, Any]
     touching: tuple[int, int] = (0, 1)
-    grid: Grid | None = None
+    grid: Grid | Grids | None = None
     in_pytorch: bool = True
     storable: bool = True
     slow: bool = False
@@ -112,6 +114,18 @@ def model(descriptor: dict, *, fitting: dict | None = None, **options) -> dict[s
     net = {"neuron": [6, 6], "seed": 2, "precision": "float64"} | (fitting or {})
     return {"type_map": ["O", "H"], "descriptor": descriptor, "fitting_net": net} | options
 
+
+def linear(*parts, weights="mean", **options) -> dict[str, Any]:
+    return {"type": "linear_ener", "type_map": ["O", "H"], "models": list(parts), "weights": weights} | options
+
+
+def pairtab(**options) -> dict[str, Any]:
+    return {"type": "pairtab", "tab_file": TABLE, "rcut": 3.0, "sel": 48} | options
+
+
+TABLE = str(golden("pair_tables", "smooth.tab"))
+# the soft minimum hears of neighbours up to the cut-off, where they leave it with a jump of exp(-rcut / smin_alpha)
+SHORT_RANGE = {"use_srtab": TABLE, "smin_alpha": 0.08, "sw_rmin": 0.9, "sw_rmax": 2.4}
 
 CASES = [
     Case("se_e2_a", model(se_e2_a())),
@@ -273,6 +287,37 @@ CASES = [
         ),
         slow=True,
     ),
+    Case(
+        "se_e2_a-short-range", model(se_e2_a(), **SHORT_RANGE, srtab_add_bias=False), in_pytorch=False, storable=False
+    ),
+    Case("se_atten-short-range", model(se_atten(attn_layer=0), pair_exclude_types=[[1, 1]], **SHORT_RANGE), slow=True),
+    Case(
+        "linear",
+        linear(
+            model(se_atten(attn_layer=0, rcut=2.6, sel=40), pair_exclude_types=[[1, 1]]),
+            pairtab(),
+            weights=[0.7, 1.6],
+            pair_exclude_types=[[0, 0]],
+        ),
+        in_pytorch=False,  # whose numbers test_parts.py compares
+    ),
+    Case(
+        "linear-networks-per-type",
+        linear(
+            model(se_e2_a(rcut=2.6, sel=[28, 20]), type_map=["H", "O"], fitting={"numb_fparam": 1}),
+            pairtab(),
+            model(se_e2_r()),
+        ),
+        grid=Grids((Grid(6, 4, 8), Grid(6, 4, 8))),
+        in_pytorch=False,
+        storable=False,
+    ),
+    Case(
+        "linear-messages",
+        linear(model(dpa3({"nlayers": 1}), type_map=["H", "O"]), model(se_atten(attn_layer=0)), weights="sum"),
+        in_pytorch=False,
+        slow=True,
+    ),
 ]
 
 
@@ -283,20 +328,32 @@ def potential(section: dict[str, Any], seed: int = 0) -> dpjax.Potential:
     """
     pot = dpjax.build(copy.deepcopy(section), seed=seed)
     rng = np.random.default_rng(seed)
-    own = members(pot.config.descriptor)
-    names = ["descriptor"] if own[0] is pot.config.descriptor else [f"members_{i}" for i in range(len(own))]
-    kept = {name for name, part in zip(names, own, strict=True) if getattr(part, "set_davg_zero", False)}
-
-    def filled(path: tuple, value: np.ndarray) -> np.ndarray:
-        keys = tuple(key.key for key in path)
-        return value if keys[-1] == "davg" and kept.intersection(keys) else _random(keys[-1], value, rng)
-
-    stats = jax.tree_util.tree_map_with_path(filled, pot.variables["stats"])
+    stats = _statistics(pot.config, pot.variables["stats"], rng)
     params = pot.variables["params"]
     if pot.config.type == "dpa4":  # whose messages begin as zero
         params = jax.tree.map(lambda x: x if np.any(x) else rng.normal(0.0, 0.2, x.shape), params)
     pot.variables = {"params": params, "stats": stats}
     return pot
+
+
+def _statistics(config: Any, stats: dict, rng: np.random.Generator) -> dict:
+    """Random statistics of a model, or of the parts of a sum and of the whole; tables are what they are."""
+    parts = {f"parts_{i}": part for i, part in enumerate(getattr(config, "parts", ()))}
+    own = members(config.descriptor)
+    names = ["descriptor"] if own[0] is config.descriptor else [f"members_{i}" for i in range(len(own))]
+    kept = {name for name, part in zip(names, own, strict=True) if getattr(part, "set_davg_zero", False)}
+
+    def filled(path: tuple, value: np.ndarray) -> np.ndarray:
+        keys = tuple(key.key for key in path)
+        fixed = "pair_table" in keys or (keys[-1] == "davg" and kept.intersection(keys))
+        return value if fixed else _random(keys[-1], value, rng)
+
+    return {
+        name: _statistics(parts[name], value, rng)
+        if name in parts
+        else jax.tree_util.tree_map_with_path(filled, {name: value})[name]
+        for name, value in stats.items()
+    }
 
 
 def _random(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarray:

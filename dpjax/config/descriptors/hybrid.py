@@ -20,7 +20,9 @@ class HybridConfig:
 
 
 def descriptor_parts(descriptor: Any) -> list[tuple[str, Any]]:
-    """The descriptors of a model, those of a hybrid one by one, each with its path in the input."""
+    """The descriptors of a model, those of a hybrid or of several parts one by one, each with its path in the input."""
+    if hasattr(descriptor, "paths"):
+        return [(f"model/{path}", part) for path, part in zip(descriptor.paths, descriptor.list, strict=True)]
     if not isinstance(descriptor, HybridConfig):
         return [("model/descriptor", descriptor)]
     return [(f"model/descriptor/list/{i}", part) for i, part in enumerate(descriptor.list)]

@@ -40,6 +40,11 @@ class CommonModelConfig:
     conventions: str = field(default="corrected", compare=False)
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # the normalised section
 
+    @property
+    def title(self) -> str:
+        """What to call the model in a few words: the type of its descriptor, or its own where it has none."""
+        return self.raw.get("descriptor", self.raw).get("type", self.type)
+
 
 def common_options() -> list[Option]:
     """Options of every kind of model."""
@@ -103,15 +108,13 @@ def _exclusion_options() -> list[Option]:
 
 
 def _pair_table_options() -> list[Option]:
-    table = "the short-range pair table (use_srtab)"
-    rest = {"not_built": table, "used_with": "use_srtab"}
+    rest = {"used_with": "use_srtab"}
     return [
         Option(
             "use_srtab",
             str,
             "File with a table of pair energies that takes over at short distances; its columns are the distance in "
             "angstrom and the energy in eV of each pair of types.",
-            not_built=table,
         ),
         Option("smin_alpha", float, "Sharpness of the soft minimum distance that switches to the pair table.", **rest),
         Option("sw_rmin", float, "Distance in angstrom below which only the pair table acts.", **rest),
@@ -181,6 +184,13 @@ def _check_pair_table(cfg: CommonModelConfig, path: str) -> Iterator[Problem]:
         if not 0 <= cfg.sw_rmin < cfg.sw_rmax:
             text = f"found {cfg.sw_rmin} with sw_rmax {cfg.sw_rmax}; it must be at least 0 and less than sw_rmax."
             yield Problem(join(path, "sw_rmin"), text)
+
+
+def check_no_short_range_table(cfg: CommonModelConfig, path: str) -> Iterator[Problem]:
+    """Only a model with networks has something that a table could take over from."""
+    if cfg.use_srtab is not None:
+        text = f"found {cfg.use_srtab!r} in a model of type {cfg.type!r}; only one of type standard has it. Remove the key."
+        yield Problem(join(path, "use_srtab"), text)
 
 
 def check_type_map(names: tuple[str, ...], path: str) -> Iterator[Problem]:

@@ -33,6 +33,5 @@ FROZEN = Component(
     _options,
     _check,
     doc="A trained model from a file, as it is or as part of a linear model.",
-    built=False,
     sections=common_sections,
 )

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from dpjax.config.checks import check_choice
+from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.config.descriptors.kinds import BY_TYPE, MESSAGES
+from dpjax.config.fittings.outputs import ENERGY
 from dpjax.config.models.bridging import bridged
 from dpjax.config.models.common import (
     CommonModelConfig,
     check_common,
+    check_no_short_range_table,
     common_options,
     common_sections,
     parse_model,
 )
 from dpjax.config.models.inner_potential import INNER_POTENTIAL, InnerPotentialConfig
+from dpjax.config.models.parts import Descriptors, EnergyModelFacts, EnergySum, all_alike
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import found, join
@@ -23,7 +29,7 @@ from dpjax.config.values import matches
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearEnergyConfig(CommonModelConfig):
+class LinearEnergyConfig(EnergyModelFacts, CommonModelConfig):
     """A weighted sum of energy models."""
 
     models: tuple[CommonModelConfig, ...] | dict[str, CommonModelConfig]
@@ -35,6 +41,63 @@ class LinearEnergyConfig(CommonModelConfig):
     def named(self) -> list[tuple[str | int, CommonModelConfig]]:
         """The parts with their names, or with their positions where they have none."""
         return list(self.models.items() if isinstance(self.models, dict) else enumerate(self.models))
+
+    @cached_property
+    def parts(self) -> tuple[CommonModelConfig, ...]:
+        """The parts in their order, with what they inherit: conventions, and pairs that the whole model excludes."""
+        return tuple(
+            replace(part, conventions=self.conventions, pair_exclude_types=_pairs_of(part, self))
+            for _, part in self.named
+        )
+
+    @property
+    def factors(self) -> tuple[float, ...]:
+        """The factor of each part."""
+        if isinstance(self.weights, str):
+            return ((1.0 if self.weights == "sum" else 1.0 / len(self.models)),) * len(self.models)
+        return tuple(map(float, self.weights))
+
+    @cached_property
+    def descriptor(self) -> Descriptors:
+        """What the parts need of the neighbour table."""
+        found = [item for name, part in self.named for item in _descriptors_of(name, part, self.type_map)]
+        return Descriptors(tuple(own for _, own in found), tuple(path for path, _ in found))
+
+    @cached_property
+    def fitting_net(self) -> EnergySum:
+        """What the whole model predicts and takes."""
+        nets = [part.fitting_net for part in self.parts]
+        defaults = [net.default_fparam for net in nets if net.numb_fparam]
+        most = {key: max(getattr(net, key) for net in nets) for key in ("numb_fparam", "numb_aparam")}
+        return EnergySum(**most, default_fparam=all_alike(defaults))
+
+
+def _pairs_of(part: CommonModelConfig, whole: CommonModelConfig) -> tuple[tuple[int, int], ...]:
+    """Pairs that a part excludes, by its own types: its own, and those of the whole model."""
+    theirs = [tuple(part.type_map.index(whole.type_map[t]) for t in pair) for pair in whole.pair_exclude_types]
+    return tuple(dict.fromkeys((*part.pair_exclude_types, *theirs)))
+
+
+def _descriptors_of(name: str | int, part: Any, type_map: tuple[str, ...]) -> list[tuple[str, Any]]:
+    """Descriptors of a part, those of a hybrid one by one, each with its path in the section of the whole model.
+
+    Numbers per type are in the order of ``type_map``, that of the whole model.
+    """
+    path, own = f"models/{name}", part.descriptor
+    if own is part:  # a pair table
+        return [(path, own)]
+    members = getattr(own, "list", None)
+    alone = [(f"{path}/descriptor", own)]
+    found = alone if members is None else [(f"{path}/descriptor/list/{i}", own) for i, own in enumerate(members)]
+    order = [part.type_map.index(t) for t in type_map]
+    return [(place, _reordered(own, order)) for place, own in found]
+
+
+def _reordered(descriptor: Any, order: list[int]) -> Any:
+    """A descriptor whose ``sel`` counts by the types of the whole model, where it counts them apart."""
+    if not any(type(descriptor) is DESCRIPTORS[name].config for name in BY_TYPE) or isinstance(descriptor.sel, str):
+        return descriptor
+    return replace(descriptor, sel=tuple(descriptor.sel[t] for t in order))
 
 
 def linear_ener(simple: tuple[Component, ...]) -> Component:
@@ -51,8 +114,8 @@ def linear_ener(simple: tuple[Component, ...]) -> Component:
         lambda: _options(parts),
         _check,
         doc="A weighted sum of energy models.",
-        built=False,
         sections=sections,
+        lacks=_lacks,
     )
 
 
@@ -100,6 +163,7 @@ def _parse_parts(parts: Registry, models: Any, path: str, context: Context) -> t
 
 def _check(cfg: LinearEnergyConfig, path: str, context: Context) -> Iterator[Problem]:
     yield from check_common(cfg, path, context)
+    yield from check_no_short_range_table(cfg, path)
     if not cfg.models:
         yield Problem(join(path, "models"), "found no model; give at least one.")
         return
@@ -129,6 +193,16 @@ def _check_part(part: CommonModelConfig, type_map: tuple[str, ...], path: str) -
     if missing:
         text = f"lacks {', '.join(missing)}; every part must know all types of the whole model ({', '.join(type_map)})."
         yield Problem(join(path, "type_map"), text)
+    output = getattr(getattr(part, "fitting_net", None), "output", ENERGY)
+    if output is not ENERGY:
+        text = f"predicts {output.label}; the parts of a linear model predict energies."
+        yield Problem(join(path, "fitting_net/type"), text)
+    if part.lora is not None:
+        text = "found a section in a part of a linear model; only a model by itself has corrections. Remove it."
+        yield Problem(join(path, "lora"), text)
+    if part.preset_out_bias:
+        text = "found values in a part of a linear model, whose bias belongs to the whole. Give them in model/preset_out_bias."
+        yield Problem(join(path, "preset_out_bias"), text)
     if hasattr(part, "bridging_method") and bridged(part):
         text = (
             f"found {part.bridging_method!r} in a part of a linear model. Add a part of type inner_potential instead."
@@ -143,6 +217,27 @@ def _check_parameters(cfg: LinearEnergyConfig, key: str, path: str) -> Iterator[
         listed = ", ".join(f"{n} in models/{name}" for name, n in counts.items() if n)
         text = f"{key} must be the same in all parts that have it, because they get the same numbers; found {listed}."
         yield Problem(join(path, "models"), text)
+
+
+def _lacks(section: dict, path: str) -> Iterator[Problem]:
+    """Parts that pass messages see all atoms at once; those with networks per type see the atoms of one type at a time."""
+    models = section["models"]
+    named = models.items() if isinstance(models, dict) else enumerate(models)
+    types = [(name, own["type"]) for name, part in named for own in _descriptor_sections(part)]
+    messages, by_type = ([own for own in types if own[1] in kind] for kind in (MESSAGES, BY_TYPE))
+    if messages and by_type:
+        text = (
+            f"found {messages[0][1]} in models/{messages[0][0]}, which passes messages between all atoms, beside "
+            f"{by_type[0][1]} in models/{by_type[0][0]}, whose networks per type need atoms in sections by type; such a sum is "
+            f"not built yet in this version. Take se_atten or se_e3_tebd in the place of {by_type[0][1]}."
+        )
+        yield Problem(join(path, "models"), text)
+
+
+def _descriptor_sections(part: dict) -> list[dict]:
+    """Sections of the descriptors of a part, those of a hybrid one by one."""
+    own = part.get("descriptor")
+    return [] if own is None else own.get("list", [own])
 
 
 def _check_inner_potential(cfg: LinearEnergyConfig, path: str) -> Iterator[Problem]:

@@ -24,6 +24,7 @@ from dpjax.config.fittings import (
     PolarFittingConfig,
     PropertyFittingConfig,
 )
+from dpjax.config.fittings.outputs import ENERGY
 from dpjax.config.models.bridging import bridge_of, bridging_options, check_bridging
 from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
 from dpjax.config.problems import Problem
@@ -117,6 +118,11 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
             text = f"unknown output; a model with this fitting net has: {output}.{did_you_mean(name, [output])}"
             yield Problem(join(path, f"preset_out_bias/{name}"), text)
     yield from _check_vectors(cfg, path)
+    if cfg.use_srtab is not None and predicted is not None and predicted is not ENERGY:
+        text = (
+            f"found {cfg.use_srtab!r}, a table of energies, but the model predicts {predicted.label}. Remove the key."
+        )
+        yield Problem(join(path, "use_srtab"), text)
 
 
 def _check_vectors(cfg: Any, path: str) -> Iterator[Problem]:

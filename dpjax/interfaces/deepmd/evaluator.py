@@ -14,7 +14,7 @@ from dpjax.config.elements import ELEMENTS
 from dpjax.errors import ModelError
 from dpjax.interfaces.deepmd.inputs import Inputs, read_inputs
 from dpjax.interfaces.deepmd.opening import atoms_at_once, opened, refuse_options
-from dpjax.interfaces.facts import observed_types, parameter_counts
+from dpjax.interfaces.facts import network_sizes, observed_types
 from dpjax.interfaces.features import DESCRIPTOR, LAST_LAYER, structural
 from dpjax.interfaces.potential import Potential
 from dpjax.interop import write_model
@@ -247,7 +247,7 @@ class DeepEval:
 
     def get_model_size(self) -> dict[str, int]:
         """Trained parameters of ``descriptor`` and ``fitting-net``, and their ``total``."""
-        counts = parameter_counts(self.potential)
+        counts = network_sizes(self.potential)
         own = {"descriptor": counts["descriptor"], "fitting-net": counts["fitting_net"]}
         return own | {"total": sum(own.values())}
 

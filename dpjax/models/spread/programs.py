@@ -185,7 +185,7 @@ class SpreadPrograms:
         expansion = None
         if grid is not None:
             nearest = -jax.lax.pmax(-nearest_distance(disp, listed.count, plan.near), SLABS)
-            expansion = model.apply(variables, nearest, grid, method=StandardModel.expand)
+            expansion = model.apply(variables, nearest, grid, method=type(model).expand)
         if self._differentiates(atomic):
             values, gradient = outputs_and_gradient(model, variables, geometry, batch, expansion=expansion)
             out = self._folded(plan, listed, gradient.disp, disp, atomic)

@@ -1,0 +1,74 @@
+"""What stands for the descriptor and the fitting net of energy models that have none of their own, but parts.
+
+The rest of the package asks a model's configuration for its descriptor and its fitting net: cut-offs, numbers of neighbours,
+inputs, what is predicted.  For a model of several parts these are the descriptors of the parts, side by side, and a sum of
+energies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from dpjax.config.charge_spin import default_charge_spin, takes_charge_spin
+from dpjax.config.fittings.outputs import ENERGY, AtomicOutput
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    """Descriptors of the parts of a model, or pair tables, as facts ask for them; none of them is built from this.
+
+    Attributes:
+        list: of all parts in a row, the members of hybrids one by one.
+        paths: where each stands in the section of the model.
+    """
+
+    list: tuple[Any, ...]
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class EnergySum:
+    """What a model predicts and takes whose parts predict energies."""
+
+    numb_fparam: int = 0
+    numb_aparam: int = 0
+    default_fparam: tuple[float, ...] | None = None
+    precision: str = "float64"
+    seed: int | None = None
+
+    @property
+    def output(self) -> AtomicOutput:
+        """Energies."""
+        return ENERGY
+
+
+class EnergyModelFacts:
+    """What is asked of any model, of those without a fitting net of their own; for a dataclass with ``descriptor``."""
+
+    bridge = None
+    direct_forces = False
+    fitting_net = EnergySum()
+
+    @property
+    def silent_types(self) -> tuple[int, ...]:
+        """Types whose atoms contribute nothing."""
+        return tuple(sorted(set(self.atom_exclude_types)))
+
+    @property
+    def inputs(self) -> dict[str, int]:
+        """What the model takes beside atoms and cells, with its length: ``fparam``, ``aparam`` of each atom, ``charge_spin``."""
+        fitting, charged = self.fitting_net, takes_charge_spin(self.descriptor)
+        lengths = {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam, "charge_spin": 2 * charged}
+        return {name: length for name, length in lengths.items() if length}
+
+    @property
+    def default_inputs(self) -> dict[str, tuple[float, ...]]:
+        """Those of :attr:`inputs` that a frame need not give, and what the model then takes."""
+        given = {"fparam": self.fitting_net.default_fparam, "charge_spin": default_charge_spin(self.descriptor)}
+        return {name: tuple(value) for name, value in given.items() if name in self.inputs and value is not None}
+
+
+def all_alike(values: list[Any]) -> Any:
+    """The value that all have; None where they differ or there are none."""
+    return values[0] if values and all(value == values[0] for value in values) else None

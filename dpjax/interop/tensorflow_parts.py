@@ -1,0 +1,106 @@
+"""Models made of others from the variables of DeePMD-kit's TensorFlow graphs: sums, pair tables, tables beside networks.
+
+There the scopes of the k-th part of a sum end in ``_model<k>``.  Numbers that reach its compiled operations as attributes are
+rounded to float32, which changes results by about 1e-8; so the section of an imported model has them as they were used.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from dpjax.config import parse_model
+from dpjax.errors import ModelError
+from dpjax.formats.pair_table import PairTable
+from dpjax.models.linear import part_name
+from dpjax.models.pair_table import NAME, table_stats
+
+Tree = dict[str, Any]
+_INFO, _DATA = "model_attr/t_tab_info", "model_attr/t_tab_data"
+_ROUNDED = ("rcut", "rcut_smth", "smin_alpha", "sw_rmin", "sw_rmax")
+_SHORT_RANGE = ("use_srtab", "smin_alpha", "sw_rmin", "sw_rmax", "srtab_add_bias")
+
+
+def is_made_of_parts(section: Mapping[str, Any]) -> bool:
+    """Whether a model section is one of those that are read here."""
+    return section.get("type") in ("linear_ener", "pairtab") or section.get("use_srtab") is not None
+
+
+def read(section: Mapping[str, Any], arrays: Mapping[str, np.ndarray], read_part: Callable) -> tuple[Any, Tree]:
+    """Configuration and variables.
+
+    Args:
+        section: the ``model`` section.
+        arrays: variables of the graph by name.
+        read_part: section, variables -> configuration and variables of a model that is not made of others.
+
+    Raises:
+        ModelError: a variable is missing or left over.
+    """
+    section = in_single_precision(dict(section))
+    if section.get("type") == "linear_ener":
+        return _read_sum(section, arrays, read_part)
+    if section.get("type") == "pairtab":
+        return _read_table(section, arrays)
+    alone = {key: value for key, value in section.items() if key not in _SHORT_RANGE}
+    _, variables = read_part(alone, {name: array for name, array in arrays.items() if name not in (_INFO, _DATA)})
+    config, stats = parse_model(section), variables["stats"]
+    bias = (
+        stats["fitting_net"]["bias_atom_e"] - stats["out_bias"]
+        if config.srtab_add_bias
+        else np.zeros_like(stats["out_bias"])
+    )
+    table = {NAME: table_stats(_table(arrays)), "table_bias": np.asarray(bias, np.float64)}
+    return config, variables | {"stats": stats | table}
+
+
+def in_single_precision(section: Any) -> Any:
+    """A section whose lengths are numbers of float32, as the operations of TensorFlow get them."""
+    if isinstance(section, dict):
+        return {
+            key: float(np.float32(value)) if key in _ROUNDED and value is not None else in_single_precision(value)
+            for key, value in section.items()
+        }
+    return [in_single_precision(item) for item in section] if isinstance(section, list) else copy.deepcopy(section)
+
+
+def _read_sum(section: Tree, arrays: Mapping[str, np.ndarray], read_part: Callable) -> tuple[Any, Tree]:
+    params: Tree = {}
+    stats: Tree = {}
+    models = section["models"]
+    left = dict(arrays)
+    for i, part in enumerate(models.values() if isinstance(models, dict) else models):
+        own = {name: left.pop(name) for name in list(left) if f"_model{i}/" in name}
+        own = {re.sub(rf"_model{i}(?=/)", "", name): array for name, array in own.items()}
+        part = {"type_map": section.get("type_map"), **part}
+        _, variables = read(part, own, read_part) if is_made_of_parts(part) else read_part(part, own)
+        stats[part_name(i)] = variables["stats"]
+        params |= {part_name(i): variables["params"]} if variables["params"] else {}
+    if left:
+        raise ModelError(
+            f"names that belong to no part of the sum, whose scopes end in _model<k>: {', '.join(sorted(left)[:8])}"
+        )
+    config = parse_model(section)
+    return config, {"params": params, "stats": stats | _no_bias(len(config.type_map))}
+
+
+def _read_table(section: Tree, arrays: Mapping[str, np.ndarray]) -> tuple[Any, Tree]:
+    config = parse_model(section)
+    return config, {"params": {}, "stats": {NAME: table_stats(_table(arrays)), **_no_bias(len(config.type_map))}}
+
+
+def _no_bias(n_type: int) -> Tree:
+    return {"out_bias": np.zeros((n_type, 1)), "out_std": np.ones((n_type, 1))}
+
+
+def _table(arrays: Mapping[str, np.ndarray]) -> PairTable:
+    missing = [name for name in (_INFO, _DATA) if name not in arrays]
+    if missing:
+        raise ModelError(f"the pair table is missing among the weights: {', '.join(missing)}")
+    start, spacing, n_piece, n_type = np.asarray(arrays[_INFO], np.float64)
+    shape = int(n_type), int(n_type), int(n_piece), 4
+    return PairTable(float(start), float(spacing), np.asarray(arrays[_DATA], np.float64).reshape(shape))
