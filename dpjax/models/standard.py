@@ -37,6 +37,7 @@ from dpjax.nn.blocks import AS_SUITS, Work
 from dpjax.nn.bridging import faded, protons, screened_repulsion
 from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import require_x64, with_all_digits
+from dpjax.nn.type_embedding import ModelTypeEmbedding
 
 Rows = dict[str, jax.Array]  # per atom
 FEATURES = ("descriptor", "fitting_last_layer")
@@ -63,8 +64,11 @@ class StandardModel(nn.Module):
     config: ModelConfig
 
     def setup(self):
-        self.descriptor = build_descriptor(self.config)
-        self.fitting_net = build_fitting(self.config, self.descriptor)
+        vectors = None
+        if self.config.type_embedding is not None:
+            vectors = self.type_embedding = ModelTypeEmbedding(self.config.type_embedding, self.config.type_map)
+        self.descriptor = build_descriptor(self.config, vectors)
+        self.fitting_net = build_fitting(self.config, self.descriptor, vectors)
         require_x64(self.descriptor.dtype, self.fitting_net.dtype)  # JAX alone would only warn and compute in float32
         shape = (self.n_type, self.output.size)
         self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
@@ -114,8 +118,12 @@ class StandardModel(nn.Module):
 
     @property
     def takes_first(self) -> bool:
-        """Whether empty places get the vector of the type of their frame's first atom, as DeePMD-kit has it."""
-        return is_mixed(self.config.descriptor) and self.config.conventions == "reference"
+        """Whether empty places get the vector of the type of their frame's first atom, as DeePMD-kit has it.
+
+        Its TensorFlow backend, which alone has type vectors of the model, gives them that of padding.
+        """
+        own_vectors = is_mixed(self.config.descriptor) and self.config.type_embedding is None
+        return own_vectors and self.config.conventions == "reference"
 
     @property
     def takes_charge_spin(self) -> bool:
@@ -228,7 +236,9 @@ class StandardModel(nn.Module):
         return out
 
     def type_vectors(self) -> tuple[jax.Array, ...]:
-        """(n_type + 1, tebd_dim) of each descriptor that tells types apart by vectors; the last row is that of padding."""
+        """(n_type + 1, dim) of the model, or of each descriptor that has its own; the last row is that of padding."""
+        if self.config.type_embedding is not None:
+            return (self.type_embedding(),)
         parts = getattr(self.descriptor, "members", (self.descriptor,))
         return tuple(part.type_embedding() for part in parts if isinstance(part, TypeVectors))
 
@@ -242,6 +252,8 @@ class StandardModel(nn.Module):
 
     def init_parameters(self) -> None:
         """Touch every parameter and statistic once; the method to call ``init`` with."""
+        if self.config.type_embedding is not None:
+            self.type_embedding.init_parameters()
         self.descriptor.init_parameters()
         self.fitting_net.init_parameters()
         if self.config.direct_forces:

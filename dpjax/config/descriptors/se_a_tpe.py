@@ -80,5 +80,4 @@ SE_A_EBD_V2 = Component(
     check_se_e2_a,
     alias=("se_a_tpe_v2",),
     doc="se_e2_a with one embedding net for distances and one for the type vectors of model/type_embedding.",
-    built=False,
 )

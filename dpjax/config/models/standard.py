@@ -17,6 +17,7 @@ from dpjax.config.descriptors import (
     SeE3Config,
     SeE3TebdConfig,
 )
+from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.fittings import (
     FITTINGS,
     DipoleFittingConfig,
@@ -26,6 +27,7 @@ from dpjax.config.fittings import (
 )
 from dpjax.config.models.bridging import bridge_of, bridging_options, check_bridging
 from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
+from dpjax.config.models.type_embedding import check_with_descriptor, with_model_vectors
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import did_you_mean, join
@@ -100,9 +102,11 @@ def network_options() -> list[Option]:
 
 def network_sections(section: dict, path: str, context: Context) -> dict[str, Any]:
     """The dataclasses of descriptor, fitting net and whatever else the section holds."""
+    common = common_sections(section, path, context)
+    descriptor = DESCRIPTORS.parse(section.get("descriptor"), join(path, "descriptor"), context)
     return {
-        **common_sections(section, path, context),
-        "descriptor": DESCRIPTORS.parse(section.get("descriptor"), join(path, "descriptor"), context),
+        **common,
+        "descriptor": with_model_vectors(descriptor, common.get("type_embedding")),
         "fitting_net": FITTINGS.parse(section.get("fitting_net"), join(path, "fitting_net"), context),
     }
 
@@ -117,6 +121,12 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
             text = f"unknown output; a model with this fitting net has: {output}.{did_you_mean(name, [output])}"
             yield Problem(join(path, f"preset_out_bias/{name}"), text)
     yield from _check_vectors(cfg, path)
+    if cfg.type_embedding is not None:
+        kinds = [
+            (f"{path}{place.removeprefix('model')}", DESCRIPTORS.name_of(part))
+            for place, part in descriptor_parts(cfg.descriptor)
+        ]
+        yield from check_with_descriptor(kinds, cfg.raw, path)
 
 
 def _check_vectors(cfg: Any, path: str) -> Iterator[Problem]:
