@@ -76,6 +76,7 @@ def as_built(section: Mapping[str, Any], conventions: str) -> Tree:
     attends = str(descriptor.get("type")).startswith(("se_atten", "dpa1"))
     if attends:
         built.setdefault("type_embedding", {"activation_function": "none"})
+        descriptor["temperature"] = 1.0  # whatever the input says
         descriptor["ln_eps"] = 1e-3 if descriptor.get("ln_eps") is None else descriptor["ln_eps"]
     for key in ("rcut", "rcut_smth") if conventions == "reference" else ():
         if isinstance(descriptor.get(key), (int, float)):
