@@ -20,13 +20,15 @@ from dpjax.descriptors.facts import (
     kept,
     members,
     passes_messages,
+    sees_parameters,
     selections,
     unresolved,
     with_selections,
 )
 from dpjax.descriptors.hybrid import Hybrid
-from dpjax.descriptors.model_vectors import SeAEbdV2, SeE2AVectors, ServesAllTypes
+from dpjax.descriptors.model_vectors import SeAEbdV2, SeE2AVectors, TakesModelVectors
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
+from dpjax.descriptors.se_a_tpe import SeATpe
 from dpjax.descriptors.se_atten import SeAtten
 from dpjax.descriptors.se_e2_a import SeE2A
 from dpjax.descriptors.se_e2_r import SeE2R
@@ -44,6 +46,7 @@ __all__ = [
     "Hybrid",
     "Neighborhood",
     "SeAEbdV2",
+    "SeATpe",
     "SeAtten",
     "SeE2A",
     "SeE2AVectors",
@@ -64,6 +67,7 @@ __all__ = [
     "members",
     "ordered_pairs",
     "passes_messages",
+    "sees_parameters",
     "selections",
     "unresolved",
     "with_selections",
@@ -80,6 +84,7 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "SeAttenConfig": SeAtten,
     "SeAttenV2Config": SeAtten,
     "SeAEbdV2Config": SeAEbdV2,
+    "SeATpeConfig": SeATpe,
 }
 WITH_VECTORS = DESCRIPTORS | {"SeE2AConfig": SeE2AVectors}  # in models with type vectors of their own
 
@@ -106,7 +111,7 @@ def build_descriptor(config: ModelConfig, vectors: nn.Module | None = None) -> n
     def make(member, **options) -> nn.Module:
         options["tabulated"] = config.compress is not None
         kind = (DESCRIPTORS if config.type_embedding is None else WITH_VECTORS)[type(member).__name__]
-        if issubclass(kind, (TypeVectors, ServesAllTypes)):
+        if issubclass(kind, (TypeVectors, TakesModelVectors)):
             options["vectors"] = vectors
         if not has_type_networks(member):  # type vectors may come from the elements
             options["type_map"] = config.type_map

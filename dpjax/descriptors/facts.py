@@ -49,6 +49,11 @@ def passes_messages(config: Any) -> bool:
     return any(is_one_of(member, MESSAGES) for member in members(config))
 
 
+def sees_parameters(config: Any) -> bool:
+    """Whether some member takes atomic parameters of an atom's neighbours."""
+    return any(getattr(member, "near_parameters", 0) for member in members(config))
+
+
 def works_on_pairs(config: Any) -> bool:
     """Whether the memory for an atom grows with the square of the number of its neighbours: in angles, or attention."""
     return any(is_one_of(m, PAIRS) and getattr(m, "attn_layer", 1) > 0 for m in members(config))

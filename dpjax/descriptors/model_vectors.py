@@ -29,35 +29,17 @@ from dpjax.nn.pair_embedding import embedded_with_types
 PADDING = -1  # the type of nothing, whose vector is zero
 
 
-class ServesAllTypes(SeE2A):
-    """What both have in common: networks that are not named after types.
+class SharedNetworks(SeE2A):
+    """``se_e2_a`` with networks that serve all types.
 
-    A subclass says what they make of one number for a pair of types: ``of_pair``, the same in float64, and what kind of neighbour
-    an empty place counts as.
-
-    Attributes:
-        vectors: the model's table of type vectors, a module that is called without arguments.
+    A subclass says what they make of one number for a pair of types: ``of_pair``, the same in float64 (``network_in_double``), and
+    what kind of neighbour an empty place counts as.
     """
-
-    vectors: nn.Module | None = None
 
     def new_network(self) -> DenseStack:
         """A network of the options of the descriptor."""
         cfg = self.config
         return DenseStack(cfg.neuron, cfg.activation_function, cfg.resnet_dt, dtype=self.dtype)
-
-    @property
-    def dim_types(self) -> int:
-        """Length of the type vectors that an embedding depends on."""
-        return self.vectors.width * (1 if self.config.type_one_side else 2)
-
-    def table(self) -> jax.Array:
-        """(n_type + 1, width) the type vectors in the precision of the descriptor; the last one is that of padding."""
-        return self.vectors().astype(self.dtype)
-
-    def pair(self, side: int, neighbor: int) -> tuple[int, ...]:
-        """The types whose vectors an embedding depends on, in the order in which networks take them."""
-        return (neighbor,) if self.config.type_one_side else (neighbor, side)
 
     def of_pair(self, side: int, neighbor: int) -> Callable[[jax.Array], jax.Array]:
         """The embedding of neighbours of one type, :data:`PADDING` included, (..., 1) -> (..., neuron[-1])."""
@@ -82,7 +64,30 @@ class ServesAllTypes(SeE2A):
         return super()._empty(centre, neighbor, kept)
 
 
-class SeE2AVectors(ServesAllTypes):
+class TakesModelVectors(SharedNetworks):
+    """Networks that take the type vectors of the model.
+
+    Attributes:
+        vectors: the model's table of type vectors, a module that is called without arguments.
+    """
+
+    vectors: nn.Module | None = None
+
+    @property
+    def dim_types(self) -> int:
+        """Length of the type vectors that an embedding depends on."""
+        return self.vectors.width * (1 if self.config.type_one_side else 2)
+
+    def table(self) -> jax.Array:
+        """(n_type + 1, width) the type vectors in the precision of the descriptor; the last one is that of padding."""
+        return self.vectors().astype(self.dtype)
+
+    def pair(self, side: int, neighbor: int) -> tuple[int, ...]:
+        """The types whose vectors an embedding depends on, in the order in which networks take them."""
+        return (neighbor,) if self.config.type_one_side else (neighbor, side)
+
+
+class SeE2AVectors(TakesModelVectors):
     """``se_e2_a`` with one network that takes type vectors beside the number."""
 
     def add_networks(self) -> None:
@@ -106,7 +111,7 @@ class SeE2AVectors(ServesAllTypes):
         return neighbor
 
 
-class SeAEbdV2(ServesAllTypes):
+class SeAEbdV2(TakesModelVectors):
     """``se_a_ebd_v2``, with one network for numbers and one for type vectors."""
 
     config: SeAEbdV2Config

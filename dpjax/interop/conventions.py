@@ -15,7 +15,7 @@ from dpjax.descriptors import members
 from dpjax.descriptors.dpa2.parts import repinit_of
 from dpjax.descriptors.se_atten import empty_types_matter
 from dpjax.errors import ModelError
-from dpjax.interop.model_vectors import refuse
+from dpjax.interop.model_vectors import check_known
 
 Tree = dict[str, Any]
 
@@ -47,8 +47,7 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
             "a model that gives its forces directly (trained with the loss dens) is not written for DeePMD-kit (.dp, .yaml), whose "
             "direct forces do not turn with the structure. Write it as an artifact: dpjax.export.save(pot, 'model.dpx')."
         )
-    if config.type_embedding is not None:
-        raise refuse("model/type_embedding")
+    check_known(config)
     _check_vectors(config)
     if config.conventions == "reference":
         return

@@ -89,6 +89,11 @@ def _descriptor_name(tree: Tree, path: str) -> str | None:
         return {"davg": "descrpt_attr/t_avg", "dstd": "descrpt_attr/t_std"}[path.removeprefix("@variables.")]
     if path.startswith("attention_layers."):
         return _attention_name(path)
+    if path.startswith("amplify."):
+        return f"filter_type_all_amplify/{_LAYER[path.rpartition('.')[2]]}"
+    if path.startswith("type_layers."):
+        _, _, layer, *_, leaf = path.split(".")
+        return f"type_embed_layer_{layer}/{_LAYER[leaf]}"
     network, layer, leaf = _network(path)
     name = _DESCRIPTORS[tree["type"]](tree, path, network, f"{_LAYER[leaf]}_{layer + 1}")
     return name and f"filter_type_{name}"
@@ -121,7 +126,7 @@ def _for_all(tree: Tree, path: str, network: int, leaf: str) -> str:
 
 
 _DESCRIPTORS = {"se_e2_a": _by_type, "se_r": _by_type, "se_e3": _by_neighbours}  # by stored type
-_DESCRIPTORS |= {name: _for_all for name in ("se_e2_a_vectors", "se_a_ebd_v2", "dpa1", "se_atten_v2")}
+_DESCRIPTORS |= {name: _for_all for name in ("se_e2_a_vectors", "se_a_ebd_v2", "se_a_tpe", "dpa1", "se_atten_v2")}
 
 
 def _fitting_name(tree: Tree, path: str) -> str:

@@ -25,6 +25,7 @@ from dpjax.descriptors import (
     is_mixed,
     kept,
     passes_messages,
+    sees_parameters,
 )
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.nearest import nearest_neighbors
@@ -48,6 +49,7 @@ VIEW = (
     "empty_kinds",
     "index",
     "condition",
+    "near",
     "lists",
 )  # of the rows what a descriptor is handed
 
@@ -105,6 +107,11 @@ class StandardModel(nn.Module):
     def passes_messages(self) -> bool:
         """Whether an atom's values depend on more than its own neighbours, so that a block is all atoms of a batch."""
         return passes_messages(self.config.descriptor)
+
+    @property
+    def sees_parameters(self) -> bool:
+        """Whether an atom's values depend on atomic parameters of its neighbours."""
+        return sees_parameters(self.config.descriptor)
 
     @property
     def tabulated(self) -> bool:
@@ -291,12 +298,17 @@ def where_rows(keep: jax.Array, values: jax.Array) -> jax.Array:
 def atom_rows(model: StandardModel, batch: Batch, take: slice) -> Rows:
     """What a slice of the atom axis needs beside displacements: :func:`table_rows` of a batch."""
     own = {name: getattr(batch, name)[take] for name in ("atype", "frame", "index", "count")}
-    rows = table_rows(model, own, batch.atype, batch.first, batch.charge_spin)
+    rows = table_rows(model, own, batch.atype, batch.first, batch.charge_spin, batch.aparam)
     return rows if batch.lists is None else rows | {"lists": batch.lists}
 
 
 def table_rows(
-    model: StandardModel, own: Mapping[str, Array], atype: Array | None, first: Array | None, charge_spin: Array | None
+    model: StandardModel,
+    own: Mapping[str, Array],
+    atype: Array | None,
+    first: Array | None,
+    charge_spin: Array | None,
+    aparam: Array | None = None,
 ) -> Rows:
     """What atoms need beside displacements: counts, types where sections do not say them, what descriptors know of a frame.
 
@@ -306,6 +318,7 @@ def table_rows(
         atype: (n_atom,) of all atoms, which ``index`` counts; None where sections say the types.
         first: (n_frame,) type of each frame's first atom; None for models that do not take it.
         charge_spin: (n_frame, 2) charge and spin; None for models that do not take them.
+        aparam: (n_atom, n) atomic parameters of all atoms; None for models that do not take them.
     """
     rows = {"count": own["count"]}
     if not model.by_type:
@@ -314,6 +327,8 @@ def table_rows(
         rows["index"] = jnp.asarray(own["index"])
     if model.takes_first:
         rows["empty_kinds"] = jnp.asarray(first)[own["frame"]]
+    if model.sees_parameters:
+        rows["near"] = jnp.asarray(aparam)[own["index"]]
     if model.takes_charge_spin:
         rows["condition"] = jnp.asarray(charge_spin)[own["frame"]]
     return rows

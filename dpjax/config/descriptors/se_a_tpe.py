@@ -20,6 +20,14 @@ class SeATpeConfig(SeE2AConfig):
     type_nlayer: int = 2
     numb_aparam: int = 0
 
+    @property
+    def near_parameters(self) -> int:
+        """How many atomic parameters of each neighbour the descriptor takes."""
+        return self.numb_aparam if self.type_one_side else 0
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "exclude_types", ())  # which has no effect; nothing that reads it must look twice
+
 
 @dataclass(frozen=True)
 class SeAEbdV2Config(SeE2AConfig):
@@ -71,7 +79,6 @@ SE_A_TPE = Component(
     _check_se_a_tpe,
     alias=("se_a_ebd",),
     doc="se_e2_a with one embedding net for all types, whose output is weighed by trained type vectors.",
-    built=False,
 )
 SE_A_EBD_V2 = Component(
     "se_a_ebd_v2",

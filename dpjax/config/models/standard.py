@@ -121,6 +121,14 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
             text = f"unknown output; a model with this fitting net has: {output}.{did_you_mean(name, [output])}"
             yield Problem(join(path, f"preset_out_bias/{name}"), text)
     yield from _check_vectors(cfg, path)
+    for place, part in descriptor_parts(cfg.descriptor):
+        near, own = getattr(part, "near_parameters", 0), cfg.fitting_net.numb_aparam
+        if near and near != own:
+            text = (
+                f"found {near}, but fitting_net/numb_aparam is {own}. The descriptor and the fitting net take the same atomic "
+                "parameters: give both the same number."
+            )
+            yield Problem(f"{path}{place.removeprefix('model')}/numb_aparam", text)
     if cfg.type_embedding is not None:
         kinds = [
             (f"{path}{place.removeprefix('model')}", DESCRIPTORS.name_of(part))
