@@ -1,8 +1,8 @@
 """``se_e2_a`` with one embedding network, whose output trained type vectors weigh (``se_a_tpe``, also called ``se_a_ebd``).
 
-As in ``se_e2_a``, ``X = R^T G / sum(sel)`` and ``D = X^T X_<``.  One network N takes the radial column s of any neighbour.  A linear
-layer A makes of its output, for each component m of G, C numbers, or a matrix of C x C, and the type vectors v (of length C) of
-the neighbour and, unless ``type_one_side``, of the centre reduce them to one:
+As in ``se_e2_a``, ``X = R^T G / sum(sel)`` and ``D = X^T X_<``.  One network N takes the radial column s of any neighbour.
+A linear layer A makes of its output, for each component m of G, C numbers, or a matrix of C x C, and the type vectors v (of
+length C) of the neighbour and, unless ``type_one_side``, of the centre reduce them to one:
 
     G_m = mean_c v_neighbour[c] A(N(s))[m, c]            or    G_m = mean_cd v_centre[c] A(N(s))[m, c, d] v_neighbour[d].
 

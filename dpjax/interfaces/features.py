@@ -84,7 +84,8 @@ class FeatureMethods:
         strangers = [name for name in names if name not in FEATURES]
         if strangers:
             raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
-        needed = LAST_LAYER in names or fparam is not None or aparam is not None
+        seen = self.model.sees_parameters
+        needed = LAST_LAYER in names or seen or fparam is not None or aparam is not None
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, parameters=needed)
         reading = Reading(lambda n_atom: {name: (n_atom, self.feature_width(name)) for name in names}, per_atom=names)
         job = Job(predict_features, {"names": tuple(names)})

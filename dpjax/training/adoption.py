@@ -103,6 +103,11 @@ def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
         *_settings("model/descriptor", DESCRIPTORS, config.descriptor, theirs.descriptor),
         *_settings("model/fitting_net", FITTINGS, config.fitting_net, theirs.fitting_net),
     ]
+    vectors = config.type_embedding, theirs.type_embedding
+    if None not in vectors:
+        values += _values("model/type_embedding", *vectors)
+    elif vectors[0] != vectors[1]:
+        values.append(("model/type_embedding", *vectors))
     values += [
         (f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in ("pair_exclude_types", "atom_exclude_types")
     ]
@@ -141,7 +146,7 @@ def _values(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]
 
 def _as_written(value: Any) -> str:
     """As in the input, where tuples are lists."""
-    return json.dumps(value, default=asdict)
+    return "none" if value is None else json.dumps(value, default=asdict)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

@@ -1,0 +1,125 @@
+"""Trainings of models with type vectors of their own: what changes, what is stored, and where they start from."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+import dpjax
+from dpjax.cli.main import main
+from dpjax.config import load
+from dpjax.errors import ConfigError
+from dpjax.export import Artifact
+from dpjax.finetune.remap import remapped
+from dpjax.models import build_model, init_variables
+from dpjax.training.fresh import trainable_labels
+from dpjax.training.setup import prepare
+from tests.training import tiny
+
+VECTORS = {"model/type_embedding": {"neuron": [3, 5], "resnet_dt": True, "seed": 4}}
+FROZEN = {"model/fitting_net/trainable": [True, False, True], "model/fitting_net/layer_name": ["a", "b", "c"]}
+ATTENTION = {"type": "se_atten", "rcut": 3.0, "rcut_smth": 1.0, "sel": 30, "neuron": [3, 6], "axis_neuron": 2}
+KINDS = {
+    "se_e2_a": {},
+    "se_a_ebd_v2": {"model/descriptor/type": "se_a_ebd_v2", "model/descriptor/type_one_side": False},
+    "se_atten": {"model/descriptor": ATTENTION | {"attn": 4, "attn_layer": 1}},
+}
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory) -> Path:
+    return tiny.system(tmp_path_factory.mktemp("type_embedding") / "system")
+
+
+def changed(before: dict, after: dict) -> dict:
+    return jax.tree.map(lambda a, b: not np.array_equal(a, b), before, after)
+
+
+def test_a_training_changes_what_is_to_be_trained_and_is_loaded_as_it_was(system, tmp_path):
+    config = tiny.config([system], VECTORS | FROZEN | tiny.ENERGY_ONLY)
+    start = prepare(load(config)).variables["params"]
+    result = dpjax.train(config, tmp_path)
+    pot = dpjax.load(result.checkpoint)
+    params = pot.variables["params"]
+    assert pot.type_vectors().shape == (3, 5)
+    assert changed(start, params) == trainable_labels(pot.config, params)
+    assert not any(jax.tree.leaves(trainable_labels(pot.config, params)["fitting_net"]["net_all"]["layers_1"]))
+    assert list(params["fitting_net"]) == ["net_all"]
+    assert np.any(pot.variables["stats"]["descriptor"]["davg"])
+    coord = np.load(system / "set.000" / "coord.npy").reshape(4, 6, 3)
+    energy = pot.evaluate(coord, np.loadtxt(system / "type.raw", dtype=int), np.tile(tiny.CELL, (4, 1, 1)))["energy"]
+    assert np.all(np.isfinite(energy))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_forces_are_trained_tested_and_continued(system, tmp_path, kind):
+    config = tiny.config([system], ({} if kind == "se_a_ebd_v2" else VECTORS) | KINDS[kind])
+    whole = dpjax.train(config, tmp_path / "whole")
+    half = copy.deepcopy(config)
+    half["training"]["numb_steps"] = 3
+    half["learning_rate"]["decay_steps"] = 2
+    dpjax.train(half, tmp_path / "part")
+    source = tmp_path / "input.json"
+    source.write_text(json.dumps(config))
+    dpjax.train(str(source), tmp_path / "part", restart=str(tmp_path / "part"))
+    again = dpjax.load(tmp_path / "part")
+    assert jax.tree.structure(again.variables) == jax.tree.structure(dpjax.load(whole.checkpoint).variables)
+    assert main(["test", "-m", str(whole.checkpoint), "-s", str(system)]) in (None, 0)
+    artifact = tmp_path / "model.dpx"
+    assert main(["freeze", "-c", str(tmp_path / "whole"), "-o", str(artifact)]) in (None, 0)
+    coord, atype = (
+        np.load(system / "set.000" / "coord.npy").reshape(4, 6, 3),
+        np.loadtxt(system / "type.raw", dtype=int),
+    )
+    cell = np.tile(tiny.CELL, (4, 1, 1))
+    got = Artifact(artifact).evaluate(coord, atype, cell)
+    want = dpjax.load(whole.checkpoint).evaluate(coord, atype, cell)
+    np.testing.assert_allclose(got["force"], want["force"], atol=1e-12)
+
+
+def test_vectors_that_are_not_to_be_trained_stay(system):
+    config = load(tiny.config([system], VECTORS | {"model/type_embedding/trainable": False}))
+    params = init_variables(build_model(config.model))["params"]
+    assert not any(jax.tree.leaves(trainable_labels(config.model, params)["type_embedding"]))
+    assert all(jax.tree.leaves(trainable_labels(config.model, params)["descriptor"]))
+
+
+def test_se_a_ebd_v2_without_a_section_has_the_vectors_that_tensorflow_gives_it(system):
+    data = tiny.config([system], {"model/descriptor/type": "se_a_ebd_v2"})
+    vectors = load(data).model.type_embedding
+    assert (vectors.neuron, vectors.activation_function) == ((8,), "none")
+
+
+def swapped(config: dict, types: list[str]) -> tuple:
+    model = copy.deepcopy(config["model"]) | {"type_map": types}
+    model["descriptor"]["sel"] = [12] * len(types)
+    config = dpjax.config.parse_model(model)
+    with jax.enable_x64(True):
+        return config, jax.tree.map(np.asarray, init_variables(build_model(config), 5))
+
+
+def test_the_rows_of_types_move_with_them_to_a_model_of_other_types(system):
+    config = tiny.config([system], VECTORS | {"model/type_embedding/neuron": [7, 5]})
+    (first, theirs), (second, fresh) = swapped(config, ["O", "H"]), swapped(config, ["H", "C", "O"])
+    moved, rows = remapped(first, second, theirs, fresh)
+    matrix, source = (tree["params"]["type_embedding"]["net"]["layers_0"]["matrix"] for tree in (moved, theirs))
+    np.testing.assert_array_equal(matrix[[2, 0]], source)
+    np.testing.assert_array_equal(matrix[1], fresh["params"]["type_embedding"]["net"]["layers_0"]["matrix"][1])
+    for a, b in zip(*(jax.tree.leaves(tree["params"]["descriptor"]) for tree in (moved, theirs)), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert {row.name for row in rows} >= {"params.type_embedding.net.layers_0.matrix"}
+    headless, _ = remapped(first, second, theirs, fresh, new_head=True)
+    np.testing.assert_array_equal(headless["params"]["type_embedding"]["net"]["layers_0"]["matrix"], matrix)
+
+
+def test_other_types_are_refused_where_a_skip_connection_depends_on_their_number(system):
+    config = tiny.config([system], VECTORS)
+    (first, theirs), (second, fresh) = swapped(config, ["O", "H"]), swapped(config, ["H", "C", "O"])
+    with pytest.raises(ConfigError, match="first layer of its type_embedding, 3 wide, has a skip connection"):
+        remapped(first, second, theirs, fresh)
