@@ -183,7 +183,6 @@ CASES = [
         ),
         in_pytorch=False,
         storable=False,
-        touching=(0, 1),
     ),
     Case(
         "se_a_ebd_v2-series",

@@ -84,7 +84,9 @@ def test_forces_are_trained_tested_and_continued(system, tmp_path, kind):
 
 
 def test_vectors_that_are_not_to_be_trained_stay(system):
-    config = load(tiny.config([system], VECTORS | {"model/type_embedding/trainable": False}))
+    config = load(
+        tiny.config([system], {"model/type_embedding": VECTORS["model/type_embedding"] | {"trainable": False}})
+    )
     params = init_variables(build_model(config.model))["params"]
     assert not any(jax.tree.leaves(trainable_labels(config.model, params)["type_embedding"]))
     assert all(jax.tree.leaves(trainable_labels(config.model, params)["descriptor"]))
@@ -105,7 +107,7 @@ def swapped(config: dict, types: list[str]) -> tuple:
 
 
 def test_the_rows_of_types_move_with_them_to_a_model_of_other_types(system):
-    config = tiny.config([system], VECTORS | {"model/type_embedding/neuron": [7, 5]})
+    config = tiny.config([system], {"model/type_embedding": VECTORS["model/type_embedding"] | {"neuron": [7, 5]}})
     (first, theirs), (second, fresh) = swapped(config, ["O", "H"]), swapped(config, ["H", "C", "O"])
     moved, rows = remapped(first, second, theirs, fresh)
     matrix, source = (tree["params"]["type_embedding"]["net"]["layers_0"]["matrix"] for tree in (moved, theirs))
