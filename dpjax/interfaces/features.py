@@ -25,13 +25,14 @@ DESCRIPTOR, LAST_LAYER = FEATURES
 class FeatureMethods:
     """The methods of a :class:`~dpjax.interfaces.potential.Potential` that give features in place of predictions."""
 
-    def descriptor(self: Potential, coord, atype, cell=None, charge_spin=None) -> Any:
+    def descriptor(self: Potential, coord, atype, cell=None, charge_spin=None, *, aparam=None) -> Any:
         """Descriptors of atoms, as the fitting net is given them.
 
-        Atoms of types that are excluded from the prediction have one, too; frame and atomic parameters do not enter.
+        Atoms of types that are excluded from the prediction have one, too.  Frame and atomic parameters do not enter, but for those of
+        neighbours where the descriptor takes them (``se_a_tpe``).
 
         Args:
-            coord, atype, cell, charge_spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+            coord, atype, cell, charge_spin, aparam: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
 
         Returns:
             (n_frame, n_atom, dim) float64, atoms in the given order, zero for placeholders; a list of (n_atom, dim) if frames were
@@ -41,7 +42,7 @@ class FeatureMethods:
             DataError: as for ``evaluate``.
             ModelError: charge and spin are given or missing, and should not be.
         """
-        return self.features(coord, atype, cell, charge_spin=charge_spin, names=(DESCRIPTOR,))[DESCRIPTOR]
+        return self.features(coord, atype, cell, None, aparam, charge_spin, names=(DESCRIPTOR,))[DESCRIPTOR]
 
     def fitting_last_layer(self: Potential, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None) -> Any:
         """What the last layer of the fitting net is given: the activations of its last hidden layer, ``neuron[-1]`` per atom.

@@ -146,7 +146,7 @@ def _values(path: str, ours: Any, theirs: Any) -> Iterator[tuple[str, Any, Any]]
 
 def _as_written(value: Any) -> str:
     """As in the input, where tuples are lists."""
-    return "none" if value is None else json.dumps(value, default=asdict)
+    return json.dumps(value, default=asdict)
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:

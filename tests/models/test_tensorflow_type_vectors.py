@@ -133,6 +133,7 @@ def test_no_file_of_deepmd_kit_holds_such_a_model(case, tmp_path):
         dpjax.save(pot, tmp_path / "model.dp")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", SHIPPED)
 def test_artifacts_keep_every_bit(case, tmp_path):
     folder = golden("tf", case)
