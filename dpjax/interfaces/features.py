@@ -28,8 +28,8 @@ class FeatureMethods:
     def descriptor(self: Potential, coord, atype, cell=None, charge_spin=None, *, aparam=None) -> Any:
         """Descriptors of atoms, as the fitting net is given them.
 
-        Atoms of types that are excluded from the prediction have one, too.  Frame and atomic parameters do not enter, but for those of
-        neighbours where the descriptor takes them (``se_a_tpe``).
+        Atoms of types that are excluded from the prediction have one, too.  Frame and atomic parameters do not enter, but for
+        those of neighbours where the descriptor takes them (``se_a_tpe``).
 
         Args:
             coord, atype, cell, charge_spin, aparam: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
