@@ -148,7 +148,9 @@ def test_artifacts_keep_every_bit(case, tmp_path):
 
 def test_descriptors_that_tell_types_apart_themselves_are_refused_beside_a_type_embedding():
     section = {"type_map": ["O", "H"], "type_embedding": {}, "fitting_net": {}}
-    with pytest.raises(ConfigError, match="descriptor/type: found 'se_a_tpe'.*Remove the section model/type_embedding"):
+    with pytest.raises(
+        ConfigError, match="descriptor/type: found 'se_a_tpe'.*or remove the section model/type_embedding"
+    ):
         dpjax.build(section | {"descriptor": {"type": "se_a_tpe", "sel": [4, 4]}})
     appended = {"type": "se_atten", "sel": 8, "concat_output_tebd": False}
     with pytest.raises(ConfigError, match="concat_output_tebd: found false"):

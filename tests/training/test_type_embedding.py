@@ -121,7 +121,7 @@ def test_the_rows_of_types_move_with_them_to_a_model_of_other_types(system):
 
 
 def test_other_types_are_refused_where_a_skip_connection_depends_on_their_number(system):
-    config = tiny.config([system], VECTORS)
+    config = tiny.config([system], {"model/type_embedding": {"neuron": [3, 5]}})
     (first, theirs), (second, fresh) = swapped(config, ["O", "H"]), swapped(config, ["H", "C", "O"])
     with pytest.raises(ConfigError, match="first layer of its type_embedding, 3 wide, has a skip connection"):
         remapped(first, second, theirs, fresh)

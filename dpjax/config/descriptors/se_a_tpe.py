@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dpjax.config import options
 from dpjax.config.checks import check_at_least
@@ -25,13 +26,17 @@ class SeATpeConfig(SeE2AConfig):
         """How many atomic parameters of each neighbour the descriptor takes."""
         return self.numb_aparam if self.type_one_side else 0
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "exclude_types", ())  # which has no effect; nothing that reads it must look twice
-
 
 @dataclass(frozen=True)
 class SeAEbdV2Config(SeE2AConfig):
     """Hyper-parameters of ``se_a_ebd_v2``, which gets its type vectors from ``model/type_embedding``."""
+
+
+def in_effect(descriptor: Any) -> Any:
+    """The dataclass of a descriptor without ``exclude_types`` of ``se_a_tpe``, so that nothing that reads them must look twice."""
+    if hasattr(descriptor, "list"):
+        return replace(descriptor, list=tuple(map(in_effect, descriptor.list)))
+    return replace(descriptor, exclude_types=()) if isinstance(descriptor, SeATpeConfig) else descriptor
 
 
 def _se_e2_a_options_but(*others: Option) -> list[Option]:

@@ -18,6 +18,7 @@ from dpjax.config.descriptors import (
     SeE3TebdConfig,
 )
 from dpjax.config.descriptors.hybrid import descriptor_parts
+from dpjax.config.descriptors.se_a_tpe import in_effect
 from dpjax.config.fittings import (
     FITTINGS,
     DipoleFittingConfig,
@@ -25,9 +26,9 @@ from dpjax.config.fittings import (
     PolarFittingConfig,
     PropertyFittingConfig,
 )
+from dpjax.config.models import type_embedding
 from dpjax.config.models.bridging import bridge_of, bridging_options, check_bridging
 from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
-from dpjax.config.models.type_embedding import check_with_descriptor, with_model_vectors
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import did_you_mean, join
@@ -106,7 +107,7 @@ def network_sections(section: dict, path: str, context: Context) -> dict[str, An
     descriptor = DESCRIPTORS.parse(section.get("descriptor"), join(path, "descriptor"), context)
     return {
         **common,
-        "descriptor": with_model_vectors(descriptor, common.get("type_embedding")),
+        "descriptor": type_embedding.with_model_vectors(in_effect(descriptor), common.get("type_embedding")),
         "fitting_net": FITTINGS.parse(section.get("fitting_net"), join(path, "fitting_net"), context),
     }
 
@@ -129,12 +130,6 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
                 "parameters: give both the same number."
             )
             yield Problem(f"{path}{place.removeprefix('model')}/numb_aparam", text)
-    if cfg.type_embedding is not None:
-        kinds = [
-            (f"{path}{place.removeprefix('model')}", DESCRIPTORS.name_of(part))
-            for place, part in descriptor_parts(cfg.descriptor)
-        ]
-        yield from check_with_descriptor(kinds, cfg.raw, path)
 
 
 def _check_vectors(cfg: Any, path: str) -> Iterator[Problem]:
@@ -166,4 +161,5 @@ STANDARD = Component(
     _check,
     doc="One descriptor and one fitting net.",
     sections=network_sections,
+    lacks=type_embedding.lacks,
 )

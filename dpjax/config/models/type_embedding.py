@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -81,29 +81,23 @@ def with_model_vectors(descriptor: Any, vectors: TypeEmbeddingConfig | None) -> 
     return replace(descriptor, tebd_dim=vectors.neuron[-1], concat_output_tebd=False)
 
 
-def check_with_descriptor(kinds: Iterable[tuple[str, str]], raw: dict, path: str) -> Iterator[Problem]:
-    """Which descriptors can have the type vectors of their model.
-
-    Args:
-        kinds: of each descriptor, those of a hybrid one by one, where it stands and its type.
-        raw: the normalised section of the model.
-        path: of that section.
-    """
-    for place, kind in kinds:
-        if kind not in MODEL_VECTORS:
+def lacks(section: dict, path: str) -> Iterator[Problem]:
+    """Descriptors of a normalised model section that cannot have its type vectors, and options that contradict them."""
+    descriptor = section.get("descriptor", {})
+    if section.get("type_embedding") is None:
+        return
+    here, remedy = join(path, "descriptor"), f"or remove the section {join(path, 'type_embedding')}."
+    listed = [(join(here, f"list/{i}"), part) for i, part in enumerate(descriptor.get("list", ()))]
+    for place, part in listed or [(here, descriptor)]:
+        if part["type"] not in MODEL_VECTORS:
             text = (
-                f"found {kind!r}, which tells types apart in its own way, beside a type_embedding of the model, which is for: "
-                f"{', '.join(MODEL_VECTORS)}. Remove the section {join(path, 'type_embedding')}."
+                f"found {part['type']!r}, which tells types apart in its own way, beside a type_embedding of the model. Take "
+                f"one of {', '.join(MODEL_VECTORS)}, {remedy}"
             )
             yield Problem(join(place, "type"), text)
-    sections = raw["descriptor"].get("list", [raw["descriptor"]])
-    for (place, _), section in zip(kinds, sections, strict=True):
-        if section.get("concat_output_tebd") is False:
-            text = (
-                "found false, but with a type_embedding of the model the fitting net is always given the type of the atom. "
-                f"Set it to true, or remove the section {join(path, 'type_embedding')}."
-            )
-            yield Problem(join(place, "concat_output_tebd"), text)
+        elif part.get("concat_output_tebd") is False:
+            text = "found false, but with a type_embedding of the model the fitting net is always given the type of the atom."
+            yield Problem(join(place, "concat_output_tebd"), f"{text} Set it to true, {remedy}")
 
 
 def parse(section: dict, path: str, context: Context) -> TypeEmbeddingConfig | None:
