@@ -183,6 +183,7 @@ CASES = [
         ),
         in_pytorch=False,
         storable=False,
+        slow=True,
     ),
     Case(
         "se_a_ebd_v2-series",

@@ -13,6 +13,7 @@ import pytest
 import dpjax
 from dpjax.cli.main import main
 from dpjax.config import load
+from dpjax.config.tasks import pieces_of
 from dpjax.errors import ConfigError
 from dpjax.export import Artifact
 from dpjax.finetune.remap import remapped
@@ -96,6 +97,15 @@ def test_se_a_ebd_v2_without_a_section_has_the_vectors_that_tensorflow_gives_it(
     data = tiny.config([system], {"model/descriptor/type": "se_a_ebd_v2"})
     vectors = load(data).model.type_embedding
     assert (vectors.neuron, vectors.activation_function) == ((8,), "none")
+
+
+def test_tasks_have_type_vectors_of_their_own_beside_a_shared_descriptor():
+    branch = {"descriptor": "shared", "type_embedding": {"neuron": [3]}, "fitting_net": {"neuron": [4]}}
+    assert pieces_of("water", branch) == {
+        "descriptor": "shared:shared",
+        "type_embedding": "water:type_embedding",
+        "fitting_net": "water:fitting_net",
+    }
 
 
 def swapped(config: dict, types: list[str]) -> tuple:
