@@ -151,10 +151,10 @@ def _tabulate_member(
         _put(tables, (*path, *network.path), _stored(table, dtype))
     kept = _at(params, path)
     if isinstance(module, SeAtten):
-        factors = module.embedding.factors(module.type_embedding())
+        factors = module.embedding.factors(module.type_table())
         _put(tables, (*path, "embedding"), {pair_embedding.FACTORS: factors})
     if isinstance(module, SeE3Tebd):
-        _put(tables, path, {se_e3_tebd.FACTORS: module.pair_factors(module.type_embedding())})
+        _put(tables, path, {se_e3_tebd.FACTORS: module.pair_factors(module.type_table())})
     for name in [name for name in kept if name.startswith("embedding") or name == "type_pair_embedding"]:
         del kept[name]
     return ends

@@ -28,9 +28,21 @@ def check_compressible(config: ModelConfig) -> None:
         kind = "with a pair table (use_srtab)" if isinstance(config, ModelConfig) else f"of type {config.type!r}"
         raise ModelError(f"a model {kind} cannot be compressed; `dpjax freeze` writes it as it is")
     for path, member in descriptor_parts(config.descriptor):
-        reason = _obstacle(member)
+        reason = _of_types(config, member) or _obstacle(member)
         if reason:
             raise ModelError(f"{path}: {DESCRIPTORS.name_of(member)!r} cannot be compressed: {reason}")
+
+
+def _of_types(config: ModelConfig, member: Any) -> str:
+    """Why the networks of a descriptor that take types in a way of its own, or the model's, have no tables; empty where they do."""
+    if is_one_of(member, ("se_a_tpe", "se_a_ebd_v2")) or (
+        config.type_embedding is not None and is_one_of(member, ("se_e2_a",))
+    ):
+        return (
+            "tables of networks that are told types by vectors of the model, or by its own, are not built. `dpjax freeze` "
+            "writes the model as it is, with series that are as exact as the networks"
+        )
+    return ""
 
 
 def _obstacle(config: Any) -> str:

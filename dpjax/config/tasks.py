@@ -100,6 +100,8 @@ def pieces_of(task: str, branch: dict[str, Any]) -> dict[str, str]:
         pieces |= _piece(task, DESCRIPTOR, descriptor)
     for i, member in enumerate(members or ()):
         pieces |= _piece(task, f"{DESCRIPTOR}.members_{i}", member)
+    if TYPE_VECTORS in branch:
+        pieces |= _piece(task, TYPE_VECTORS, branch[TYPE_VECTORS])
     return pieces | _piece(task, FITTING, branch[FITTING])
 
 
@@ -153,7 +155,7 @@ def problems(raw: dict[str, Any]) -> Iterator[Problem]:
         written = branch.get(DESCRIPTOR)
         if isinstance(written, str) and ":" in written:
             level = int(written.rpartition(":")[2])
-            if level > 1 or (level == 1 and not _has_type_vectors(sections[name][DESCRIPTOR])):
+            if level > 1 or (level == 1 and not _has_type_vectors(sections[name])):
                 text = (
                     f"found {written!r}; :0 shares the whole descriptor, :1 its type vectors, which this descriptor "
                     f"{'has' if level > 1 else 'does not have'}."
@@ -161,6 +163,9 @@ def problems(raw: dict[str, Any]) -> Iterator[Problem]:
                 yield Problem(join(here, DESCRIPTOR), text)
 
 
-def _has_type_vectors(descriptor: dict[str, Any]) -> bool:
-    """Whether a descriptor tells types apart by vectors, whose length is an option of it or of one of its parts."""
+def _has_type_vectors(model: dict[str, Any]) -> bool:
+    """Whether the descriptor of a model has type vectors, whose length is an option of it or of one of its parts."""
+    descriptor = model[DESCRIPTOR]
+    if TYPE_VECTORS in model:
+        return False
     return "tebd_dim" in descriptor or descriptor["type"] in MESSAGES

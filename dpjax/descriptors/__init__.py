@@ -12,6 +12,7 @@ from dpjax.descriptors.facts import (
     Selection,
     capacity,
     cutoff,
+    has_one_fitting_net,
     has_type_networks,
     is_by_type,
     is_mixed,
@@ -20,17 +21,21 @@ from dpjax.descriptors.facts import (
     listed_neighbors,
     members,
     passes_messages,
+    sees_parameters,
     selections,
     unresolved,
     with_selections,
 )
 from dpjax.descriptors.hybrid import Hybrid
+from dpjax.descriptors.model_vectors import SeAEbdV2, SeE2AVectors, TakesModelVectors
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
+from dpjax.descriptors.se_a_tpe import SeATpe
 from dpjax.descriptors.se_atten import SeAtten
 from dpjax.descriptors.se_e2_a import SeE2A
 from dpjax.descriptors.se_e2_r import SeE2R
 from dpjax.descriptors.se_e3 import SeE3
 from dpjax.descriptors.se_e3_tebd import SeE3Tebd
+from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.nn.bridging import Bridge
 
 __all__ = [
@@ -41,8 +46,11 @@ __all__ = [
     "Features",
     "Hybrid",
     "Neighborhood",
+    "SeAEbdV2",
+    "SeATpe",
     "SeAtten",
     "SeE2A",
+    "SeE2AVectors",
     "SeE2R",
     "SeE3",
     "SeE3Tebd",
@@ -51,6 +59,7 @@ __all__ = [
     "build_descriptor",
     "capacity",
     "cutoff",
+    "has_one_fitting_net",
     "has_type_networks",
     "is_by_type",
     "is_mixed",
@@ -60,6 +69,7 @@ __all__ = [
     "members",
     "ordered_pairs",
     "passes_messages",
+    "sees_parameters",
     "selections",
     "unresolved",
     "with_selections",
@@ -75,7 +85,10 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "Dpa4Config": DPA4,
     "SeAttenConfig": SeAtten,
     "SeAttenV2Config": SeAtten,
+    "SeAEbdV2Config": SeAEbdV2,
+    "SeATpeConfig": SeATpe,
 }
+WITH_VECTORS = DESCRIPTORS | {"SeE2AConfig": SeE2AVectors}  # in models with type vectors of their own
 
 
 def bridge_of(config: ModelConfig) -> Bridge | None:
@@ -83,8 +96,12 @@ def bridge_of(config: ModelConfig) -> Bridge | None:
     return Bridge(*config.bridge) if config.bridge else None
 
 
-def build_descriptor(config: ModelConfig) -> nn.Module:
+def build_descriptor(config: ModelConfig, vectors: nn.Module | None = None) -> nn.Module:
     """The descriptor module of a model section.
+
+    Args:
+        config: of the model.
+        vectors: its table of type vectors, where it has one and the descriptor is to be called.
 
     Raises:
         ConfigError: ``sel`` is still ``auto`` (it is resolved from data before a model is built).
@@ -95,7 +112,9 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
 
     def make(member, **options) -> nn.Module:
         options["tabulated"] = config.compress is not None
-        kind = DESCRIPTORS[type(member).__name__]
+        kind = (DESCRIPTORS if config.type_embedding is None else WITH_VECTORS)[type(member).__name__]
+        if issubclass(kind, (TypeVectors, TakesModelVectors)):
+            options["vectors"] = vectors
         if not has_type_networks(member):  # type vectors may come from the elements
             options["type_map"] = config.type_map
         if kind is DPA4:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from dpjax.geometry.environment import switch_weight
 from dpjax.nn.activations import is_analytic
 from dpjax.nn.chebyshev import Grid, Interval, Series, series
-from dpjax.nn.dense import DenseStack, in_double
 from dpjax.nn.table import Table
 
 SERIES_COST = 0.5  # time of an operation of series, where one of networks takes 1 (benchmarks/NOTES.md)
@@ -71,19 +70,21 @@ def radial_intervals(
 
 
 def embedding_expansion(
-    networks: Mapping[tuple[int, int], DenseStack], intervals: Sequence[Interval], dtype: jnp.dtype, grid: Grid
+    networks: Mapping[tuple[int, int], Callable[[jax.Array], jax.Array]],
+    intervals: Sequence[Interval],
+    dtype: jnp.dtype,
+    grid: Grid,
 ) -> Expansion:
     """Expand networks, in float64, so that rounding of the coefficients adds nothing to that of the sums.
 
     Args:
-        networks: of one input, by position in ``intervals`` and neighbour type.
+        networks: of one input, computed in float64, by position in ``intervals`` and neighbour type.
         intervals: of the inputs.
         dtype: of the result.
         grid: resolution.
     """
     functions, errors = {}, []
-    for (side, neighbor), stack in networks.items():
-        network = in_double(stack)
+    for (side, neighbor), network in networks.items():
         exact, error = series(lambda x, network=network: network(x[:, None]), intervals[side], grid)
         functions[side, neighbor] = jax.tree.map(lambda c: c.astype(dtype), exact)
         errors.append(error)

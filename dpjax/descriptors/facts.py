@@ -35,13 +35,23 @@ def is_by_type(config: Any) -> bool:
 
 
 def is_mixed(config: Any) -> bool:
-    """Whether the fitting has one network for all types: some member describes types by vectors."""
+    """Whether some member tells types apart by vectors."""
     return not all(map(has_type_networks, members(config)))
+
+
+def has_one_fitting_net(config: Any) -> bool:
+    """Whether the fitting of a model (not a descriptor) has one network for all types: it, or its descriptor, has type vectors."""
+    return config.type_embedding is not None or is_mixed(config.descriptor)
 
 
 def passes_messages(config: Any) -> bool:
     """Whether an atom's values depend on more than its own neighbours: some member runs for all atoms together."""
     return any(is_one_of(member, MESSAGES) for member in members(config))
+
+
+def sees_parameters(config: Any) -> bool:
+    """Whether some member takes atomic parameters of an atom's neighbours."""
+    return any(getattr(member, "near_parameters", 0) for member in members(config))
 
 
 def works_on_pairs(config: Any) -> bool:

@@ -46,6 +46,9 @@ class Neighborhood:
     empty_kinds: jax.Array | None = None  # (n_atom,) types whose vectors empty places get; None: the vector of padding
     index: jax.Array | None = None  # (n_atom, sum(nbrs)) which centre a neighbour is, where messages pass between them
     condition: jax.Array | None = None  # (n_atom, 2) charge and spin of the frame, where the descriptor takes them
+    near: jax.Array | None = (
+        None  # (n_atom, sum(nbrs), n) atomic parameters of the neighbours, where the descriptor takes them
+    )
     lists: Lists | None = None  # flat lists of edges and angles of all atoms of a batch, where it has them
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
     inner: tuple[tuple[float, int], ...] = flax.struct.field(pytree_node=False, default=())  # of the batch's layout
@@ -94,6 +97,12 @@ class Neighborhood:
         """:func:`sections` of this table for a descriptor with networks per type."""
         return sections(self.disp, self.count, self.nbrs, sel, *self.listing(sel, rcut))
 
+    def sections_with_parameters(self, sel: Sequence[int], rcut: float) -> list[tuple[Section, jax.Array]]:
+        """:meth:`sections`, each with the atomic parameters of its neighbours (n_atom, k, n)."""
+        both = jnp.concatenate([self.disp, self.near.astype(self.disp.dtype)], axis=-1)
+        cut = sections(both, self.count, self.nbrs, sel, *self.listing(sel, rcut))
+        return [(own._replace(disp=own.disp[..., :3]), own.disp[..., 3:]) for own in cut]
+
 
 class Features(NamedTuple):
     """What a descriptor says about atoms."""
@@ -128,7 +137,7 @@ def sections(
     """Cut a neighbour table into sections by neighbour type and truncate each to ``sel``.
 
     Args:
-        disp: (n_atom, sum(nbrs), 3) neighbour minus centre, angstrom.
+        disp: (n_atom, sum(nbrs), 3) neighbour minus centre, angstrom; more columns are carried along.
         count: (n_atom, n_type) neighbours of each type; they fill their section from the front.
         nbrs: width of each section.
         sel: neighbours of each type that the descriptor keeps.
@@ -142,7 +151,7 @@ def sections(
     for t, width in enumerate(nbrs):
         part = jax.lax.slice_in_dim(disp, start, start + width, axis=1)
         listed = _listed(count, t, width)
-        near = jnp.sum(part * part, axis=-1) < rcut * rcut
+        near = _square(part) < rcut * rcut
         parts.append((part, listed & near))
         start += width
     if may_truncate(nbrs, sel):
@@ -150,6 +159,12 @@ def sections(
         room = sum(sel) if room is None else room
         parts = _truncate(parts, sel, room) if known else _truncate_wider(parts, nbrs, sel, room)
     return [Section(part, mask, jnp.sum(mask, axis=1)) for part, mask in parts]
+
+
+def _square(part: jax.Array) -> jax.Array:
+    """(n_atom, k) squares of the first three columns of (n_atom, k, 3 or more)."""
+    disp = part[..., :3]
+    return jnp.sum(disp * disp, axis=-1)
 
 
 def _listed(count: jax.Array, t: int, width: int) -> jax.Array:
@@ -175,7 +190,7 @@ def _truncate(
     parts: list[tuple[jax.Array, jax.Array]], sel: Sequence[int], room: int
 ) -> list[tuple[jax.Array, jax.Array]]:
     """Keep the nearest ``room`` of all, then the nearest ``sel[t]`` of each section."""
-    squares = [jnp.where(mask, jax.lax.stop_gradient(jnp.sum(part * part, axis=-1)), jnp.inf) for part, mask in parts]
+    squares = [jnp.where(mask, jax.lax.stop_gradient(_square(part)), jnp.inf) for part, mask in parts]
     everything = jnp.concatenate(squares, axis=1)
     crowded = room > 0 and _may_exceed(everything.shape[1], room)
     limit = jnp.sort(everything, axis=1)[:, :room][:, -1:] if crowded else jnp.inf  # of fewer columns the last

@@ -25,6 +25,7 @@ from dpjax.nn.attention import NeighborAttention, Scoring, Slots, unit
 from dpjax.nn.dense import normal_init
 from dpjax.nn.pair_embedding import PairEmbedding
 
+SHORT_ARM = 1e-6  # length of rows below which TensorFlow, whose models have type vectors of their own, does not make them longer
 AttentionConfig = SeAttenConfig | SeAttenV2Config
 
 
@@ -115,7 +116,8 @@ class SeAtten(TypeVectors):
         if self.tabulated:  # then there is no attention
             return self.embedding.sums(around.rows, around.rows[:, 0], vectors, view.centre_types, around.types, switch)
         embedded = self.embedding(around.rows[:, 0], vectors, view.centre_types, around.types, switch)
-        slots = Slots(around.mask, around.switch, unit(around.rows[:, 1:4], axis=1), kept(self.config)[0])
+        arms = unit(around.rows[:, 1:4], axis=1, least=1e-12 if self.vectors is None else SHORT_ARM)
+        slots = Slots(around.mask, around.switch, arms, kept(self.config)[0])
         return jnp.einsum("nck,nkm->ncm", around.rows, self.attention(embedded, slots))
 
     def _empty_sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:

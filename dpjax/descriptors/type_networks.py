@@ -27,7 +27,7 @@ from dpjax.descriptors.expansion import (
 from dpjax.descriptors.neighborhood import Neighborhood, Section, ordered_pairs
 from dpjax.geometry.environment import env_components
 from dpjax.nn.chebyshev import BASIS_SUMS, Grid, Interval, Series, weighted_sums
-from dpjax.nn.dense import DenseStack
+from dpjax.nn.dense import DenseStack, in_double
 from dpjax.nn.table import Tabulated
 
 
@@ -96,7 +96,8 @@ class TwoBodyNetworks(TypeNetworks):
         """
         if self.tabulated:
             return stored_grids([network.table for network in self.embedding.values()])
-        return paying_grids(self.config, self.dtype, n_atom, nbrs, len(self.embedding), self.n_column)
+        n_network = self.n_side * self.n_type
+        return paying_grids(self.config, self.dtype, n_atom, nbrs, n_network, self.n_column)
 
     def expand(self, nearest: jax.Array, grid: Grid) -> Expansion:
         """The embedding networks as series.
@@ -107,12 +108,11 @@ class TwoBodyNetworks(TypeNetworks):
         """
         davg, dstd = self.davg.value[:, 0], self.dstd.value[:, 0]
         intervals = radial_intervals(self.config, nearest, davg, dstd, self.dtype)
-        networks = {
-            (s, t): self.embedding[self.network_key(s, t)] for s in range(self.n_side) for t in range(self.n_type)
-        }
+        pairs = [(s, t) for s in range(self.n_side) for t in range(self.n_type)]
         if self.tabulated:
-            return stored_expansion({pair: network.table for pair, network in networks.items()}, intervals, grid)
-        return embedding_expansion(networks, intervals, self.dtype, grid)
+            tables = {pair: self.embedding[self.network_key(*pair)].table for pair in pairs}
+            return stored_expansion(tables, intervals, grid)
+        return embedding_expansion({pair: self.network_in_double(*pair) for pair in pairs}, intervals, self.dtype, grid)
 
     def neighbor_sums(self, view: Neighborhood, expansion: Expansion | None) -> tuple[jax.Array, jax.Array]:
         """Sums of rows times embeddings over the neighbours of centres that all have one type.
@@ -136,7 +136,7 @@ class TwoBodyNetworks(TypeNetworks):
             if self._excluded(centre, t) or not section.mask.shape[1]:
                 continue
             radial, rows = self._rows(centre, section)
-            sums = sums + summed(self.embedding[self.network_key(centre, t)], rows, radial)
+            sums = sums + self.pair_sums(centre, t, rows, radial)
         return sums, jnp.stack(kept, axis=1)
 
     def _series_sums(
@@ -162,6 +162,14 @@ class TwoBodyNetworks(TypeNetworks):
         keep = jax.checkpoint_policies.save_only_these_names(BASIS_SUMS)
         return jax.checkpoint(sums, prevent_cse=False, policy=keep)(view, expansion.intervals[side], functions)
 
+    def pair_sums(self, centre: int, neighbor: int, rows: jax.Array, radial: jax.Array) -> jax.Array:
+        """:func:`summed` with the network of a pair of types."""
+        return summed(self.embedding[self.network_key(centre, neighbor)], rows, radial)
+
+    def network_in_double(self, side: int, neighbor: int) -> Callable[[jax.Array], jax.Array]:
+        """The network of a pair of types computed in float64, (..., 1) -> (..., neuron[-1])."""
+        return in_double(self.embedding[self.network_key(side, neighbor)])
+
     def _embedded(self, centre: int, neighbor: int, radial: jax.Array) -> jax.Array:
         """(1, neuron[-1]) embedding of one value (1,)."""
         return self.embedding[self.network_key(centre, neighbor)](radial[None])
@@ -174,7 +182,7 @@ class TwoBodyNetworks(TypeNetworks):
         return keep - here
 
 
-def summed(network: DenseStack | Tabulated, rows: jax.Array, radial: jax.Array) -> jax.Array:
+def summed(network: Callable[[jax.Array], jax.Array], rows: jax.Array, radial: jax.Array) -> jax.Array:
     """Sums over neighbours of rows (n_atom, n_row, k) times embeddings of (n_atom, k) numbers: (n_atom, n_row, neuron[-1])."""
     if isinstance(network, Tabulated):
         return network.sums(rows, radial)

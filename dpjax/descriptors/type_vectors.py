@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -16,12 +17,19 @@ class TypeVectors(Descriptor):
 
     Attributes:
         type_map: names of the types; elements where type vectors come from electron configurations.
+        vectors: the model's table of type vectors, a module that is called without arguments; None: the descriptor has its own.
     """
 
     type_map: tuple[str, ...] = ()
+    vectors: nn.Module | None = None
 
     def add_networks(self) -> None:
-        self.type_embedding = type_embedding(self.config, self.n_type, self.type_map, self.dtype)
+        if self.vectors is None:
+            self.type_embedding = type_embedding(self.config, self.n_type, self.type_map, self.dtype)
+
+    def type_table(self) -> jax.Array:
+        """(n_type + 1, tebd_dim) type vectors in the precision of the descriptor; the last row, zeros, is that of padding."""
+        return self.type_embedding() if self.vectors is None else self.vectors().astype(self.dtype)
 
     @property
     def dim_appended(self) -> int:
@@ -30,7 +38,8 @@ class TypeVectors(Descriptor):
 
     def init_parameters(self) -> None:
         """Touch every network and statistic once, so that ``init`` creates all of them."""
-        self.type_embedding.init_parameters()
+        if self.vectors is None:
+            self.type_embedding.init_parameters()
         self.init_networks()
 
     def init_networks(self) -> None:
@@ -38,7 +47,7 @@ class TypeVectors(Descriptor):
 
     def __call__(self, view: Neighborhood, expansion: None = None) -> Features:
         """Descriptor of centres of any type; values (n_atom, dim_out), frame (n_atom, dim_frame, 3) in its precision."""
-        vectors = self.type_embedding()
+        vectors = self.type_table()
         features = self.described(view, vectors)
         if not self.config.concat_output_tebd:
             return features

@@ -33,6 +33,8 @@ PER_TYPE = (
     "out_std",
 )  # statistics with a row for each type
 TABLE = ("type_embedding", "layer", "matrix")
+MODEL_TABLE = ("params", "type_embedding", "net", "layers_0", "matrix")  # of a model with type vectors of its own
+BACKBONE = ("descriptor", "type_embedding")  # what a new head leaves as it is
 VECTORS = ("type_embedding", "env_type_embed")  # of dpa4, in tables that end with a row for no type
 UNORDERED = ("se_e3",)  # networks of (s, t) with s <= t serve both orders
 
@@ -116,7 +118,7 @@ class _Move:
         return f"new: {', '.join(self.types.new)}"
 
     def _of_new_head(self, path: Path) -> bool:
-        return self.new_head and path[1] != "descriptor"
+        return self.new_head and path[1] not in BACKBONE
 
     def _member(self, path: Path) -> Any:
         """The descriptor that an array belongs to."""
@@ -154,10 +156,30 @@ class _Move:
         if path[-2] in VECTORS and path[-1] == "adam_type_embedding":
             mixed = np.concatenate([self._taken(path, value[:-1], own[:-1]), value[-1:]])
             return mixed, f"{self._news} ({FRESH})" if self.types.new else ""
+        if path == MODEL_TABLE:
+            return self._model_table(path, value, own)
         if path[-3:] != TABLE or self._member(path).use_econf_tebd:
             return None
         mixed = self._taken(path, value + _skip(value), own + _skip(own)) - _skip(own)
         return mixed, f"{self._news} ({FRESH})" if self.types.new else ""
+
+    def _model_table(self, path: Path, value: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, str] | None:
+        """The matrix of the first layer of the model's type embedding, whose rows are types unless it takes electrons.
+
+        Raises:
+            ConfigError: the types change, and the layer has a skip connection, so that a row alone does not say what it makes of a
+                type.
+        """
+        vectors = self.config.type_embedding
+        if self.types.unchanged or vectors.use_econf_tebd:
+            return None
+        if any(matrix.shape[1] in (len(matrix), 2 * len(matrix)) for matrix in (value, own)):
+            raise ConfigError(
+                f"model/type_map: found {list(self.types.ours)}, but the pretrained model has {list(self.types.theirs)}, and the "
+                f"first layer of its type_embedding, {value.shape[1]} wide, has a skip connection with one of these numbers of "
+                "types. Keep the types of the pretrained model."
+            )
+        return self._taken(path, value, own), f"{self._news} ({FRESH})" if self.types.new else ""
 
     def _taken(self, path: Path, value: np.ndarray, own: np.ndarray) -> np.ndarray:
         """Rows of our types, those of new ones from ``own``."""

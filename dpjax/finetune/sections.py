@@ -16,7 +16,7 @@ Section = dict[str, Any]
 
 
 def with_pretrained_model(data: Section, pretrained: ModelConfig, new_head: bool) -> Section:
-    """An input whose descriptor and fitting net are those of the pretrained model, in the types of the input.
+    """An input whose descriptor, type embedding and fitting net are those of the pretrained model, in the types of the input.
 
     The input keeps its ``type_map``, the ``trainable`` flags, and all else of its model section; with a new head its fitting net,
     too.
@@ -32,9 +32,14 @@ def with_pretrained_model(data: Section, pretrained: ModelConfig, new_head: bool
         return data  # what is wrong is said when the input is checked
     types = TypeChange(pretrained.type_map, tuple(model["type_map"]))
     theirs = in_our_types(pretrained, types)
-    parts = ("descriptor",) if new_head else ("descriptor", "fitting_net")
+    parts = [
+        "descriptor",
+        *([] if new_head else ["fitting_net"]),
+        *(["type_embedding"] if "type_embedding" in theirs else []),
+    ]
     taken = {name: _with_flags(theirs[name], model.get(name)) for name in parts}
-    return {**copy.deepcopy(data), "model": {**copy.deepcopy(model), **taken}}
+    own = {name: value for name, value in model.items() if name != "type_embedding"}
+    return {**copy.deepcopy(data), "model": {**copy.deepcopy(own), **taken}}
 
 
 def with_pretrained_models(

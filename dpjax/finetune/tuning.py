@@ -149,6 +149,11 @@ def _compare(config: ModelConfig, pretrained: Pretrained) -> None:
     if kinds[0] != kinds[1]:
         ours, theirs = (" and ".join(names) for names in kinds)
         raise ConfigError(f"model/descriptor/type: found {ours}, but the model to start from has {theirs}. {ADVICE}")
+    if "se_a_tpe" in kinds[0] and not types.unchanged:
+        raise ConfigError(
+            f"model/type_map: found {list(types.ours)}, but the pretrained model has {list(types.theirs)}. The vectors of se_a_tpe "
+            "follow from a type's place among all types, so no type would keep its own. Keep the types of the pretrained model."
+        )
     theirs = parse_model(in_our_types(pretrained.config, types, config))
     differences = changed_settings(config, theirs)
     if pretrained.new_head:
@@ -165,6 +170,7 @@ SHAPING = (
     "use_econf_tebd", "use_tebd_bias", "concat_output_tebd", "lmax", "resnet_dt", "numb_fparam", "numb_aparam",
     "dim_case_embd", "numb_dos", "task_dim", "fit_diag", "nlayers", "n_dim", "e_dim", "a_dim", "n_multi_edge_message",
     "update_angle", "g1_dim", "g2_dim", "use_three_body", "add_tebd_to_repinit_out", "add_chg_spin_ebd",
+    "type_nchanl", "type_nlayer", "type_embedding",
 )  # fmt: skip
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 
 from dpjax.config import ModelConfig
-from dpjax.descriptors import is_mixed
+from dpjax.descriptors import has_one_fitting_net
 from dpjax.fittings.direct_forces import DirectForces, DirectValues, build_direct_forces
 from dpjax.fittings.dos import DosFitting
 from dpjax.fittings.dpa4_ener import Dpa4EnerFitting
@@ -41,8 +41,8 @@ FITTINGS: dict[str, type[FittingNet]] = {
 }
 
 
-def build_fitting(config: ModelConfig, descriptor: nn.Module) -> FittingNet:
-    """The fitting module of a model section, for the outputs of a descriptor module."""
+def build_fitting(config: ModelConfig, descriptor: nn.Module, vectors: nn.Module | None = None) -> FittingNet:
+    """The fitting module of a model section, for the outputs of a descriptor module and the model's table of type vectors."""
     section, n_type = with_widths(config.fitting_net, descriptor.dim_out), len(config.type_map)
     kind = FITTINGS[type(section).__name__]
-    return kind(section, n_type, descriptor.dim_out, is_mixed(config.descriptor), descriptor.dim_frame)
+    return kind(section, n_type, descriptor.dim_out, has_one_fitting_net(config), descriptor.dim_frame, vectors)

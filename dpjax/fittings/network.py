@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from dpjax.config.fittings import AtomicOutput
 from dpjax.descriptors import Features, Neighborhood
 from dpjax.fittings.layers import layer_owners
-from dpjax.fittings.types import network_names
+from dpjax.fittings.types import network_names, of_type
 from dpjax.nn.dense import DenseStack
 from dpjax.nn.precision import dtype_of
 
@@ -27,6 +27,7 @@ class FittingNet(nn.Module):
         dim_descriptor: width of a descriptor.
         mixed: one network serves all types, which it tells apart by the type vectors in their descriptors.
         dim_frame: vectors of a descriptor's frame, 0 where it has none.
+        vectors: the model's table of type vectors, of which the network is given the one of the atom; None: it has none.
 
     Statistics (collection ``stats``): ``bias_atom_e`` (n_type, dim_net), added to what the network gives; where such inputs exist
     ``fparam_avg``, ``fparam_inv_std``, ``aparam_avg``, ``aparam_inv_std``, and ``case_embd``, the vector that tells tasks apart.
@@ -37,6 +38,7 @@ class FittingNet(nn.Module):
     dim_descriptor: int
     mixed: bool = False
     dim_frame: int = 0
+    vectors: nn.Module | None = None
 
     def setup(self):
         cfg = self.config
@@ -79,7 +81,8 @@ class FittingNet(nn.Module):
         """Number of network inputs beside the descriptor."""
         cfg = self.config
         case = cfg.dim_case_embd if self.case_is_input else 0
-        return cfg.numb_fparam + (0 if self._aparam_is_mask else cfg.numb_aparam) + case
+        types = 0 if self.vectors is None else self.vectors.width
+        return types + cfg.numb_fparam + (0 if self._aparam_is_mask else cfg.numb_aparam) + case
 
     @property
     def case_is_input(self) -> bool:
@@ -101,14 +104,14 @@ class FittingNet(nn.Module):
         return self.config.neuron[-1] if self.config.neuron else self.dim_descriptor + self.dim_extra
 
     def extra_inputs(self, n_atom: int, fparam: jax.Array | None, aparam: jax.Array | None) -> jax.Array:
-        """Network inputs beside the descriptor, normalised: frame parameters, atomic parameters, case vector.
+        """Network inputs beside descriptor and type vector, normalised: frame parameters, atomic parameters, case vector.
 
         Args:
             fparam: (n_atom, numb_fparam) the frame's parameters, one row per atom.
             aparam: (n_atom, numb_aparam).
 
         Returns:
-            (n_atom, dim_extra).
+            (n_atom, dim_extra), less the length of a type vector of the model.
         """
         parts = []
         if self.fparam_norm is not None:
@@ -145,8 +148,11 @@ class FittingNet(nn.Module):
         self, view: Neighborhood, features: Features, fparam: jax.Array | None, aparam: jax.Array | None
     ) -> tuple[jax.Array, ...]:
         """What a network is called with: (n_atom, dim_descriptor + dim_extra) inputs."""
-        extra = self.extra_inputs(view.n_atom, fparam, aparam)
-        return (jnp.concatenate([features.values.astype(self.dtype), extra], axis=1),)
+        parts = [features.values.astype(self.dtype)]
+        if self.vectors is not None:
+            own = of_type(self.vectors().astype(self.dtype), view)
+            parts.append(jnp.broadcast_to(own, (view.n_atom, own.shape[1])))
+        return (jnp.concatenate([*parts, self.extra_inputs(view.n_atom, fparam, aparam)], axis=1),)
 
     def __call__(
         self, view: Neighborhood, features: Features, fparam: jax.Array | None = None, aparam: jax.Array | None = None

@@ -107,7 +107,8 @@ def _embeddings(potential: Potential, features: dict[str, np.ndarray], types: np
 
 def _opened(potential: Potential, systems: Systems, names: Sequence[str]) -> Iterator[System]:
     """The systems, with the inputs that the model needs for these features."""
-    specs = model_labels(potential.config, inputs=INPUTS if LAST_LAYER in names else DESCRIPTOR_INPUTS)
+    every = LAST_LAYER in names or potential.model.sees_parameters
+    specs = model_labels(potential.config, inputs=INPUTS if every else DESCRIPTOR_INPUTS)
     for entry in [systems] if isinstance(systems, (str, Path)) else systems:
         for path in find_systems(str(entry)):
             for system in open_systems(path, potential.type_map, specs, str(path)):

@@ -27,13 +27,14 @@ DESCRIPTOR, LAST_LAYER = FEATURES
 class FeatureMethods:
     """The methods of a :class:`~dpjax.interfaces.potential.Potential` that give features in place of predictions."""
 
-    def descriptor(self: Potential, coord, atype, cell=None, charge_spin=None) -> Any:
+    def descriptor(self: Potential, coord, atype, cell=None, charge_spin=None, *, aparam=None) -> Any:
         """Descriptors of atoms, as the fitting net is given them.
 
-        Atoms of types that are excluded from the prediction have one, too; frame and atomic parameters do not enter.
+        Atoms of types that are excluded from the prediction have one, too.  Frame and atomic parameters do not enter, but for
+        those of neighbours where the descriptor takes them (``se_a_tpe``).
 
         Args:
-            coord, atype, cell, charge_spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+            coord, atype, cell, charge_spin, aparam: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
 
         Returns:
             (n_frame, n_atom, dim) float64, atoms in the given order, zero for placeholders; a list of (n_atom, dim) if frames were
@@ -43,7 +44,7 @@ class FeatureMethods:
             DataError: as for ``evaluate``.
             ModelError: charge and spin are given or missing, and should not be.
         """
-        return self.features(coord, atype, cell, charge_spin=charge_spin, names=(DESCRIPTOR,))[DESCRIPTOR]
+        return self.features(coord, atype, cell, None, aparam, charge_spin, names=(DESCRIPTOR,))[DESCRIPTOR]
 
     def fitting_last_layer(self: Potential, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None) -> Any:
         """What the last layer of the fitting net is given: the activations of its last hidden layer, ``neuron[-1]`` per atom.
@@ -87,7 +88,8 @@ class FeatureMethods:
         strangers = [name for name in names if name not in FEATURES]
         if strangers:
             raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
-        needed = LAST_LAYER in names or fparam is not None or aparam is not None
+        seen = self.model.sees_parameters
+        needed = LAST_LAYER in names or seen or fparam is not None or aparam is not None
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, parameters=needed)
         reading = Reading(lambda n_atom: {name: (n_atom, self.feature_width(name)) for name in names}, per_atom=names)
         job = Job(predict_features, {"names": tuple(names)})

@@ -31,6 +31,7 @@ from dpjax.nn.precision import dtype_of
 from dpjax.nn.table import COLLECTION, PLACES
 from dpjax.training.tasks import arranged
 
+PARTS = ("descriptor", "fitting_net", "type_embedding")  # of a model section that have a precision
 log = logging.getLogger(__name__)
 
 
@@ -147,13 +148,13 @@ def from_weights(
         weights: every weight and statistic under its name, as in ``state_dict`` of a PyTorch model, the state of a JAX model
             (parts of a name joined by ".") or the variables of a TensorFlow graph; they are brought into the section's precision.
         source: whose names they are: ``"pytorch"``, ``"jax"`` or ``"tensorflow"``; None: seen from the names.
-        conventions: ``"reference"`` or ``"corrected"``.
+        conventions: ``"reference"`` or ``"corrected"``.  TensorFlow rounds cut-offs to single precision, so "reference" does.
 
     Raises:
         ConfigError: the section is not valid, or describes a model that is not built yet.
         ModelError: a name is missing or left over, or an array has another shape; the message lists them.
     """
-    config, variables = read_weights(model_section, weights, source)
+    config, variables = read_weights(model_section, weights, source, conventions)
     return Potential(config, variables, conventions=conventions)
 
 
@@ -306,9 +307,10 @@ def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[
         config,
         descriptor=_parts_in_precision(config.descriptor, precision),
         fitting_net=_parts_in_precision(config.fitting_net, precision),
+        type_embedding=config.type_embedding and _parts_in_precision(config.type_embedding, precision),
         raw={
             **config.raw,
-            **{part: _raw_in_precision(config.raw[part], precision) for part in ("descriptor", "fitting_net")},
+            **{part: _raw_in_precision(config.raw[part], precision) for part in PARTS if part in config.raw},
         },
     )
     params = jax.tree.map(lambda x: np.asarray(x).astype(dtype), variables["params"])

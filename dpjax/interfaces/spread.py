@@ -52,6 +52,11 @@ class SpreadPotential:
                 f"the descriptor {potential.config.title} passes messages: an atom depends on more than its "
                 "own neighbours, and slabs exchange only those. Use Potential.evaluate, or several frames on several devices."
             )
+        if potential.model.sees_parameters:
+            raise ModelError(
+                "the descriptor takes atomic parameters of neighbours, which slabs do not exchange. Use Potential.evaluate, or "
+                "several frames on several devices."
+            )
         self.potential, self.devices = potential, _devices(devices)
         self.programs = SpreadPrograms(potential.model, slab_mesh(self.devices))
         self.level = 0  # among the resolutions of series; raised where one was too coarse

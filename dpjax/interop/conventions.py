@@ -18,6 +18,7 @@ from dpjax.descriptors.dpa2.parts import repinit_of
 from dpjax.descriptors.se_atten import empty_types_matter
 from dpjax.errors import ModelError
 from dpjax.interop import parts
+from dpjax.interop.model_vectors import check_known
 from dpjax.models.linear import part_name
 
 log = logging.getLogger(__name__)
@@ -81,6 +82,7 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
             "a model that gives its forces directly (trained with the loss dens) is not written for DeePMD-kit (.dp, .yaml), whose "
             "direct forces do not turn with the structure. Write it as an artifact: dpjax.export.save(pot, 'model.dpx')."
         )
+    check_known(config)
     _check_vectors(config)
     if config.conventions == "reference":
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dpjax.config import HybridConfig
-from dpjax.config.descriptors import DESCRIPTORS
+from dpjax.interop.model_vectors import stored_type
 
 Tree = dict[str, Any]
 
@@ -31,7 +31,7 @@ class HybridMap:
     def write_tree(self, config: HybridConfig, type_map: tuple[str, ...], params: Tree, stats: Tree) -> Tree:
         """The ``Descriptor`` tree of our descriptor."""
         parts = [
-            self.find(DESCRIPTORS.name_of(member)).write_tree(member, type_map, params[name], stats[name])
+            self.find(stored_type(member, params[name])).write_tree(member, type_map, params[name], stats[name])
             for name, member in _named(config.list).items()
         ]
         return {"@class": "Descriptor", "type": "hybrid", "@version": 1, "list": parts}

@@ -94,7 +94,9 @@ def read_section(tree: Tree) -> Tree:
 def read_variables(tree: Tree) -> tuple[Tree, Tree]:
     """Collections ``params`` and ``stats`` of the stored descriptor."""
     networks = read_embeddings(tree, NETWORKS, "descriptor")
-    params = {"embedding": networks, "type_embedding": read_type_embedding(tree["type_embedding"])}
+    params = {"embedding": networks}
+    if tree["type_embedding"] is not None:  # else they are those of the model
+        params["type_embedding"] = read_type_embedding(tree["type_embedding"])
     attention = read_attention(tree["attention_layers"])
     if attention:
         params["attention"] = attention
@@ -149,6 +151,7 @@ def write_tree(config: SeAttenConfig | SeAttenV2Config, type_map: tuple[str, ...
         **degrees,
         **{key: _plain(getattr(config, key)) for key in _SAME},
         **({} if newer else form),
+        **({} if "type_embedding" in params else {"concat_output_tebd": True}),  # by the model, whose vectors they are
         "ln_eps": 1e-5 if config.ln_eps is None else config.ln_eps,
         "sel": [config.sel] if isinstance(config.sel, int) else list(config.sel),
         "ntypes": n_type,
@@ -166,7 +169,9 @@ def write_tree(config: SeAttenConfig | SeAttenV2Config, type_map: tuple[str, ...
             "protection": config.env_protection,
             "use_exp_switch": False,
         },
-        "type_embedding": write_type_embedding(config, type_map, params["type_embedding"]),
+        "type_embedding": write_type_embedding(config, type_map, params["type_embedding"])
+        if "type_embedding" in params
+        else None,
         "@variables": arrays,
         "spin": None,
     }

@@ -73,8 +73,12 @@ def read_common(tree: Tree, *, one_side: bool) -> tuple[Tree, Tree]:
     names = network_order(one_side, len(tree["sel"]))
     networks = networks_of(tree["embeddings"], len(names), "descriptor/embeddings")
     params = {f"embedding_{name}": read_stack(network) for name, network in zip(names, networks, strict=True)}
-    stats = {key: shared_row(tree["@variables"][key], f"descriptor/{key}") for key in ("davg", "dstd")}
-    return params, stats
+    return params, read_statistics(tree)
+
+
+def read_statistics(tree: Tree) -> Tree:
+    """Collection ``stats`` of a stored descriptor."""
+    return {key: shared_row(tree["@variables"][key], f"descriptor/{key}") for key in ("davg", "dstd")}
 
 
 def shared_row(array: np.ndarray, where: str) -> np.ndarray:
@@ -123,8 +127,16 @@ def write_common(config: Any, type_map: tuple[str, ...], params: Tree, stats: Tr
             "layers": layers,
         }
 
-    n_type, slots = len(type_map), sum(config.sel)
+    n_type = len(type_map)
     networks = [network(params[f"embedding_{name}"]) for name in network_order(one_side, n_type)]
+    return write_options(config, type_map, stats) | {
+        "embeddings": collection("embedding_network", networks, 1 if one_side else 2, n_type)
+    }
+
+
+def write_options(config: Any, type_map: tuple[str, ...], stats: Tree) -> Tree:
+    """What such trees have beside their networks."""
+    slots = sum(config.sel)
     return {
         "@class": "Descriptor",
         "@version": 2,
@@ -134,8 +146,8 @@ def write_common(config: Any, type_map: tuple[str, ...], params: Tree, stats: Tr
         "neuron": list(config.neuron),
         "resnet_dt": config.resnet_dt,
         "set_davg_zero": config.set_davg_zero,
-        **common,
-        "embeddings": collection("embedding_network", networks, 1 if one_side else 2, n_type),
+        "activation_function": config.activation_function,
+        "precision": common_precision(config.precision),
         "env_mat": {
             "rcut": config.rcut,
             "rcut_smth": config.rcut_smth,

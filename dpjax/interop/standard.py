@@ -10,7 +10,7 @@ import numpy as np
 from dpjax.config import ModelConfig, parse_model, with_direct_forces
 from dpjax.config.descriptors.dpa4 import DPA4_NAMES
 from dpjax.config.fittings import FITTINGS as FITTING_NETS
-from dpjax.descriptors import build_descriptor, is_mixed
+from dpjax.descriptors import build_descriptor, has_one_fitting_net
 from dpjax.errors import ModelError
 from dpjax.interop import (
     dipole,
@@ -21,6 +21,7 @@ from dpjax.interop import (
     dpa4,
     dpa4_ener,
     ener,
+    model_vectors,
     parts,
     polar,
     property,
@@ -33,11 +34,13 @@ from dpjax.interop import (
 from dpjax.interop.branches import aliases
 from dpjax.interop.fitting import Surroundings
 from dpjax.interop.hybrid import HybridMap
+from dpjax.interop.model_vectors import WITH_VECTORS, read_model_vectors, stored_type, write_model_vectors
 
 Tree = dict[str, Any]
 DESCRIPTORS = {"se_e2_a": se_e2_a, "se_e2_r": se_e2_r, "se_r": se_e2_r, "se_e3": se_e3, "se_e3_tebd": se_e3_tebd}
 FITTINGS = {"ener": ener, "dpa4_ener": dpa4_ener, "dos": dos, "property": property, "polar": polar, "dipole": dipole}
 DESCRIPTORS |= {name: se_atten for name in ("se_atten", "dpa1", "se_atten_v2")}
+DESCRIPTORS |= {name: model_vectors for name in (WITH_VECTORS, "se_a_ebd_v2", "se_a_tpe")}
 DESCRIPTORS |= {"dpa2": dpa2, "dpa3": dpa3, "dpa4": dpa4}
 MODEL_OPTIONS = ("bridging_method", "bridging_r_inner", "bridging_r_outer")
 DESCRIPTORS["hybrid"] = HybridMap(lambda name: _find(DESCRIPTORS, name, "descriptor"))
@@ -86,6 +89,9 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         "atom_exclude_types": model.get("atom_exclude_types") or [],
     }
     section |= {key: model[key] for key in (*MODEL_OPTIONS, "type") if model.get(key) is not None}
+    vectors = None
+    if model.get("type_embedding") is not None:
+        section["type_embedding"], vectors = read_model_vectors(model["type_embedding"])
     if model.get("preset_out_bias"):
         section["preset_out_bias"] = model["preset_out_bias"]
     outside = sorted(set(fitting.get("exclude_types") or []) - set(section["atom_exclude_types"]))
@@ -93,10 +99,8 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         section["fitting_net"] = fitting_map.select_types(section["fitting_net"], outside, len(section["type_map"]))
     config = parse_model(section)
     mixed = bool(fitting.get("mixed_types"))
-    if mixed != is_mixed(config.descriptor):
-        need = (
-            "one fitting network for all types" if is_mixed(config.descriptor) else "one fitting network for each type"
-        )
+    if mixed != has_one_fitting_net(config):
+        need = "one fitting network for all types" if not mixed else "one fitting network for each type"
         raise ModelError(f"fitting: mixed_types is {str(mixed).lower()}, but this descriptor needs {need}")
     _check_frame(fitting, config)
     d_params, d_stats = descriptor_map.read_variables(descriptor)
@@ -108,6 +112,8 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         "out_std": np.asarray(model["@variables"]["out_std"])[0],
     }
     variables = {"params": {"descriptor": d_params, "fitting_net": f_params}, "stats": stats}
+    if vectors is not None:
+        variables["params"]["type_embedding"] = vectors
     return (config, variables) if model.get("dens_fitting") is None else _with_heads(config, variables, model)
 
 
@@ -150,13 +156,13 @@ def write_model(config: ModelConfig, variables: Tree) -> Tree:
 def _standard_tree(config: ModelConfig, variables: Tree) -> Tree:
     """The tree of a model with one descriptor and one fitting net."""
     params, stats = variables["params"], variables["stats"]
-    kind = config.raw["descriptor"]["type"]
-    descriptor_map = _find(DESCRIPTORS, kind, "descriptor")
+    descriptor_map = _find(DESCRIPTORS, stored_type(config.descriptor, params["descriptor"]), "descriptor")
     descriptor = descriptor_map.write_tree(
         config.descriptor, config.type_map, params["descriptor"], stats["descriptor"]
     )
-    module = build_descriptor(config)
-    around = Surroundings(config.type_map, module.dim_out, module.dim_frame)
+    module, vectors = build_descriptor(config), config.type_embedding
+    dim_inputs = module.dim_out + (0 if vectors is None else vectors.neuron[-1])
+    around = Surroundings(config.type_map, dim_inputs, module.dim_frame)
     fitting_map = _find(FITTINGS, FITTING_NETS.name_of(config.fitting_net), "fitting")
     fitting = fitting_map.write_tree(config.fitting_net, around, params["fitting_net"], stats["fitting_net"])
     fitting["exclude_types"] = list(config.silent_types)
@@ -174,6 +180,8 @@ def _standard_tree(config: ModelConfig, variables: Tree) -> Tree:
         "fitting": fitting,
         **{key: getattr(config, key) for key in MODEL_OPTIONS if config.bridge},
     }
+    if vectors is not None:
+        model["type_embedding"] = write_model_vectors(vectors, config.type_map, params["type_embedding"])
     if config.direct_forces:
         model["dens_fitting"] = direct_forces.write_tree(params[direct_forces.PREFIX], stats[direct_forces.PREFIX])
         model["@variables"]["dens_force_rmsd"] = stats["dens_force_rmsd"]

@@ -15,7 +15,7 @@ import numpy as np
 from dpjax.config import ModelConfig, parse_model, with_direct_forces
 from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ModelError
-from dpjax.interop import dpa4, tensorflow_parts
+from dpjax.interop import dpa4, tensorflow_names, tensorflow_parts
 from dpjax.interop.direct_forces import has_heads
 from dpjax.interop.names import SOURCES, names_of, source_of, weights_only
 from dpjax.interop.standard import DESCRIPTORS, flatten, read_model, write_model
@@ -29,7 +29,10 @@ _SHOWN = 12  # names of each kind in an error
 
 
 def read_weights(
-    section: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str | None = None
+    section: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    source: str | None = None,
+    conventions: str = "reference",
 ) -> tuple[ModelConfig, Tree]:
     """Configuration and variables of a model, from its definition and DeePMD-kit's names of its weights; adapters go into these.
 
@@ -40,6 +43,7 @@ def read_weights(
         section: the ``model`` section of an input.
         arrays: every weight and statistic of the model under its name; they are brought into the precision that the section says.
         source: whose names they are: ``"pytorch"``, ``"jax"`` or ``"tensorflow"``; None: seen from the names.
+        conventions: ``"reference"``: cut-offs of a model of TensorFlow are rounded to single precision, as it rounds them.
 
     Raises:
         ConfigError: the section is not valid, or describes a model that is not built yet.
@@ -54,9 +58,10 @@ def read_weights(
                 f"a model made of several parts is not read from {source} names, only from .dp and .yaml files. Convert it with "
                 "DeePMD-kit (dp convert-backend model.pth model.dp) and load that."
             )
-        return tensorflow_parts.read(section, arrays, lambda own, given: read_weights(own, given, source))
+        return tensorflow_parts.read(section, arrays, lambda own, given: read_weights(own, given, source, conventions))
     dpa4.check_stored_version(arrays)
-    defined = parse_model(copy.deepcopy(dict(section)) if source == "tensorflow" else _as_built(section))
+    by_tensorflow = source == "tensorflow"
+    defined = parse_model(tensorflow_names.as_built(section, conventions) if by_tensorflow else _as_built(section))
     config = plain(defined)
     config = with_direct_forces(config) if has_heads(arrays) else config
     with jax.enable_x64(True):
@@ -65,7 +70,9 @@ def read_weights(
     tree["fitting"]["layer_name"] = getattr(config.fitting_net, "layer_name", None)
     names = names_of(tree, source)
     given = dict(arrays)
-    if source != "tensorflow":
+    if by_tensorflow:
+        given = tensorflow_names.weights_only(arrays)
+    else:
         alone = any(energy is not None for energy in getattr(config.fitting_net, "atom_ener", ()))
         given = dpa4.without_adapters(
             without_output_bias(weights_only(arrays, set(names.values())), alone), defined.lora
@@ -73,7 +80,7 @@ def read_weights(
     _check_names(set(names.values()), set(given), source)
     empty = flatten(tree)
     for path, name in names.items():
-        _put(tree, path, _fitted(name, given[name], empty[path], reshape=source == "tensorflow"))
+        _put(tree, path, _fitted(name, given[name], empty[path], reshape=by_tensorflow))
     _, variables = read_model(tree)
     return config, _own(variables, shapes)
 

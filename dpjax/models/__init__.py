@@ -72,7 +72,7 @@ def build_model(config: ModelConfig) -> nn.Module:
 def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
     """Fresh parameters and neutral statistics.
 
-    The descriptor and the fitting draw from their own ``seed`` keys where the input gives them, else from ``seed``; every
+    Descriptor, fitting and type embedding draw from their own ``seed`` keys where the input gives them, else from ``seed``; every
     ``member`` of an ensemble draws others.
     """
     config = model.config
@@ -89,6 +89,8 @@ def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
     heads = {}
     if config.direct_forces:
         heads["dens_fitting_net"] = initial(config.fitting_net.seed, 3)["params"]["dens_fitting_net"]
+    if config.type_embedding is not None:
+        heads["type_embedding"] = initial(config.type_embedding.seed, 4)["params"]["type_embedding"]
     params = descriptor["params"]["descriptor"]
     for i, part in enumerate(own if config.descriptor is not own[0] else ()):
         params[f"members_{i}"] = initial(part.seed, 1)["params"]["descriptor"][f"members_{i}"]

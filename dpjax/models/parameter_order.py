@@ -57,7 +57,7 @@ DPA4 = (  # parts of dpa4 and dpa4_ener
 )
 # Names that stand side by side in a tree, numbers aside, in DeePMD-kit's order.
 SIBLINGS = (
-    *("parts", "descriptor", "fitting_net", "dens_fitting_net"),
+    *("parts", "descriptor", "fitting_net", "dens_fitting_net"),  # a type embedding of the model comes behind them
     *("repinit", "repinit_three_body", "repformers", "g2_embd", "edge_embd", "angle_embd", "layers"),
     *("film_scale_strength_log", "film_shift_strength_log"),
     *("degree_gain", "attention", "embedding", "type_pair_embedding", "type_embedding", "charge_spin"),
@@ -75,7 +75,7 @@ SIBLINGS = (
     *("edge_angle_linear1", "edge_angle_linear2", "angle_self_linear"),
     *("n_residual", "e_residual", "a_residual", "g1_residual", "g2_residual", "h2_residual"),
     *("mapqk", "mapv", "mapq", "mapkv", "head_map"),
-    *("network", "type_network"),
+    *("network", "type_network", "amplify", "type_layers"),
     *("in_proj", "out_proj", "norm", "direction_map"),
     *("adam_scale", "weight", "weight_m0", "A_m0", "B_m0", "A_by_l", "B_by_l"),
     *("matrix", "bias", "idt"),

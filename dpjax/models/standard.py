@@ -25,6 +25,7 @@ from dpjax.descriptors import (
     is_mixed,
     kept,
     passes_messages,
+    sees_parameters,
 )
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.nearest import nearest_neighbors
@@ -38,6 +39,7 @@ from dpjax.nn.blocks import AS_SUITS, Work
 from dpjax.nn.bridging import faded, protons, screened_repulsion
 from dpjax.nn.chebyshev import Grid
 from dpjax.nn.precision import require_x64, with_all_digits
+from dpjax.nn.type_embedding import ModelTypeEmbedding
 
 Rows = dict[str, jax.Array]  # per atom
 FEATURES = ("descriptor", "fitting_last_layer")
@@ -48,6 +50,7 @@ VIEW = (
     "empty_kinds",
     "index",
     "condition",
+    "near",
     "lists",
 )  # of the rows what a descriptor is handed
 
@@ -64,8 +67,11 @@ class StandardModel(nn.Module):
     config: ModelConfig
 
     def setup(self):
-        self.descriptor = build_descriptor(self.config)
-        self.fitting_net = build_fitting(self.config, self.descriptor)
+        vectors = None
+        if self.config.type_embedding is not None:
+            vectors = self.type_embedding = ModelTypeEmbedding(self.config.type_embedding, self.config.type_map)
+        self.descriptor = build_descriptor(self.config, vectors)
+        self.fitting_net = build_fitting(self.config, self.descriptor, vectors)
         require_x64(self.descriptor.dtype, self.fitting_net.dtype)  # JAX alone would only warn and compute in float32
         shape = (self.n_type, self.output.size)
         self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
@@ -107,6 +113,11 @@ class StandardModel(nn.Module):
         return passes_messages(self.config.descriptor)
 
     @property
+    def sees_parameters(self) -> bool:
+        """Whether an atom's values depend on atomic parameters of its neighbours."""
+        return sees_parameters(self.config.descriptor)
+
+    @property
     def tabulated(self) -> bool:
         """Whether tables stand for the embedding networks: the model is compressed."""
         return self.config.compress is not None
@@ -118,8 +129,12 @@ class StandardModel(nn.Module):
 
     @property
     def takes_first(self) -> bool:
-        """Whether empty places get the vector of the type of their frame's first atom, as DeePMD-kit has it."""
-        return is_mixed(self.config.descriptor) and self.config.conventions == "reference"
+        """Whether empty places get the vector of the type of their frame's first atom, as DeePMD-kit has it.
+
+        Its TensorFlow backend, which alone has type vectors of the model, gives them that of padding.
+        """
+        own_vectors = is_mixed(self.config.descriptor) and self.config.type_embedding is None
+        return own_vectors and self.config.conventions == "reference"
 
     @property
     def takes_charge_spin(self) -> bool:
@@ -244,7 +259,9 @@ class StandardModel(nn.Module):
         return out
 
     def type_vectors(self) -> tuple[jax.Array, ...]:
-        """(n_type + 1, tebd_dim) of each descriptor that tells types apart by vectors; the last row is that of padding."""
+        """(n_type + 1, dim) of the model, or of each descriptor that has its own; the last row is that of padding."""
+        if self.config.type_embedding is not None:
+            return (self.type_embedding(),)
         parts = getattr(self.descriptor, "members", (self.descriptor,))
         return tuple(part.type_embedding() for part in parts if isinstance(part, TypeVectors))
 
@@ -258,6 +275,8 @@ class StandardModel(nn.Module):
 
     def init_parameters(self) -> None:
         """Touch every parameter and statistic once; the method to call ``init`` with."""
+        if self.config.type_embedding is not None:
+            self.type_embedding.init_parameters()
         self.descriptor.init_parameters()
         self.fitting_net.init_parameters()
         if self.config.direct_forces:
@@ -295,12 +314,17 @@ def where_rows(keep: jax.Array, values: jax.Array) -> jax.Array:
 def atom_rows(model: StandardModel, batch: Batch, take: slice) -> Rows:
     """What a slice of the atom axis needs beside displacements: :func:`table_rows` of a batch."""
     own = {name: getattr(batch, name)[take] for name in ("atype", "frame", "index", "count")}
-    rows = table_rows(model, own, batch.atype, batch.first, batch.charge_spin)
+    rows = table_rows(model, own, batch.atype, batch.first, batch.charge_spin, batch.aparam)
     return rows if batch.lists is None else rows | {"lists": batch.lists}
 
 
 def table_rows(
-    model: StandardModel, own: Mapping[str, Array], atype: Array | None, first: Array | None, charge_spin: Array | None
+    model: StandardModel,
+    own: Mapping[str, Array],
+    atype: Array | None,
+    first: Array | None,
+    charge_spin: Array | None,
+    aparam: Array | None = None,
 ) -> Rows:
     """What atoms need beside displacements: counts, types where sections do not say them, what descriptors know of a frame.
 
@@ -310,6 +334,7 @@ def table_rows(
         atype: (n_atom,) of all atoms, which ``index`` counts; None where sections say the types.
         first: (n_frame,) type of each frame's first atom; None for models that do not take it.
         charge_spin: (n_frame, 2) charge and spin; None for models that do not take them.
+        aparam: (n_atom, n) atomic parameters of all atoms; None for models that do not take them.
     """
     rows = {"count": own["count"]}
     if not model.by_type:
@@ -318,6 +343,8 @@ def table_rows(
         rows["index"] = jnp.asarray(own["index"])
     if model.takes_first:
         rows["empty_kinds"] = jnp.asarray(first)[own["frame"]]
+    if model.sees_parameters:
+        rows["near"] = jnp.asarray(aparam)[own["index"]]
     if model.takes_charge_spin:
         rows["condition"] = jnp.asarray(charge_spin)[own["frame"]]
     return rows

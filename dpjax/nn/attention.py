@@ -47,10 +47,10 @@ class Scoring(NamedTuple):
     masked: bool = False  # leave out what a neighbour would take from itself
 
 
-def unit(x: jax.Array, axis: int = -1) -> jax.Array:
-    """``x`` divided by its length along an axis, or by 1e-12 where that is longer; derivatives are finite."""
+def unit(x: jax.Array, axis: int = -1, least: float = 1e-12) -> jax.Array:
+    """``x`` divided by its length along an axis, or by ``least`` where that is longer; derivatives are finite."""
     square = jnp.sum(x * x, axis=axis, keepdims=True)
-    return x * jax.lax.rsqrt(jnp.maximum(square, 1e-24))
+    return x * jax.lax.rsqrt(jnp.maximum(square, least * least))
 
 
 def weights(q: jax.Array, k: jax.Array, near: Slots, how: Scoring) -> tuple[jax.Array, jax.Array]:

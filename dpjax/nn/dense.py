@@ -118,6 +118,7 @@ class DenseStack(nn.Module):
     """Residual layers of the given widths and, if ``n_out`` is set, a plain linear output layer (a fitting network).
 
     ``owners`` names for each layer (output layer included) the layer whose parameters it uses; None: each its own.
+    ``use_bias``: whether the residual layers have a bias.
     """
 
     neuron: Sequence[int]
@@ -126,10 +127,11 @@ class DenseStack(nn.Module):
     n_out: int | None = None
     dtype: jnp.dtype = jnp.float64
     owners: Sequence[int] | None = None
+    use_bias: bool = True
 
     def setup(self):
         widths = [*self.neuron] if self.n_out is None else [*self.neuron, self.n_out]
-        hidden = Dense(0, self.activation_function, residual=True, timestep=self.resnet_dt, dtype=self.dtype)
+        hidden = Dense(0, self.activation_function, True, self.resnet_dt, self.use_bias, self.dtype)
         own = range(len(widths)) if self.owners is None else self.owners
         self.layers = {
             str(i): hidden.clone(width=width, parent=None)
@@ -161,8 +163,12 @@ class DenseStack(nn.Module):
         return x if self.n_out is None else self.layers[str(self._own[-1])](x)
 
 
-def in_double(stack: DenseStack) -> Callable[[jax.Array], jax.Array]:
-    """The function of a bound stack computed in float64 (where JAX's 64-bit types are on), whatever its own precision."""
+def in_double(stack: DenseStack, method: Callable[..., jax.Array] | None = None) -> Callable[..., jax.Array]:
+    """The function of a bound stack computed in float64 (where JAX's 64-bit types are on), whatever its own precision.
+
+    ``method``, which takes the stack and other arguments, is what is called instead of the stack itself.
+    """
     double = jax.dtypes.canonicalize_dtype(jnp.float64)
     variables = jax.tree.map(lambda x: x.astype(double), stack.variables)
-    return partial(stack.clone(dtype=double, parent=None).apply, variables)
+    apply = stack.clone(dtype=double, parent=None).apply
+    return partial(apply, variables) if method is None else partial(apply, variables, method=method)

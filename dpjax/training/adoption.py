@@ -142,6 +142,11 @@ def _model_settings(path: str, config: ModelConfig, theirs: ModelConfig) -> list
         *_settings(f"{path}/descriptor", DESCRIPTORS, config.descriptor, theirs.descriptor),
         *_settings(f"{path}/fitting_net", FITTINGS, config.fitting_net, theirs.fitting_net),
     ]
+    vectors = config.type_embedding, theirs.type_embedding
+    if None not in vectors:
+        values += _values(f"{path}/type_embedding", *vectors)
+    elif vectors[0] != vectors[1]:
+        values.append((f"{path}/type_embedding", *vectors))
     return values + [(f"{path}/{n}", getattr(config, n), getattr(theirs, n)) for n in (*_EXCLUSIONS, *_SHORT_RANGE)]
 
 

@@ -117,6 +117,8 @@ def trainable_labels(config: ModelConfig, params: dict) -> dict:
             lambda path, flag: flag and lora.is_trained([key.key for key in path]), descriptor
         )
     labels = {"descriptor": descriptor, "fitting_net": fitting}
+    if config.type_embedding is not None:
+        labels["type_embedding"] = jax.tree.map(lambda _: config.type_embedding.trainable, params["type_embedding"])
     if config.direct_forces:
         labels["fitting_net"] = jax.tree.map(lambda _: False, fitting)
         labels["dens_fitting_net"] = _head_labels(config.fitting_net, params["dens_fitting_net"])

@@ -94,7 +94,6 @@ def test_missing_keys(edits, start):
     ("edits", "path"),
     [
         ({"model/spin": {"use_spin": [True, False], "virtual_scale": 0.4}}, "model/spin"),
-        ({"model/type_embedding": {}}, "model/type_embedding"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(edits, path):

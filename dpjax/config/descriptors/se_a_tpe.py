@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from dpjax.config import options
 from dpjax.config.checks import check_at_least
@@ -20,10 +21,22 @@ class SeATpeConfig(SeE2AConfig):
     type_nlayer: int = 2
     numb_aparam: int = 0
 
+    @property
+    def near_parameters(self) -> int:
+        """How many atomic parameters of each neighbour the descriptor takes."""
+        return self.numb_aparam if self.type_one_side else 0
+
 
 @dataclass(frozen=True)
 class SeAEbdV2Config(SeE2AConfig):
     """Hyper-parameters of ``se_a_ebd_v2``, which gets its type vectors from ``model/type_embedding``."""
+
+
+def in_effect(descriptor: Any) -> Any:
+    """The dataclass of a descriptor without ``exclude_types`` of ``se_a_tpe``, so that nothing that reads them must look twice."""
+    if hasattr(descriptor, "list"):
+        return replace(descriptor, list=tuple(map(in_effect, descriptor.list)))
+    return replace(descriptor, exclude_types=()) if isinstance(descriptor, SeATpeConfig) else descriptor
 
 
 def _se_e2_a_options_but(*others: Option) -> list[Option]:
@@ -71,7 +84,6 @@ SE_A_TPE = Component(
     _check_se_a_tpe,
     alias=("se_a_ebd",),
     doc="se_e2_a with one embedding net for all types, whose output is weighed by trained type vectors.",
-    built=False,
 )
 SE_A_EBD_V2 = Component(
     "se_a_ebd_v2",
@@ -80,5 +92,4 @@ SE_A_EBD_V2 = Component(
     check_se_e2_a,
     alias=("se_a_tpe_v2",),
     doc="se_e2_a with one embedding net for distances and one for the type vectors of model/type_embedding.",
-    built=False,
 )

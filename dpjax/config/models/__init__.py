@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from dpjax.config.models import type_embedding
 from dpjax.config.models.common import CommonModelConfig, common_options, parse_model
 from dpjax.config.models.dpa4 import (
     DPA4_MODEL,
@@ -44,11 +45,14 @@ def argument() -> Option:
 def complete(section: Any) -> None:
     """Gives, in place, a model section as the user wrote it the types that dpa4 models may leave out, and keys their names.
 
+    A descriptor that needs type vectors of the model gets them.
+
     The parts of linear and DPRc models are models, too.
     """
     if not isinstance(section, dict):
         return
     fill_types(section)
+    type_embedding.completed(section)
     descriptor = section.get("descriptor")
     for part in (descriptor, *_items(descriptor, "list")):
         rename_newer(part)

@@ -8,6 +8,7 @@ from typing import Any
 
 from dpjax.config.checks import check_at_least, check_positive
 from dpjax.config.descriptors.dpa4 import DPA4_NAMES, Dpa4Config
+from dpjax.config.models import type_embedding
 from dpjax.config.models.bridging import bridging_options, check_bridging
 from dpjax.config.models.standard import ModelConfig, check_networks, network_options, network_sections
 from dpjax.config.problems import Problem, Report
@@ -192,4 +193,5 @@ DPA4_MODEL = Component(
     alias=DPA4_NAMES[1:],
     doc="A dpa4 descriptor with a fitting net for energies or properties.",
     sections=_sections,
+    lacks=type_embedding.lacks,
 )

@@ -17,6 +17,8 @@ from dpjax.config.descriptors import (
     SeE3Config,
     SeE3TebdConfig,
 )
+from dpjax.config.descriptors.hybrid import descriptor_parts
+from dpjax.config.descriptors.se_a_tpe import in_effect
 from dpjax.config.fittings import (
     FITTINGS,
     DipoleFittingConfig,
@@ -25,6 +27,7 @@ from dpjax.config.fittings import (
     PropertyFittingConfig,
 )
 from dpjax.config.fittings.outputs import ENERGY
+from dpjax.config.models import type_embedding
 from dpjax.config.models.bridging import bridge_of, bridging_options, check_bridging
 from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
 from dpjax.config.problems import Problem
@@ -101,9 +104,11 @@ def network_options() -> list[Option]:
 
 def network_sections(section: dict, path: str, context: Context) -> dict[str, Any]:
     """The dataclasses of descriptor, fitting net and whatever else the section holds."""
+    common = common_sections(section, path, context)
+    descriptor = DESCRIPTORS.parse(section.get("descriptor"), join(path, "descriptor"), context)
     return {
-        **common_sections(section, path, context),
-        "descriptor": DESCRIPTORS.parse(section.get("descriptor"), join(path, "descriptor"), context),
+        **common,
+        "descriptor": type_embedding.with_model_vectors(in_effect(descriptor), common.get("type_embedding")),
         "fitting_net": FITTINGS.parse(section.get("fitting_net"), join(path, "fitting_net"), context),
     }
 
@@ -123,6 +128,14 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
             f"found {cfg.use_srtab!r}, a table of energies, but the model predicts {predicted.label}. Remove the key."
         )
         yield Problem(join(path, "use_srtab"), text)
+    for place, part in descriptor_parts(cfg.descriptor):
+        near, own = getattr(part, "near_parameters", 0), cfg.fitting_net.numb_aparam
+        if near and near != own:
+            text = (
+                f"found {near}, but fitting_net/numb_aparam is {own}. The descriptor and the fitting net take the same atomic "
+                "parameters: give both the same number."
+            )
+            yield Problem(f"{path}{place.removeprefix('model')}/numb_aparam", text)
 
 
 def _check_vectors(cfg: Any, path: str) -> Iterator[Problem]:
@@ -154,4 +167,5 @@ STANDARD = Component(
     _check,
     doc="One descriptor and one fitting net.",
     sections=network_sections,
+    lacks=type_embedding.lacks,
 )
