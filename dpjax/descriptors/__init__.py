@@ -24,7 +24,9 @@ from dpjax.descriptors.facts import (
     with_selections,
 )
 from dpjax.descriptors.hybrid import Hybrid
+from dpjax.descriptors.loc_frame import LocFrame
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
+from dpjax.descriptors.se_a_mask import SeAMask
 from dpjax.descriptors.se_atten import SeAtten
 from dpjax.descriptors.se_e2_a import SeE2A
 from dpjax.descriptors.se_e2_r import SeE2R
@@ -39,7 +41,9 @@ __all__ = [
     "DPA4",
     "Features",
     "Hybrid",
+    "LocFrame",
     "Neighborhood",
+    "SeAMask",
     "SeAtten",
     "SeE2A",
     "SeE2R",
@@ -73,6 +77,8 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "Dpa4Config": DPA4,
     "SeAttenConfig": SeAtten,
     "SeAttenV2Config": SeAtten,
+    "LocFrameConfig": LocFrame,
+    "SeAMaskConfig": SeAMask,
 }
 
 

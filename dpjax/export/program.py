@@ -240,7 +240,7 @@ def _moved(structure: Arrays, moved: jax.Array) -> Arrays:
 def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Entry, find: Lister | None) -> Arrays:
     """:func:`evaluate` without second derivatives."""
     output, sections = model.output, structure["atoms"]
-    names = ("coord", "frame") if model.by_type else ("coord", "frame", "type")
+    names = ("coord", "frame", *(() if model.by_type else ("type",)), *(("aparam",) if model.takes_mask else ()))
     every = {name: jnp.concatenate([_joined(atoms[name]) for atoms in sections]) for name in names}
     moved = _zero_sums(every["coord"].shape[0], model, entry)
     rows, needs = [], []
@@ -266,6 +266,7 @@ def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
         result["virial"] = summed("virial")
     if entry.atom_virial:
         result["atom_virial"] = moved["atom_virial"]
+    result |= {name: jnp.zeros_like(result[name]) for name in result if model.leaves_virials and name.endswith("virial")}
     if find:
         result |= find.report(jnp.max(jnp.stack(needs), axis=0))
     return result
@@ -318,7 +319,7 @@ def _block_program(model, variables, structure, every, section, entry, find):
         disp = coord[atoms["index"]] + image - atoms["coord"][:, None, :]
         fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
         own = {**atoms, "atype": atoms.get("type")}
-        rows = table_rows(model, own, every.get("type"), structure.get("first"), structure.get("charge_spin"))
+        rows = table_rows(model, own, every.get("type"), structure.get("first"), structure.get("charge_spin"), every.get("aparam"))
 
         def values(disp):
             view = neighborhood(model, section, disp, rows, nbrs)

@@ -52,6 +52,11 @@ class SpreadPotential:
                 f"the descriptor {potential.config.raw['descriptor']['type']} passes messages: an atom depends on more than its "
                 "own neighbours, and slabs exchange only those. Use Potential.evaluate, or several frames on several devices."
             )
+        if potential.model.takes_mask:
+            raise ModelError(
+                "the descriptor se_a_mask has no cut-off: every atom sees all others, so no slab could do with its neighbours. Use "
+                "Potential.evaluate."
+            )
         self.potential, self.devices = potential, _devices(devices)
         self.programs = SpreadPrograms(potential.model, slab_mesh(self.devices))
         self.level = 0  # among the resolutions of series; raised where one was too coarse

@@ -9,9 +9,10 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS, DPA2Config, Dpa4Config, SeAttenConfig, SeAttenV2Config
+from dpjax.config.descriptors.kinds import ONLY_TENSORFLOW
 from dpjax.config.fittings.tensor import TensorFittingConfig
 from dpjax.config.models.standard import WITHOUT_VECTORS
-from dpjax.descriptors import members
+from dpjax.descriptors import is_one_of, members
 from dpjax.descriptors.dpa2.parts import repinit_of
 from dpjax.descriptors.se_atten import empty_types_matter
 from dpjax.errors import ModelError
@@ -46,6 +47,7 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
             "a model that gives its forces directly (trained with the loss dens) is not written for DeePMD-kit (.dp, .yaml), whose "
             "direct forces do not turn with the structure. Write it as an artifact: dpjax.export.save(pot, 'model.dpx')."
         )
+    _check_known(config)
     _check_vectors(config)
     if config.conventions == "reference":
         return
@@ -78,6 +80,16 @@ def unread(config: ModelConfig) -> str:
         "this file is for dpjax: DeePMD-kit's own for dpa4 hold tables beside the weights that are not written here. It is read "
         "from there (.dp, .pt), not yet the other way."
     )
+
+
+def _check_known(config: ModelConfig) -> None:
+    for member in members(config.descriptor):
+        if is_one_of(member, ONLY_TENSORFLOW):
+            raise ModelError(
+                f"model/descriptor: DeePMD-kit cannot evaluate {DESCRIPTORS.name_of(member)!r} from a model file of this kind (.dp, "
+                ".yaml): only its TensorFlow backend has this descriptor, and that keeps models as graphs. Write the model as an "
+                "artifact, dpjax.export.save(pot, 'model.dpx'), or load the checkpoint."
+            )
 
 
 def _check_vectors(config: ModelConfig) -> None:

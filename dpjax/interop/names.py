@@ -50,7 +50,8 @@ def names_of(model: Tree, source: str) -> dict[str, str]:
     """
     paths = flatten(model)
     if source == "tensorflow":
-        return {path: tensorflow_names.name_of(model, path) for path in paths}
+        found = {path: tensorflow_names.name_of(model, path) for path in paths}
+        return {path: name for path, name in found.items() if name}
     found = {path: _name(model, path, source) for path in paths}
     return {path: name for path, name in found.items() if name}
 

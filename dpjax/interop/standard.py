@@ -21,8 +21,10 @@ from dpjax.interop import (
     dpa4,
     dpa4_ener,
     ener,
+    loc_frame,
     polar,
     property,
+    se_a_mask,
     se_atten,
     se_e2_a,
     se_e2_r,
@@ -38,6 +40,7 @@ DESCRIPTORS = {"se_e2_a": se_e2_a, "se_e2_r": se_e2_r, "se_r": se_e2_r, "se_e3":
 FITTINGS = {"ener": ener, "dpa4_ener": dpa4_ener, "dos": dos, "property": property, "polar": polar, "dipole": dipole}
 DESCRIPTORS |= {name: se_atten for name in ("se_atten", "dpa1", "se_atten_v2")}
 DESCRIPTORS |= {"dpa2": dpa2, "dpa3": dpa3, "dpa4": dpa4}
+DESCRIPTORS |= {"loc_frame": loc_frame, "se_a_mask": se_a_mask}
 MODEL_OPTIONS = ("bridging_method", "bridging_r_inner", "bridging_r_outer")
 DESCRIPTORS["hybrid"] = HybridMap(lambda name: _find(DESCRIPTORS, name, "descriptor"))
 

@@ -12,6 +12,7 @@ from dpjax.config.descriptors import (
     Dpa4Config,
     HybridConfig,
     LocFrameConfig,
+    SeAMaskConfig,
     SeE2AConfig,
     SeE2RConfig,
     SeE3Config,
@@ -68,6 +69,11 @@ class ModelConfig(CommonModelConfig):
         return {name: length for name, length in lengths.items() if length}
 
     @property
+    def takes_mask(self) -> bool:
+        """Whether the atomic parameter says which atoms are real (1) or virtual (0); frames of such a model have no cell."""
+        return isinstance(self.descriptor, SeAMaskConfig)
+
+    @property
     def default_inputs(self) -> dict[str, tuple[float, ...]]:
         """Those of :attr:`inputs` that a frame need not give, and what the model then takes."""
         given = {"fparam": self.fitting_net.default_fparam, "charge_spin": default_charge_spin(self.descriptor)}
@@ -117,6 +123,17 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
             text = f"unknown output; a model with this fitting net has: {output}.{did_you_mean(name, [output])}"
             yield Problem(join(path, f"preset_out_bias/{name}"), text)
     yield from _check_vectors(cfg, path)
+    yield from _check_mask(cfg, path)
+
+
+def _check_mask(cfg: Any, path: str) -> Iterator[Problem]:
+    """Which atoms are real is an atomic parameter."""
+    if isinstance(cfg.descriptor, SeAMaskConfig) and cfg.fitting_net.numb_aparam != 1:
+        text = (
+            f"found {cfg.fitting_net.numb_aparam}, but the descriptor 'se_a_mask' needs one atomic parameter, which says whether an "
+            "atom is real (1) or virtual (0). Set it to 1, and use_aparam_as_mask to true so that the net is not given it."
+        )
+        yield Problem(join(path, "fitting_net/numb_aparam"), text)
 
 
 def _check_vectors(cfg: Any, path: str) -> Iterator[Problem]:
