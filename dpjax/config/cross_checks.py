@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from dpjax.config.descriptors import DESCRIPTORS
@@ -121,6 +122,8 @@ def _mixed_precision(training: Any, model: Any) -> Iterator[Problem]:
         else [("model/descriptor", model.descriptor)]
     )
     for path, part in parts:
+        if not any(field.name == "precision" for field in fields(part)):  # which has no networks
+            continue
         found = {"default": "float64"}.get(part.precision, part.precision)
         if found != wanted:
             text = f"found {found}, but training/mixed_precision/output_prec is {wanted}. Give both the same, for example float32."
