@@ -59,8 +59,9 @@ def _options() -> list[Option]:
 
 
 def _check(cfg: SeAMaskConfig, path: str, context: Context) -> Iterator[Problem]:
-    yield from check_sel(cfg.sel, context.type_map, join(path, "sel"))
-    if isinstance(cfg.sel, str) and ":" in cfg.sel:
+    wrong = [*check_sel(cfg.sel, context.type_map, join(path, "sel"))]
+    yield from wrong
+    if not wrong and isinstance(cfg.sel, str) and ":" in cfg.sel:
         text = f"found {cfg.sel!r}; sel counts the atoms of a frame, which need no room. Give numbers, or `auto`."
         yield Problem(join(path, "sel"), text)
     yield from check_neuron(cfg.neuron, join(path, "neuron"))
