@@ -106,7 +106,7 @@ def without_virtual(types: np.ndarray, aparam: np.ndarray) -> np.ndarray:
     bad = np.flatnonzero(~within(mask, 0, 1) & (types >= 0))
     if len(bad):
         raise DataError(
-            f"aparam of atom {bad[0]} is {mask[bad[0]]:g}; expected 1 for a real or 0 for a virtual atom, which is what the descriptor "
-            "'se_a_mask' takes it for"
+            f"aparam of atom {bad[0]} is {mask[bad[0]]:g}; expected 1 for a real or 0 for a virtual atom, which is what the "
+            "descriptor 'se_a_mask' takes it for"
         )
     return np.where(mask >= 1.0, types, -1).astype(types.dtype)

@@ -266,7 +266,9 @@ def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
         result["virial"] = summed("virial")
     if entry.atom_virial:
         result["atom_virial"] = moved["atom_virial"]
-    result |= {name: jnp.zeros_like(result[name]) for name in result if model.leaves_virials and name.endswith("virial")}
+    result |= {
+        name: jnp.zeros_like(result[name]) for name in result if model.leaves_virials and name.endswith("virial")
+    }
     if find:
         result |= find.report(jnp.max(jnp.stack(needs), axis=0))
     return result
@@ -319,7 +321,9 @@ def _block_program(model, variables, structure, every, section, entry, find):
         disp = coord[atoms["index"]] + image - atoms["coord"][:, None, :]
         fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
         own = {**atoms, "atype": atoms.get("type")}
-        rows = table_rows(model, own, every.get("type"), structure.get("first"), structure.get("charge_spin"), every.get("aparam"))
+        rows = table_rows(
+            model, own, every.get("type"), structure.get("first"), structure.get("charge_spin"), every.get("aparam")
+        )
 
         def values(disp):
             view = neighborhood(model, section, disp, rows, nbrs)

@@ -1,7 +1,7 @@
 """Coordinates of neighbours in a frame that two of them span: what ``loc_frame`` sees of an atom.
 
-The neighbours of each type, the nearest first, fill slots.  Those in the slots of class 0 are seen with their coordinates, those in
-the slots of class 1 with their distance.  A rule says which two of them lie on the first axis and in the plane of the second.  Zhang
+The neighbours of each type, the nearest first, fill slots.  Those in slots of class 0 are seen with their coordinates, those in
+slots of class 1 with their distance.  A rule says which two of them lie on the first axis and in the plane of the second.  Zhang
 et al., Phys. Rev. Lett. 120, 143001 (2018), arXiv:1707.09571.  Lengths in angstrom.
 
 Results turn with nothing, but a reflection changes their sign along the third axis.  They are not smooth: neighbours that change
@@ -87,14 +87,14 @@ def local_coordinates(sections: Sequence[tuple[Array, Array]], rule: FrameRule) 
     """What centres of one type see of their neighbours.
 
     Args:
-        sections: for each type of neighbour (n, k, 3) displacements, angstrom, any finite value where there is none, and (n, k) bool
-            where there is one; in any order, and k may be a symbol of ``jax.export``.
+        sections: for each type of neighbour (n, k, 3) displacements, angstrom, any finite value where there is none, and (n, k)
+            bool where there is one; in any order, and k may be a symbol of ``jax.export``.
         rule: of this type.
 
     Returns:
-        (n, rule.width): ``1/r, q3/r^2, q1/r^2, q2/r^2`` of each slot of class 0, with q the coordinates in the frame, then ``1/r`` of
-        those of class 1; zero in empty slots.  And (n,) bool, whether there is a frame.  There is none where a neighbour that an axis
-        asks for is missing, or both lie in one direction: such a centre sees distances only, all q are zero.
+        (n, rule.width): ``1/r, q3/r^2, q1/r^2, q2/r^2`` of each slot of class 0, with q the coordinates in the frame, then ``1/r``
+        of those of class 1; zero in empty slots.  And (n,) bool, whether there is a frame.  There is none where a neighbour that an
+        axis asks for is missing, or both lie in one direction: such a centre sees distances only, all q are zero.
     """
     slots = _slots(sections, rule)
     axes, framed = _axes(slots, rule.axes)
@@ -172,7 +172,9 @@ def _chosen(slots: tuple[Slots, Slots], axis: Axis) -> Chosen:
     """The neighbour that an axis asks for, of each centre."""
     own = slots[axis.kind]
     if axis.atype >= 0:
-        slot = sum(own.sel[: axis.atype]) + axis.rank  # beyond the last of its type it is one of the next, as in the reference
+        slot = (
+            sum(own.sel[: axis.atype]) + axis.rank
+        )  # beyond the last of its type it is one of the next, as in the reference
         return _at(own, slot) if slot < sum(own.sel) else _nobody(own)
     candidates = _candidates(own.sel, -axis.atype if axis.kind else -(axis.atype + 1))
     if axis.rank >= len(candidates):

@@ -76,8 +76,8 @@ def _refuse_cells(cells: list[np.ndarray | None]) -> None:
     for i, cell in enumerate(cells):
         if cell is not None:
             raise DataError(
-                f"cell of frame {i}: found {cell.tolist()}, but the descriptor 'se_a_mask' is for open boundaries, where every atom "
-                "sees all others; leave it out"
+                f"cell of frame {i}: found {cell.tolist()}, but the descriptor 'se_a_mask' is for open boundaries, where every "
+                "atom sees all others; leave it out"
             )
 
 

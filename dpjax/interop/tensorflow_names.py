@@ -36,9 +36,8 @@ def name_of(model: Tree, path: str) -> str | None:
         return _fitting_name(fitting, rest)
     kind = descriptor["type"] if part == "descriptor" else fitting["type"]
     raise ModelError(
-        f"TensorFlow names of {part} type {kind!r} are not built; this version has those of se_e2_a, se_e2_r, loc_frame, se_a_mask and "
-        "ener. Convert the "
-        "model with DeePMD-kit (dp convert-backend model.pb model.dp) and load that."
+        f"TensorFlow names of {part} type {kind!r} are not built; this version has those of se_e2_a, se_e2_r, loc_frame, "
+        "se_a_mask and ener. Convert the model with DeePMD-kit (dp convert-backend model.pb model.dp) and load that."
     )
 
 

@@ -331,7 +331,7 @@ def table_rows(
 
 
 def is_real(aparam: Array) -> jax.Array:
-    """(n,) bool: which atoms are real, of (n, 1) atomic parameters: 1, and 0 for virtual ones; digits after the point do not count."""
+    """(n,) bool: which atoms are real, of (n, 1) atomic parameters: 1, or 0 for virtual ones; digits behind the point are cut."""
     return jnp.asarray(aparam)[:, 0] >= 1.0
 
 

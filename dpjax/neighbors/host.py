@@ -64,7 +64,7 @@ def search(
 
 
 def within_extent(rcut: float, extent: np.ndarray) -> float:
-    """A cut-off that reaches no farther than needed in an open structure of this extent (3,): vesin looks through all it reaches."""
+    """A cut-off that reaches no farther than an open structure of this extent (3,): vesin looks through all that it reaches."""
     return float(min(rcut, np.linalg.norm(extent) + 1.0))
 
 

@@ -72,8 +72,8 @@ def searched(systems: Sequence[System], model: ModelConfig) -> Sequence[FrameSou
     for system in systems:
         if system.periodic:
             raise DataError(
-                f"system {system.name}: its frames have cells, but model/descriptor 'se_a_mask' is for open boundaries, where every "
-                "atom sees all others. Put an empty file `nopbc` into the folder of the system if its boundaries are open."
+                f"system {system.name}: its frames have cells, but model/descriptor 'se_a_mask' is for open boundaries, where "
+                "every atom sees all others. Put an empty file `nopbc` into the folder of the system if its boundaries are open."
             )
     return [RealAtoms(system) for system in systems]
 

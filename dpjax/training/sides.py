@@ -17,7 +17,16 @@ from dpjax.config.descriptors.kinds import OPEN
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.data import Sampler, System, load_systems, model_labels
 from dpjax.data.waiting import counter
-from dpjax.descriptors import capacity, cutoff, has_type_networks, is_one_of, members, selections, unresolved, with_selections
+from dpjax.descriptors import (
+    capacity,
+    cutoff,
+    has_type_networks,
+    is_one_of,
+    members,
+    selections,
+    unresolved,
+    with_selections,
+)
 from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import inner_cuts, list_plan
 from dpjax.errors import ConfigError, DataError

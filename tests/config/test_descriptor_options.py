@@ -282,7 +282,9 @@ def test_dataclasses():
 
 def test_masks_need_an_atomic_parameter():
     found = message(section("se_a_mask"), {"model/fitting_net/numb_aparam": 0})
-    assert found.startswith("model/fitting_net/numb_aparam: found 0, but the descriptor 'se_a_mask' needs one atomic parameter")
+    assert found.startswith(
+        "model/fitting_net/numb_aparam: found 0, but the descriptor 'se_a_mask' needs one atomic parameter"
+    )
 
 
 def test_whole_frames_leave_no_room():

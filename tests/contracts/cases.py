@@ -29,9 +29,9 @@ class Case:
 
     ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model, and reads it from our files.  ``storable``: files may hold it.
 
-    ``smooth``: nothing jumps where a neighbour leaves the cut-off.  ``chiral``: mirror images have other energies.  ``whole``: every
-    atom sees all of its frame, which has no cell; the atomic parameter says which atoms are real.  ``step``, angstrom, of numerical
-    derivatives: a smaller one where slopes jump when neighbours become equally far.
+    ``smooth``: nothing jumps where a neighbour leaves the cut-off.  ``chiral``: mirror images have other energies.  ``whole``:
+    every atom sees all of its frame, which has no cell; the atomic parameter says which atoms are real.  ``step``, angstrom, of
+    numerical derivatives: a smaller one where slopes jump when neighbours become equally far.
     """
 
     name: str
@@ -175,7 +175,8 @@ CASES = [
     Case(
         "hybrid-loc_frame",
         model(
-            hybrid(loc_frame(axis_rule=[], rcut=2.3), se_e2_a(rcut=2.8, type_one_side=False)), pair_exclude_types=[[1, 1]]
+            hybrid(loc_frame(axis_rule=[], rcut=2.3), se_e2_a(rcut=2.8, type_one_side=False)),
+            pair_exclude_types=[[1, 1]],
         ),
         in_pytorch=False,
         storable=False,

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from dpjax.config.descriptors.kinds import BY_TYPE, MESSAGES, OPEN, OPEN
+from dpjax.config.descriptors.kinds import BY_TYPE, MESSAGES, OPEN
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import join

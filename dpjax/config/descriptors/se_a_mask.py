@@ -18,7 +18,9 @@ from dpjax.config.problems import Problem
 from dpjax.config.schema import Component, Context, Option
 from dpjax.config.suggestions import join
 
-WHOLE_FRAME = 1e4  # angstrom; no two atoms of a frame are farther apart. DeePMD-kit's TensorFlow backend has the same number
+WHOLE_FRAME = (
+    1e4  # angstrom; no two atoms of a frame are farther apart. DeePMD-kit's TensorFlow backend has the same number
+)
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,8 @@ def _check_mask(cfg: Any, path: str) -> Iterator[Problem]:
     """Which atoms are real is an atomic parameter."""
     if isinstance(cfg.descriptor, SeAMaskConfig) and cfg.fitting_net.numb_aparam != 1:
         text = (
-            f"found {cfg.fitting_net.numb_aparam}, but the descriptor 'se_a_mask' needs one atomic parameter, which says whether an "
-            "atom is real (1) or virtual (0). Set it to 1, and use_aparam_as_mask to true so that the net is not given it."
+            f"found {cfg.fitting_net.numb_aparam}, but the descriptor 'se_a_mask' needs one atomic parameter, which says whether "
+            "an atom is real (1) or virtual (0). Set it to 1, and use_aparam_as_mask to true so that the net is not given it."
         )
         yield Problem(join(path, "fitting_net/numb_aparam"), text)
 
