@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpjax.config import ModelConfig
-from dpjax.descriptors.facts import cutoff, has_type_networks, kept, members
+from dpjax.descriptors.facts import cutoff, has_type_networks, is_one_of, kept, members
 from dpjax.neighbors import NeighborTable
 
 
@@ -22,6 +22,7 @@ class Cut:
         inner: whether the model's table reaches farther.
         sel: how many it keeps, of each type or of all.
         names: of the types that ``sel`` counts; empty where it counts all together.
+        option: in the descriptor's section, that says so.
     """
 
     part: str
@@ -29,11 +30,12 @@ class Cut:
     inner: bool
     sel: tuple[int, ...]
     names: tuple[str, ...]
+    option: str = "sel"
 
     @property
     def path(self) -> str:
         """Of ``sel`` in the input."""
-        return "/".join(word for word in ("model/descriptor", self.part, "sel") if word)
+        return "/".join(word for word in ("model/descriptor", self.part, self.option) if word)
 
     def most(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
         """(len(sel),) neighbours within the cut-off that an atom has at most.
@@ -69,6 +71,7 @@ def cuts(config: ModelConfig) -> tuple[Cut, ...]:
             inner=member.rcut < rcut,
             sel=kept(member),
             names=tuple(config.type_map) if has_type_networks(member) else (),
+            option="sel_r" if is_one_of(member, ("loc_frame",)) else "sel",
         )
         for i, member in enumerate(own)
     )

@@ -87,8 +87,8 @@ def _check_known(config: ModelConfig) -> None:
         if is_one_of(member, ONLY_TENSORFLOW):
             raise ModelError(
                 f"model/descriptor: DeePMD-kit cannot evaluate {DESCRIPTORS.name_of(member)!r} from a model file of this kind "
-                "(.dp, .yaml): only its TensorFlow backend has this descriptor, and that keeps models as graphs. Write the model as "
-                "an artifact, dpjax.export.save(pot, 'model.dpx'), or load the checkpoint."
+                "(.dp, .yaml): only its TensorFlow backend has this descriptor, and that keeps models as graphs. Write the model "
+                "as an artifact, dpjax.export.save(pot, 'model.dpx'), or load the checkpoint."
             )
 
 

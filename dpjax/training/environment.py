@@ -82,7 +82,7 @@ class NumberBlock:
             if lost:
                 log.warning(
                     "loc_frame: %d of %d atoms of type %s have no frame, as a neighbour that axis_rule asks for is missing, or "
-                    "both are in one direction: they see distances only. A larger rcut, or a negative type in the rule, finds others",
+                    "both are in one direction: they see distances only. A larger rcut, or a negative type in the rule, finds more",
                     lost, number, name,
                 )  # fmt: skip
         return {"davg": moments.davg(), "dstd": moments.dstd()}
