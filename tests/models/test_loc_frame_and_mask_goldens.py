@@ -49,14 +49,9 @@ def check(folder) -> None:
     reference = OfTensorFlow(folder)
     pot = dpjax.interop.from_weights(*model(folder))
     reference.compare(pot.evaluate(**reference.arguments(), atomic=True))
-    for (situation, i), got in zip(reference.frames, descriptors(pot, reference), strict=True):
-        np.testing.assert_allclose(got, reference.arrays[f"{situation}/descriptor"][i], atol=1e-12)
-
-
-def descriptors(pot, reference):
-    if not any(name.endswith("/descriptor") for name in reference.arrays):
-        return [reference.arrays] * 0 if not reference.frames else []
-    return pot.descriptor(**reference.arguments())
+    if "cluster/descriptor" in reference.arrays:
+        for (situation, i), got in zip(reference.frames, pot.descriptor(**reference.arguments()), strict=True):
+            np.testing.assert_allclose(got, reference.arrays[f"{situation}/descriptor"][i], atol=1e-12)
 
 
 @pytest.mark.parametrize("case", SHIPPED)
