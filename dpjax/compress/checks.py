@@ -8,6 +8,7 @@ from typing import Any
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS
 from dpjax.config.descriptors.hybrid import descriptor_parts
+from dpjax.config.descriptors.kinds import OPEN
 from dpjax.config.models.compress import Compression
 from dpjax.descriptors import is_one_of
 from dpjax.descriptors.se_atten import is_stripped
@@ -47,6 +48,10 @@ def _of_types(config: ModelConfig, member: Any) -> str:
 
 def _obstacle(config: Any) -> str:
     """Why a descriptor has no table; empty where it has."""
+    if is_one_of(config, ("loc_frame",)):
+        return "it has no embedding networks, so there is nothing to put into tables"
+    if is_one_of(config, OPEN):
+        return "it has no cut-off, so there is no end to its tables; `dpjax freeze` writes the model as it is"
     if not is_one_of(config, TABULATED):
         return "its embedding depends on more than one number; `dpjax freeze` writes the model as it is"
     layers = getattr(config, "attn_layer", 0)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import fields
 from typing import Any
 
 from dpjax.config.descriptors import DESCRIPTORS
 from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.descriptors.kinds import MESSAGES
-from dpjax.config.models.common import CommonModelConfig
 from dpjax.config.models.dpa4 import check_direct_forces
 from dpjax.config.optimizers import MUON_PRECISIONS, OPTIMIZERS
 from dpjax.config.optimizers.lkf import LkfConfig, check_kalman_training
@@ -120,7 +120,7 @@ def _mixed_precision(training: Any, model: Any) -> Iterator[Problem]:
     nets = [("model", model)] if whole is None else [(f"model/models/{name}", part) for name, part in model.named]
     parts = [(f"{path}/fitting_net", part.fitting_net) for path, part in nets if "fitting_net" in part.raw]
     for path, part in (*parts, *descriptor_parts(model.descriptor)):
-        if isinstance(part, CommonModelConfig):  # a pair table, which has no network
+        if not any(field.name == "precision" for field in fields(part)):  # which has no networks
             continue
         found = {"default": "float64"}.get(part.precision, part.precision)
         if found != wanted:

@@ -116,6 +116,9 @@ def _split_training_data(data: dict[str, Any], training: dict[str, Any], report:
         return
     log.warning("The input has the form of DeePMD-kit 1.x: training/systems is read as training/training_data/systems.")
     training["training_data"] = {k: training.pop(k) for k in _V1_DATA_KEYS if k in training}
+    if "with_distrib" in data:
+        del data["with_distrib"]
+        log.warning("with_distrib: without effect since DeePMD-kit 2; several processes are started from outside.")
     rate = data.setdefault("learning_rate", {})
     if isinstance(rate, dict):
         _old_learning_rate(rate, training)

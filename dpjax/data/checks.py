@@ -90,3 +90,23 @@ def flat_cells(boxes: np.ndarray) -> np.ndarray:
     cells = boxes.reshape(-1, 3, 3)
     edges = np.prod(np.linalg.norm(cells, axis=-1), axis=-1)
     return np.abs(np.linalg.det(cells)) <= FLAT_CELL * edges
+
+
+def without_virtual(types: np.ndarray, aparam: np.ndarray) -> np.ndarray:
+    """Types of the atoms of a frame with -1 for virtual ones, as placeholders have it.
+
+    Args:
+        types: (n,) of all atoms.
+        aparam: (n, 1) atomic parameters: 1 for real atoms, 0 for virtual ones; digits after the point do not count.
+
+    Raises:
+        DataError: another number among them.
+    """
+    mask = aparam[:, 0]
+    bad = np.flatnonzero(~within(mask, 0, 1) & (types >= 0))
+    if len(bad):
+        raise DataError(
+            f"aparam of atom {bad[0]} is {mask[bad[0]]:g}; expected 1 for a real or 0 for a virtual atom, which is what the "
+            "descriptor 'se_a_mask' takes it for"
+        )
+    return np.where(mask >= 1.0, types, -1).astype(types.dtype)

@@ -27,8 +27,10 @@ from dpjax.descriptors.facts import (
     with_selections,
 )
 from dpjax.descriptors.hybrid import Hybrid
+from dpjax.descriptors.loc_frame import LocFrame
 from dpjax.descriptors.model_vectors import SeAEbdV2, SeE2AVectors, TakesModelVectors
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
+from dpjax.descriptors.se_a_mask import SeAMask
 from dpjax.descriptors.se_a_tpe import SeATpe
 from dpjax.descriptors.se_atten import SeAtten
 from dpjax.descriptors.se_e2_a import SeE2A
@@ -45,8 +47,10 @@ __all__ = [
     "DPA4",
     "Features",
     "Hybrid",
+    "LocFrame",
     "Neighborhood",
     "SeAEbdV2",
+    "SeAMask",
     "SeATpe",
     "SeAtten",
     "SeE2A",
@@ -87,6 +91,8 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "SeAttenV2Config": SeAtten,
     "SeAEbdV2Config": SeAEbdV2,
     "SeATpeConfig": SeATpe,
+    "LocFrameConfig": LocFrame,
+    "SeAMaskConfig": SeAMask,
 }
 WITH_VECTORS = DESCRIPTORS | {"SeE2AConfig": SeE2AVectors}  # in models with type vectors of their own
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpjax.config import ModelConfig
-from dpjax.descriptors.facts import cutoff, has_type_networks, kept, members
+from dpjax.descriptors.facts import cutoff, has_type_networks, is_one_of, kept, members
 from dpjax.neighbors import NeighborTable
 
 
@@ -24,6 +24,7 @@ class Cut:
         inner: whether the model's table reaches farther.
         sel: how many it keeps, of each type or of all.
         names: of the types that ``sel`` counts; empty where it counts all together.
+        option: in the descriptor's section, that says so.
     """
 
     part: str
@@ -32,11 +33,12 @@ class Cut:
     sel: tuple[int, ...]
     names: tuple[str, ...]
     section: str = "model/descriptor"
+    option: str = "sel"
 
     @property
     def path(self) -> str:
         """Of ``sel`` in the input."""
-        return "/".join(word for word in (self.section, self.part, "sel") if word)
+        return "/".join(word for word in (self.section, self.part, self.option) if word)
 
     def most(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> np.ndarray:
         """(len(sel),) neighbours within the cut-off that an atom has at most.
@@ -75,6 +77,7 @@ def cuts(config: ModelConfig) -> tuple[Cut, ...]:
             sel=kept(member),
             names=tuple(config.type_map) if has_type_networks(member) else (),
             section="model" if single and member is config or paths is not None else "model/descriptor",
+            option="sel_r" if is_one_of(member, ("loc_frame",)) else "sel",
         )
         for part, member in zip(parts, own, strict=True)
     )

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from dpjax.batching.inner import InnerCut
 from dpjax.batching.lists import ListPlan
 from dpjax.config.descriptors import DESCRIPTORS
-from dpjax.config.descriptors.kinds import ANGLES, BY_TYPE, MESSAGES, PAIRS
+from dpjax.config.descriptors.kinds import ANGLES, BY_TYPE, MESSAGES, OWN_CUT, PAIRS
 from dpjax.errors import ConfigError
 from dpjax.nn.blocks import listed_block
 
@@ -164,8 +164,9 @@ def listed_neighbors(config: Any) -> int:
 def capacity(config: Any, n_type: int) -> tuple[int | None, ...]:
     """Neighbours of each section of the table that count: as many as any member keeps.
 
-    None where some members keep so many of each type and others so many of all, which no number for each section says.
+    None where some members keep so many of each type and others so many of all, or choose by a rule of their own, which no number
+    for each section says.
     """
-    if is_by_type(config) and is_mixed(config):
+    if (is_by_type(config) and is_mixed(config)) or any(is_one_of(member, OWN_CUT) for member in members(config)):
         return (None,) * n_type
     return tuple(map(max, zip(*map(kept, members(config)), strict=True)))

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from dpjax.config import HybridConfig
 from dpjax.descriptors.expansion import Expansion
-from dpjax.descriptors.facts import capacity, cutoff, listed_neighbors
+from dpjax.descriptors.facts import cutoff, listed_neighbors
 from dpjax.descriptors.neighborhood import Features, Listing, Neighborhood
 from dpjax.nn.chebyshev import Grid
 
@@ -125,5 +125,5 @@ class Hybrid(nn.Module):
 
 def _own_widths(member, nbrs: Sequence[int]) -> tuple[int, ...]:
     """Widths of the sections that a member is left with after its cut."""
-    keep = capacity(member, len(nbrs))
+    keep = kept(member)
     return tuple(map(min, nbrs, keep)) if len(keep) == len(nbrs) else tuple(nbrs)

@@ -10,6 +10,7 @@ open what is wider, the program decides when its sizes are known, and XLA then d
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
 from typing import NamedTuple
 
 import flax.struct
@@ -49,6 +50,8 @@ class Neighborhood:
     near: jax.Array | None = (
         None  # (n_atom, sum(nbrs), n) atomic parameters of the neighbours, where the descriptor takes them
     )
+    mask: jax.Array | None = None  # (n_atom,) bool: which centres are real and which virtual, where frames say so
+    mask_nbrs: jax.Array | None = None  # (n_atom, sum(nbrs)) the same of their neighbours
     lists: Lists | None = None  # flat lists of edges and angles of all atoms of a batch, where it has them
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
     inner: tuple[tuple[float, int], ...] = flax.struct.field(pytree_node=False, default=())  # of the batch's layout
@@ -84,6 +87,15 @@ class Neighborhood:
     def listed(self) -> jax.Array:
         """(n_atom, sum(nbrs)) bool: which slots hold a neighbour."""
         return jnp.concatenate([_listed(self.count, t, width) for t, width in enumerate(self.nbrs)], axis=1)
+
+    @property
+    def by_section(self) -> list[tuple[jax.Array, jax.Array]]:
+        """For each section (n_atom, k, 3) displacements, and (n_atom, k) bool where there is a neighbour; nothing is left out."""
+        starts = accumulate(self.nbrs, initial=0)
+        return [
+            (jax.lax.slice_in_dim(self.disp, start, start + width, axis=1), _listed(self.count, t, width))
+            for t, (start, width) in enumerate(zip(starts, self.nbrs, strict=False))
+        ]
 
     def places(self, sel: int, rcut: float) -> int:
         """Places for the nearest ``sel`` neighbours within ``rcut`` (angstrom): fewer where no atom has so many."""

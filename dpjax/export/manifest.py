@@ -62,6 +62,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         **_pair_table_start(weights),
         **({"messages": True} if model.passes_messages else {}),
         **({"direct_forces": True} if config.direct_forces else {}),
+        **({"mask": True} if model.takes_mask else {}),
         "precision": {
             "descriptor": precisions[0] if len(precisions) == 1 else precisions,
             "fitting_net": fitting.precision,

@@ -240,7 +240,8 @@ def _moved(structure: Arrays, moved: jax.Array) -> Arrays:
 def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Entry, find: Lister | None) -> Arrays:
     """:func:`evaluate` without second derivatives."""
     output, sections = model.output, structure["atoms"]
-    names = ["coord", "frame", *([] if model.by_type else ["type"]), *(["aparam"] if model.sees_parameters else [])]
+    told = model.sees_parameters or model.takes_mask
+    names = ["coord", "frame", *([] if model.by_type else ["type"]), *(["aparam"] if told else [])]
     every = {name: jnp.concatenate([_joined(atoms[name]) for atoms in sections]) for name in names}
     moved = _zero_sums(every["coord"].shape[0], model, entry)
     rows, needs = [], []
@@ -266,6 +267,9 @@ def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
         result["virial"] = summed("virial")
     if entry.atom_virial:
         result["atom_virial"] = moved["atom_virial"]
+    result |= {
+        name: jnp.zeros_like(result[name]) for name in result if model.leaves_virials and name.endswith("virial")
+    }
     if find:
         result |= find.report(jnp.max(jnp.stack(needs), axis=0))
     return result

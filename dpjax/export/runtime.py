@@ -265,7 +265,7 @@ class Artifact:
 
     def _find_neighbors(self, frame: Frame, i: int) -> None:
         try:
-            edges = search(frame.coord, frame.cell, self.rcut)
+            edges = self._edges(frame)
         except ArtifactError as error:
             raise ArtifactError(f"frame {i}: {error}") from None
         sel = np.asarray([np.inf if keep is None else keep for keep in self.manifest["sel"]])
@@ -283,6 +283,14 @@ class Artifact:
                 f"frame {i}: two atoms are {np.sqrt(edges.square.min()):.4g} angstrom apart, but a pair table of the model begins "
                 f"at {start:g} angstrom. Extend the table to shorter distances and make the model anew, or leave the structure out."
             )
+
+    def _edges(self, frame: Frame) -> Edges:
+        """All neighbours; virtual atoms, where the model has them, are nobody's, and may lie on one point."""
+        if not self.manifest.get("mask"):
+            return search(frame.coord, frame.cell, self.rcut)
+        real = np.flatnonzero(frame.aparam[:, 0] >= 1.0)
+        found = search(frame.coord[real], None, self.rcut)
+        return Edges(frame.coord, real[found.centre], real[found.index], found.shift, found.square)
 
     def _watch_tables(self, edges: Edges, frame: Frame) -> None:
         """Of a compressed model, count the neighbours beyond its tables with every so many frames, where it was made to do so."""
@@ -345,7 +353,7 @@ class Artifact:
         entry, n_section = "from_coordinates", len(self.manifest["sel"])
         bins = divide(frame, self.rcut)
         if self._listed.nbrs is None:  # a first guess, so that the first program is the right one
-            most = search(frame.coord, frame.cell, self.rcut).ordered(frame.section, n_section)[1]
+            most = self._edges(frame).ordered(frame.section, n_section)[1]
             self._listed = Capacity(tuple(ladder(int(n * ROOM), 4) for n in most), (1,) * n_section)
         self._listed = self._listed.holding(atoms_in_bins(frame, bins, n_section), (0,) * n_section)
         while True:
@@ -475,6 +483,8 @@ def _frames(manifest: dict, coord, atype, cell, fparam, aparam, charge_spin=None
     fparam = _parameters(fparam, "fparam", (n_frame, manifest["numb_fparam"]), manifest["default_fparam"])
     aparam = _parameters(aparam, "aparam", (n_frame, n_atom, manifest["numb_aparam"]))
     charge_spin = _charge_spin(manifest, charge_spin, n_frame)
+    if manifest.get("mask"):
+        _check_mask(cell, types, aparam)
     out = []
     for i in range(n_frame):
         real = types[i] >= 0
@@ -497,6 +507,18 @@ def _frames(manifest: dict, coord, atype, cell, fparam, aparam, charge_spin=None
             )
         )
     return out
+
+
+def _check_mask(cell: np.ndarray | None, types: np.ndarray, aparam: np.ndarray) -> None:
+    """Frames of a model with virtual atoms are open, and their atomic parameter is 1 or 0."""
+    if cell is not None:
+        raise ArtifactError("cell: this model is for open boundaries, where every atom sees all others; leave it out")
+    bad = np.argwhere(~((aparam[..., 0] > -1) & (aparam[..., 0] < 2)) & (types >= 0))
+    if len(bad):
+        frame, atom = bad[0]
+        raise ArtifactError(
+            f"frame {frame}: aparam of atom {atom} is {aparam[frame, atom, 0]:g}; expected 1 for a real or 0 for a virtual atom"
+        )
 
 
 def _first(types: np.ndarray) -> int:

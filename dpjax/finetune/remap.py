@@ -36,6 +36,7 @@ TABLE = ("type_embedding", "layer", "matrix")
 MODEL_TABLE = ("params", "type_embedding", "net", "layers_0", "matrix")  # of a model with type vectors of its own
 BACKBONE = ("descriptor", "type_embedding")  # what a new head leaves as it is
 VECTORS = ("type_embedding", "env_type_embed")  # of dpa4, in tables that end with a row for no type
+ORDERED = ("loc_frame",)  # numbers of the descriptor stand in the order of the types of neighbours
 UNORDERED = ("se_e3",)  # networks of (s, t) with s <= t serve both orders
 
 
@@ -64,7 +65,9 @@ def remapped(
     Raises:
         ConfigError: an array is missing, or left over, or has another shape.
     """
-    move = _Move(TypeChange(config_from.type_map, config_to.type_map), config_to, _leaves(variables), new_head, fill)
+    types = TypeChange(config_from.type_map, config_to.type_map)
+    _check_order(types, config_to)
+    move = _Move(types, config_to, _leaves(variables), new_head, fill)
     moved = [(path, *move.leaf(path, np.asarray(own))) for path, own in _leaves(fresh).items()]
     move.check_rest([path for path, *_ in moved])
     rows = [Row(".".join(path), value.shape, origin, note) for path, value, origin, note in moved]
@@ -187,6 +190,15 @@ class _Move:
         if not fits:
             raise _misfit(path, value.shape, own.shape)
         return np.stack(self.types.entries(value, own))
+
+
+def _check_order(types: TypeChange, config: ModelConfig) -> None:
+    """Refuse other types, or another order of them, for a descriptor whose numbers stand in the order of the types."""
+    if not types.unchanged and any(is_one_of(member, ORDERED) for member in members(config.descriptor)):
+        raise ConfigError(
+            f"model/type_map: found {list(types.ours)}, but the pretrained model has {list(types.theirs)}, and the numbers that "
+            "loc_frame gives the fitting net stand in the order of its types. Give the same type_map."
+        )
 
 
 def _skip(matrix: np.ndarray) -> np.ndarray:

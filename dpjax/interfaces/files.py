@@ -310,12 +310,16 @@ def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[
         type_embedding=config.type_embedding and _parts_in_precision(config.type_embedding, precision),
         raw={
             **config.raw,
-            **{part: _raw_in_precision(config.raw[part], precision) for part in PARTS if part in config.raw},
+            **{
+                part: _raw_in_precision(config.raw[part], getattr(config, part), precision)
+                for part in PARTS
+                if part in config.raw
+            },
         },
     )
     params = jax.tree.map(lambda x: np.asarray(x).astype(dtype), variables["params"])
     stats = variables["stats"]
-    descriptor = jax.tree.map(lambda x: np.asarray(x).astype(dtype), stats["descriptor"])
+    descriptor = _statistics_in(dtype, stats["descriptor"], config.descriptor)
     tables = {name: _tables_in(dtype, tree) for name, tree in variables.items() if name == COLLECTION}
     return changed, {"params": params, "stats": {**stats, "descriptor": descriptor}, **tables}
 
@@ -350,13 +354,27 @@ def _tables_in(dtype: Any, tree: dict) -> dict:
 def _parts_in_precision(config: Any, precision: str) -> Any:
     if isinstance(config, HybridConfig):
         return HybridConfig(tuple(_parts_in_precision(member, precision) for member in config.list))
-    return dataclasses.replace(config, precision=precision)
+    return dataclasses.replace(config, precision=precision) if _has_networks(config) else config
 
 
-def _raw_in_precision(section: dict, precision: str) -> dict:
-    if "list" in section:
-        return {**section, "list": [_raw_in_precision(part, precision) for part in section["list"]]}
-    return {**section, "precision": precision}
+def _has_networks(config: Any) -> bool:
+    """Whether a part has an option for the precision of its networks."""
+    return any(field.name == "precision" for field in dataclasses.fields(config))
+
+
+def _statistics_in(dtype: Any, stats: dict, config: Any) -> dict:
+    """Those of a descriptor, in the precision of its networks."""
+    if isinstance(config, HybridConfig):
+        own = {f"members_{i}": member for i, member in enumerate(config.list)}
+        return {name: _statistics_in(dtype, tree, own[name]) for name, tree in stats.items()}
+    return jax.tree.map(lambda x: np.asarray(x).astype(dtype), stats) if _has_networks(config) else stats
+
+
+def _raw_in_precision(section: dict, config: Any, precision: str) -> dict:
+    if isinstance(config, HybridConfig):
+        pairs = zip(section["list"], config.list, strict=True)
+        return {**section, "list": [_raw_in_precision(part, own, precision) for part, own in pairs]}
+    return {**section, "precision": precision} if _has_networks(config) else section
 
 
 def save(potential: Potential, path: str | os.PathLike) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from dpjax.config import ModelConfig
-from dpjax.data.checks import out_of_range
+from dpjax.data.checks import out_of_range, without_virtual
 from dpjax.data.labels import INPUTS
 from dpjax.errors import DataError, ModelError
 
@@ -23,6 +23,13 @@ class Structures:
     aparam: list[np.ndarray | None]  # (n, numb_aparam)
     charge_spin: list[np.ndarray | None]  # (2,)
     ragged: bool
+    masked: bool = False  # whether aparam says which atoms are real
+
+    def searched_types(self, i: int) -> np.ndarray:
+        """(n,) types of a frame with -1 for atoms that are nobody's neighbours."""
+        if not self.masked or self.aparam[i] is None:
+            return self.atype[i]
+        return without_virtual(self.atype[i], self.aparam[i])
 
     def inputs(self, i: int) -> dict[str, np.ndarray | None]:
         """What a frame has beside atoms and cell, under the names of the fields of a :class:`~dpjax.batching.Frame`."""
@@ -35,7 +42,8 @@ def read_structures(
     """Check and split the arguments of ``evaluate``; see there for shapes.
 
     Args:
-        parameters: read frame and atomic parameters, which enter the fitting net; without them those of every frame are None.
+        parameters: read frame and atomic parameters, which enter the fitting net; without them those of every frame are None,
+            unless they say which atoms are real.
 
     Raises:
         DataError: a shape, type, charge or spin that does not fit.
@@ -47,15 +55,38 @@ def read_structures(
     types = _split_types(atype, coords, len(config.type_map))
     cells = _split_cells(cell, n)
     charged = _split_charge_spin(charge_spin, n, config)
-    if not parameters:
+    if config.takes_mask:
+        _refuse_cells(cells)
+    if not (parameters or config.takes_mask):
         return Structures(coords, types, cells, [None] * n, [None] * n, charged, ragged)
     fitting = config.fitting_net
-    return Structures(
+    given = Structures(
         coords, types, cells,
         _split_fparam(fparam, n, fitting.numb_fparam, fitting.default_fparam),
         _split_aparam(aparam, coords, fitting.numb_aparam),
-        charged, ragged,
+        charged, ragged, config.takes_mask,
     )  # fmt: skip
+    for i in range(n if given.masked else 0):
+        _check_mask(given, i)
+    return given
+
+
+def _refuse_cells(cells: list[np.ndarray | None]) -> None:
+    """Raise DataError for a frame with a cell, of a model whose atoms all see each other."""
+    for i, cell in enumerate(cells):
+        if cell is not None:
+            raise DataError(
+                f"cell of frame {i}: found {cell.tolist()}, but the descriptor 'se_a_mask' is for open boundaries, where every "
+                "atom sees all others; leave it out"
+            )
+
+
+def _check_mask(given: Structures, i: int) -> None:
+    """Raise DataError where atomic parameters do not say which atoms are real."""
+    try:
+        given.searched_types(i)
+    except DataError as error:
+        raise DataError(f"frame {i}: {error}") from None
 
 
 def _is_nested_rectangular(coord) -> bool:

@@ -231,7 +231,8 @@ class _Searched:
         given, pot = self._given, self._pot
         coord, atype, cell = ([of[i] for i in numbers] for of in (given.coord, given.atype, given.cell))
         names = [f"frame {i}" for i in numbers]
-        tables = search_many(coord, atype, len(pot.type_map), pot.rcut, cell, names)
+        seen = [given.searched_types(i) for i in numbers]
+        tables = search_many(coord, seen, len(pot.type_map), pot.rcut, cell, names)
         for name, table, x, t, c in zip(names, tables, coord, atype, cell, strict=True):
             pot._warn_truncation(table, x, c)
             pot._overflow.note(name, table, x, t, c)

@@ -57,6 +57,11 @@ class SpreadPotential:
                 "the descriptor takes atomic parameters of neighbours, which slabs do not exchange. Use Potential.evaluate, or "
                 "several frames on several devices."
             )
+        if potential.model.takes_mask:
+            raise ModelError(
+                "the descriptor se_a_mask has no cut-off: every atom sees all others, so no slab could do with its neighbours. Use "
+                "Potential.evaluate."
+            )
         self.potential, self.devices = potential, _devices(devices)
         self.programs = SpreadPrograms(potential.model, slab_mesh(self.devices))
         self.level = 0  # among the resolutions of series; raised where one was too coarse

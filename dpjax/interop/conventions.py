@@ -10,10 +10,11 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS, DPA2Config, Dpa4Config, SeAttenConfig, SeAttenV2Config
+from dpjax.config.descriptors.kinds import ONLY_TENSORFLOW
 from dpjax.config.fittings.tensor import TensorFittingConfig
 from dpjax.config.models import LinearEnergyConfig, PairTableConfig
 from dpjax.config.models.standard import WITHOUT_VECTORS
-from dpjax.descriptors import cutoff, members
+from dpjax.descriptors import cutoff, is_one_of, members
 from dpjax.descriptors.dpa2.parts import repinit_of
 from dpjax.descriptors.se_atten import empty_types_matter
 from dpjax.errors import ModelError
@@ -83,6 +84,7 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
             "direct forces do not turn with the structure. Write it as an artifact: dpjax.export.save(pot, 'model.dpx')."
         )
     check_known(config)
+    _check_backends(config)
     _check_vectors(config)
     if config.conventions == "reference":
         return
@@ -115,6 +117,16 @@ def unread(config: ModelConfig) -> str:
         "this file is for dpjax: DeePMD-kit's own for dpa4 hold tables beside the weights that are not written here. It is read "
         "from there (.dp, .pt), not yet the other way."
     )
+
+
+def _check_backends(config: ModelConfig) -> None:
+    for member in members(config.descriptor):
+        if is_one_of(member, ONLY_TENSORFLOW):
+            raise ModelError(
+                f"model/descriptor: DeePMD-kit cannot evaluate {DESCRIPTORS.name_of(member)!r} from a model file of this kind "
+                "(.dp, .yaml): only its TensorFlow backend has this descriptor, and that keeps models as graphs. Write the model "
+                "as an artifact, dpjax.export.save(pot, 'model.dpx'), or load the checkpoint."
+            )
 
 
 def _check_vectors(config: ModelConfig) -> None:

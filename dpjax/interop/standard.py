@@ -21,10 +21,12 @@ from dpjax.interop import (
     dpa4,
     dpa4_ener,
     ener,
+    loc_frame,
     model_vectors,
     parts,
     polar,
     property,
+    se_a_mask,
     se_atten,
     se_e2_a,
     se_e2_r,
@@ -42,6 +44,7 @@ FITTINGS = {"ener": ener, "dpa4_ener": dpa4_ener, "dos": dos, "property": proper
 DESCRIPTORS |= {name: se_atten for name in ("se_atten", "dpa1", "se_atten_v2")}
 DESCRIPTORS |= {name: model_vectors for name in (WITH_VECTORS, "se_a_ebd_v2", "se_a_tpe")}
 DESCRIPTORS |= {"dpa2": dpa2, "dpa3": dpa3, "dpa4": dpa4}
+DESCRIPTORS |= {"loc_frame": loc_frame, "se_a_mask": se_a_mask}
 MODEL_OPTIONS = ("bridging_method", "bridging_r_inner", "bridging_r_outer")
 DESCRIPTORS["hybrid"] = HybridMap(lambda name: _find(DESCRIPTORS, name, "descriptor"))
 

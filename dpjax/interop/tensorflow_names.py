@@ -106,10 +106,12 @@ def _attention_name(path: str) -> str:
     return f"attention_layer_{layer}/{'c_out' if part == 'out_proj' else part}/{_LAYER[leaf]}"
 
 
-def _by_type(tree: Tree, path: str, network: int, leaf: str) -> str:
+def _by_type(tree: Tree, path: str, network: int, leaf: str) -> str | None:
     """Of networks for each type of neighbour, or pair of types."""
     n_type = len(tree["sel"])
     centre, neighbour = ("all", network) if tree["type_one_side"] else (network % n_type, network // n_type)
+    if centre != "all" and _excluded(tree, centre, neighbour):
+        return None  # TensorFlow has no networks of excluded pairs, which nothing asks for
     return f"{centre}/{leaf}_{neighbour}"
 
 
@@ -125,13 +127,20 @@ def _for_all(tree: Tree, path: str, network: int, leaf: str) -> str:
     return f"all/{leaf}{own}"
 
 
-_DESCRIPTORS = {"se_e2_a": _by_type, "se_r": _by_type, "se_e3": _by_neighbours}  # by stored type
+_DESCRIPTORS = dict.fromkeys(("se_e2_a", "se_r", "loc_frame", "se_a_mask"), _by_type)  # by stored type
+_DESCRIPTORS |= {"se_e3": _by_neighbours}
 _DESCRIPTORS |= {name: _for_all for name in ("se_e2_a_vectors", "se_a_ebd_v2", "se_a_tpe", "dpa1", "se_atten_v2")}
 
 
-def _fitting_name(tree: Tree, path: str) -> str:
+def _excluded(tree: Tree, centre: int, neighbour: int) -> bool:
+    return any(tuple(pair) in ((centre, neighbour), (neighbour, centre)) for pair in tree["exclude_types"])
+
+
+def _fitting_name(tree: Tree, path: str) -> str | None:
     own = path.removeprefix("@variables.")
     if own != path:
+        if own.startswith("aparam") and tree.get("use_aparam_as_mask"):
+            return None  # a mask is no input of the networks, and not normalised
         if own not in _STATISTICS:
             raise ModelError(f"fitting/{own}: DeePMD-kit's TensorFlow backend has no such array")
         return f"fitting_attr/{_STATISTICS[own]}"

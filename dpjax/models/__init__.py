@@ -91,9 +91,9 @@ def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
         heads["dens_fitting_net"] = initial(config.fitting_net.seed, 3)["params"]["dens_fitting_net"]
     if config.type_embedding is not None:
         heads["type_embedding"] = initial(config.type_embedding.seed, 4)["params"]["type_embedding"]
-    params = descriptor["params"]["descriptor"]
+    params = descriptor["params"].get("descriptor", {})  # not every descriptor has networks
     for i, part in enumerate(own if config.descriptor is not own[0] else ()):
-        params[f"members_{i}"] = initial(part.seed, 1)["params"]["descriptor"][f"members_{i}"]
+        params[f"members_{i}"] = initial(part.seed, 1)["params"].get("descriptor", {}).get(f"members_{i}", {})
     stats = {f"members_{i}": {} for i in range(len(own)) if config.descriptor is not own[0]}
     stats |= descriptor["stats"].get("descriptor", {})  # which not every descriptor has
     return {

@@ -268,6 +268,7 @@ def predict(
         values, gradient = outputs_and_gradient(model, variables, geometry, batch, work, expansion)
         moments = _moments(model, variables, geometry, batch) if atomic and model.passes_messages else None
         out = fold(gradient, geometry, batch, atomic=atomic, moments=moments)
+        out |= {name: jnp.zeros_like(out[name]) for name in out if model.leaves_virials and name.endswith("virial")}
     else:
         values, out = atomic_outputs(model, variables, geometry, batch, work, expansion), {}
     if hessian is not None:

@@ -52,6 +52,8 @@ VIEW = (
     "condition",
     "near",
     "lists",
+    "mask",
+    "mask_nbrs",
 )  # of the rows what a descriptor is handed
 
 
@@ -140,6 +142,16 @@ class StandardModel(nn.Module):
     def takes_charge_spin(self) -> bool:
         """Whether atoms are told charge and spin of their frame."""
         return "charge_spin" in self.config.inputs
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the atomic parameter says which atoms are real and which virtual, and every atom sees all of its frame."""
+        return self.config.takes_mask
+
+    @property
+    def leaves_virials(self) -> bool:
+        """Whether virials are zero, as DeePMD-kit has them for frames without cells and cut-off."""
+        return self.takes_mask and self.config.conventions == "reference"
 
     def atomic_output(
         self,
@@ -314,6 +326,7 @@ def where_rows(keep: jax.Array, values: jax.Array) -> jax.Array:
 def atom_rows(model: StandardModel, batch: Batch, take: slice) -> Rows:
     """What a slice of the atom axis needs beside displacements: :func:`table_rows` of a batch."""
     own = {name: getattr(batch, name)[take] for name in ("atype", "frame", "index", "count")}
+    own |= {} if batch.aparam is None else {"aparam": batch.aparam[take]}
     rows = table_rows(model, own, batch.atype, batch.first, batch.charge_spin, batch.aparam)
     return rows if batch.lists is None else rows | {"lists": batch.lists}
 
@@ -330,11 +343,13 @@ def table_rows(
 
     Args:
         model: the model.
-        own: of these atoms ``frame`` and ``count`` (n, ...), and ``atype`` and ``index`` where sections do not say the types.
+        own: of these atoms ``frame`` and ``count`` (n, ...), and ``atype`` and ``index`` where sections do not say the types;
+            ``index`` and ``aparam`` where these say which atoms are real.
         atype: (n_atom,) of all atoms, which ``index`` counts; None where sections say the types.
         first: (n_frame,) type of each frame's first atom; None for models that do not take it.
         charge_spin: (n_frame, 2) charge and spin; None for models that do not take them.
-        aparam: (n_atom, n) atomic parameters of all atoms; None for models that do not take them.
+        aparam: (n_atom, n) atomic parameters of all atoms, for models whose neighbours are told them or whose atoms it says to be
+            real or virtual; None for others.
     """
     rows = {"count": own["count"]}
     if not model.by_type:
@@ -347,7 +362,15 @@ def table_rows(
         rows["near"] = jnp.asarray(aparam)[own["index"]]
     if model.takes_charge_spin:
         rows["condition"] = jnp.asarray(charge_spin)[own["frame"]]
+    if model.takes_mask:
+        rows["mask"] = is_real(own["aparam"])
+        rows["mask_nbrs"] = is_real(aparam)[own["index"]]
     return rows
+
+
+def is_real(aparam: Array) -> jax.Array:
+    """(n,) bool: which atoms are real, of (n, 1) atomic parameters: 1, or 0 for virtual ones; digits behind the point are cut."""
+    return jnp.asarray(aparam)[:, 0] >= 1.0
 
 
 def neighborhood(

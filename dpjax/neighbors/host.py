@@ -48,6 +48,7 @@ def search(
         return _empty(len(coord), n_type)
     inside, wrap = wrapped(coord[real], box, periodic)
     _check_size(inside, box, periodic, rcut)
+    rcut = rcut if periodic.any() else within_extent(rcut, np.ptp(inside, axis=0))
     finder = vesin.NeighborList(cutoff=float(rcut), full_list=True, n_threads=1)  # one thread: a reproducible order
     i, j, shift, dist = finder.compute(inside, box, periodic, "ijSd", copy=False)
     _check_apart(real, i, j, dist)
@@ -60,6 +61,11 @@ def search(
     group = real[i] * n_type + atype[index]
     count = np.bincount(group, minlength=len(coord) * n_type).astype(np.int32).reshape(len(coord), n_type)
     return NeighborTable(count, index, shift.astype(smallest_int(shift)))
+
+
+def within_extent(rcut: float, extent: np.ndarray) -> float:
+    """A cut-off that reaches no farther than an open structure of this extent (3,): vesin looks through all that it reaches."""
+    return float(min(rcut, np.linalg.norm(extent) + 1.0))
 
 
 def checked_cell(cell: np.ndarray, periodic: np.ndarray | Sequence[bool] = (True, True, True)) -> np.ndarray:

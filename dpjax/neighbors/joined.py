@@ -11,7 +11,7 @@ import numpy as np
 import vesin
 
 from dpjax.errors import DataError
-from dpjax.neighbors.host import COINCIDENT, search, sort_key
+from dpjax.neighbors.host import COINCIDENT, search, sort_key, within_extent
 from dpjax.neighbors.table import NeighborTable
 
 MOST_ATOMS = 1_000  # of a structure that shares a search
@@ -84,6 +84,7 @@ def _search_together(
     sizes = np.array([len(coord) for coord in coords])
     starts = np.concatenate([[0], np.cumsum(sizes)])
     coord, atype = np.concatenate(coords), np.concatenate(atypes).astype(np.int64)
+    rcut = within_extent(rcut, np.max([np.ptp(own, axis=0) for own in coords], axis=0))
     spread = coord + np.repeat(_offsets(coord, starts, rcut), sizes, axis=0)
     finder = vesin.NeighborList(cutoff=MARGIN * float(rcut), full_list=True, n_threads=1)
     i, j = finder.compute(spread, np.zeros((3, 3)), [False] * 3, "ij", copy=False)

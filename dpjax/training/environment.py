@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,18 +10,23 @@ from typing import Any
 import numpy as np
 
 from dpjax.config import ModelConfig
-from dpjax.config.descriptors import DPA2Config, DPA3Config, Dpa4Config
+from dpjax.config.descriptors import DPA2Config, DPA3Config, Dpa4Config, LocFrameConfig, SeAMaskConfig
 from dpjax.config.descriptors.kinds import RADIAL
 from dpjax.data import System
 from dpjax.data.threads import default_workers, in_threads
 from dpjax.data.waiting import shown
 from dpjax.descriptors import has_type_networks, is_one_of, kept, members, ordered_pairs
+from dpjax.descriptors.loc_frame import frame_rule
+from dpjax.geometry.local_frames import FrameRule
 from dpjax.neighbors import NeighborCache
 from dpjax.statistics import EnvironmentView, Moments, frame_moments
+from dpjax.training.number_moments import NumberMoments, number_moments
 
 SMALL = 50  # atoms of frames whose search for neighbours is so short that threads would wait for each other
 
-Blocks = dict[str, Moments]
+log = logging.getLogger(__name__)
+
+Blocks = dict[str, Moments | NumberMoments]
 """Moments of a descriptor (not a hybrid) by the names of its blocks."""
 
 
@@ -33,6 +39,14 @@ class Block:
     spread: float | None = None  # of every entry; None: measured
     n_column: int = 4  # 1 where only distances are seen
 
+    def zero(self, n_type: int) -> Moments:
+        """Of no frame."""
+        return Moments.zero(n_type)
+
+    def moments(self, *frame: Any) -> Moments:
+        """Of a frame; arguments as for :func:`dpjax.statistics.frame_moments`."""
+        return frame_moments(*frame, self.view)
+
     def statistics(self, moments: Moments) -> dict[str, np.ndarray]:
         """``davg`` and ``dstd``, (n_type, n_column)."""
         spread = moments.dstd()
@@ -42,7 +56,39 @@ class Block:
         }
 
 
-def environment_blocks(descriptor: Any, config: ModelConfig) -> dict[str, Block]:
+@dataclass(frozen=True)
+class NumberBlock:
+    """A descriptor whose every number has a mean and a spread of its own: coordinates in local frames.
+
+    Attributes:
+        rules: what atoms of each type see.
+        names: of the types.
+    """
+
+    rules: tuple[FrameRule, ...]
+    names: tuple[str, ...]
+
+    def zero(self, n_type: int) -> NumberMoments:
+        """Of no frame."""
+        return NumberMoments.zero(n_type, self.rules[0].width)
+
+    def moments(self, *frame: Any) -> NumberMoments:
+        """Of a frame; arguments as for :func:`dpjax.training.number_moments.number_moments`."""
+        return number_moments(*frame, self.rules)
+
+    def statistics(self, moments: NumberMoments) -> dict[str, np.ndarray]:
+        """``davg`` and ``dstd``, (n_type, n_number); says which atoms lack a frame."""
+        for name, lost, number in zip(self.names, moments.frameless, moments.number, strict=True):
+            if lost:
+                log.warning(
+                    "loc_frame: %d of %d atoms of type %s have no frame, as a neighbour that axis_rule asks for is missing, or "
+                    "both are in one direction: they see distances only. A larger rcut, or a negative type in the rule, finds more",
+                    lost, number, name,
+                )  # fmt: skip
+        return {"davg": moments.davg(), "dstd": moments.dstd()}
+
+
+def environment_blocks(descriptor: Any, config: ModelConfig) -> dict[str, Block | NumberBlock]:
     """The blocks of a descriptor (not a hybrid) by name; one that is its only block is called ``""``.
 
     A fixed spread comes from ``fix_stat_std`` of ``dpa3``, whose mean is always zero.  Its exponential switch takes no part: the
@@ -75,8 +121,12 @@ def environment_blocks(descriptor: Any, config: ModelConfig) -> dict[str, Block]
             reach, smooth = outer.three_body_rcut, outer.three_body_rcut_smth
             blocks["repinit_three_body"] = block(reach, smooth, (outer.three_body_sel,), outer.set_davg_zero)
         return blocks
-    if isinstance(descriptor, Dpa4Config):  # whose norms have trained scales
+    if isinstance(descriptor, (Dpa4Config, SeAMaskConfig)):  # norms have trained scales; nothing is normalised
         return {}
+    if isinstance(descriptor, LocFrameConfig):
+        hidden = ordered_pairs(config.pair_exclude_types)
+        rules = (frame_rule(descriptor, t, hidden) for t in range(len(config.type_map)))
+        return {"": NumberBlock(tuple(rules), tuple(config.type_map))}
     columns = 1 if is_one_of(descriptor, RADIAL) else 4
     reach = descriptor.rcut, descriptor.rcut_smth
     return {"": block(*reach, kept(descriptor), descriptor.set_davg_zero, n_column=columns)}
@@ -102,13 +152,13 @@ def environment_moments(
 ) -> list[Blocks]:
     """Moments of the environment over the drawn frames, for each descriptor of the model (several in a hybrid)."""
     own = [environment_blocks(member, config) for member in members(config.descriptor)]
-    moments = [dict.fromkeys(blocks, Moments.zero(len(config.type_map))) for blocks in own]
+    moments = [{name: block.zero(len(config.type_map)) for name, block in blocks.items()} for blocks in own]
 
     def of_frame(place: tuple[int, int]) -> list[Blocks]:
         system, frame = place
         source = systems[system]
         inputs = source.coord(frame), source.cell(frame), source.frame_types(frame), neighbors.table(system, frame)
-        return [{name: frame_moments(*inputs, block.view) for name, block in blocks.items()} for blocks in own]
+        return [{name: block.moments(*inputs) for name, block in blocks.items()} for blocks in own]
 
     total = sum(len(frames) for _, frames in drawn)
     atoms = sum(len(frames) * systems[system].n_atom for system, frames in drawn)
@@ -119,7 +169,8 @@ def environment_moments(
 
 
 def environment_of(config: ModelConfig, moments: Mapping[int, Blocks]) -> dict[str, np.ndarray]:
-    """``davg`` and ``dstd`` (n_type, 4) of the descriptor, or (n_type, 1) where it has distances only, from its moments.
+    """``davg`` and ``dstd`` (n_type, 4) of the descriptor, or (n_type, 1) where it has distances only, from its moments; of local
+    frames (n_type, n_number).
 
     Those of the members of a hybrid are called ``members_0.davg`` and so on, those of a block ``repinit.davg`` and so on.
 

@@ -14,16 +14,27 @@ import numpy as np
 from dpjax import losses
 from dpjax.config import Config, DataConfig, ModelConfig, parse_model
 from dpjax.config.descriptors.hybrid import descriptor_parts
+from dpjax.config.descriptors.kinds import OPEN
 from dpjax.config.dpjax_section import DpjaxConfig
 from dpjax.data import Sampler, System, load_systems, model_labels
 from dpjax.data.waiting import counter
-from dpjax.descriptors import capacity, cutoff, has_type_networks, members, selections, unresolved, with_selections
+from dpjax.descriptors import (
+    capacity,
+    cutoff,
+    has_type_networks,
+    is_one_of,
+    members,
+    selections,
+    unresolved,
+    with_selections,
+)
 from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import inner_cuts, list_plan
 from dpjax.errors import ConfigError, DataError
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.training.devices import Part
 from dpjax.training.full_validation import LABELS
+from dpjax.training.masked import most_atoms, searched
 from dpjax.training.noise import NoiseRule
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.step import LabelledBatch
@@ -159,7 +170,7 @@ def data_side(
             f"({needs.rcut:g} angstrom) are not looked at. Give a smaller number."
         )
     cache = NeighborCache(
-        systems,
+        searched(systems, config.model),
         needs.rcut,
         needs.n_type,
         config.dpjax.neighbor_cache,
@@ -269,6 +280,10 @@ def _counted_sel(
     """The length of one list that holds all neighbours in the data."""
     selection, by_type = selections(descriptor)[option], has_type_networks(descriptor)
     name = "/".join((path, *option))
+    if is_one_of(descriptor, OPEN):
+        sel = most_atoms(systems, len(type_map))
+        log.info("%s: %s is %s for this data", name, selection.sel, sel)
+        return sel
     tell = counter("counting neighbours", show)
     stat = neighbor_stat(
         systems, selection.rcut, type_map, mixed_type=not by_type, limit=NEIGHBOR_FRAMES, progress=tell

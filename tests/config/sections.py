@@ -90,6 +90,8 @@ def inputs() -> dict[str, dict[str, Any]]:
         for parent in parents:
             place = place[parent]
         place[key] = copy.deepcopy(section)
+        if section.get("type") == "se_a_mask":  # which needs to be told which atoms are real
+            data["model"]["fitting_net"] |= {"numb_aparam": 1, "use_aparam_as_mask": True}
         made[name] = data
 
     tables = {"descriptor": DESCRIPTORS, "fitting_net": FITTINGS}

@@ -46,7 +46,8 @@ def section(kind: str, **options: Any) -> dict[str, Any]:
 
 
 def normalized(descriptor: dict[str, Any], edits: dict[str, Any] | None = None) -> dict[str, Any]:
-    return config.normalize(water({D: descriptor} | (edits or {})))["model"]["descriptor"]
+    masked = {"model/fitting_net/numb_aparam": 1} if descriptor["type"] == "se_a_mask" else {}
+    return config.normalize(water({D: descriptor} | masked | (edits or {})))["model"]["descriptor"]
 
 
 def parsed(descriptor: dict[str, Any]) -> Any:
@@ -277,3 +278,40 @@ def test_dataclasses():
     assert hybrid == HybridConfig(list=(SeE2RConfig(sel=(4, 8)), SeAttenConfig(sel=20)))
     assert parsed(section("se_a_tpe", numb_aparam=2)) == SeATpeConfig(numb_aparam=2)
     assert parsed(section("se_atten")) == SeAttenConfig()
+
+
+def test_masks_need_an_atomic_parameter():
+    found = message(section("se_a_mask"), {"model/fitting_net/numb_aparam": 0})
+    assert found.startswith(
+        "model/fitting_net/numb_aparam: found 0, but the descriptor 'se_a_mask' needs one atomic parameter"
+    )
+
+
+def test_whole_frames_leave_no_room():
+    assert message(section("se_a_mask", sel="auto:1.2")).startswith(f"{D}/sel: found 'auto:1.2'; sel counts the atoms")
+
+
+def test_whole_frames_are_not_part_of_a_hybrid():
+    parts = [section("se_e2_a"), section("se_a_mask")]
+    with pytest.raises(ConfigError, match=f"{D}/list/1/type: found 'se_a_mask', which sees whole frames"):
+        config.load(water({D: section("hybrid", list=parts)}))
+
+
+def test_example_of_deepmd_kit():
+    """The form of its example for loc_frame, with the keys of DeePMD-kit 1."""
+    old = {"systems": ["../data/"], "set_prefix": "set", "stop_batch": 10, "batch_size": [4], "disp_training": True}
+    given = {
+        "with_distrib": False,
+        "model": {
+            "type_map": ["O", "H"],
+            "data_stat_nbatch": 10,
+            "descriptor": FRAME | {"_comment": "a remark"},
+            "fitting_net": {"neuron": [240, 120, 60, 30, 10], "resnet_dt": True, "seed": 1},
+        },
+        "learning_rate": {"type": "exp", "decay_steps": 5000, "start_lr": 0.001, "stop_lr": 3.51e-8},
+        "loss": {f"{end}_pref_{of}": 1 for end in ("start", "limit") for of in "efv"},
+        "training": old | {"seed": 1, "disp_file": "lcurve.out", "numb_test": 10, "save_ckpt": "model.ckpt"},
+    }
+    descriptor = config.load(given).model.descriptor
+    assert descriptor.sel == (46, 92)
+    assert descriptor.rcut == 6.0

@@ -96,8 +96,7 @@ def test_flat_input_without_smoothing_asks_for_another_descriptor():
     flat = {**V0, "use_smooth": False, "sel_r": [30, 60], "axis_rule": [0, 1, 0, 0, 1, 1, 0, 0, 0, 0, 1, 0]}
     descriptor = config.normalize(flat)["model"]["descriptor"]
     assert (descriptor["type"], descriptor["sel_a"], descriptor["sel_r"]) == ("loc_frame", [20, 40], [30, 60])
-    with pytest.raises(ConfigError, match="descriptor 'loc_frame' is not built yet"):
-        config.load(flat)
+    assert config.load(flat).model.descriptor.sel == (50, 100)
 
 
 def test_flat_input_without_rcut_smth_is_not_smoothed_behind_the_back():
@@ -152,3 +151,11 @@ def test_keys_newer_than_the_option_list_pass_when_they_ask_for_nothing():
     assert config.load(water(newer)).training == config.load(water()).training
     with pytest.raises(ConfigError, match="validating/amp_infer: found true, but .* is not built yet"):
         config.load(water({"validating/amp_infer": True}))
+
+
+def test_distributed_training_of_version_1_says_nothing():
+    data = water({"training/systems": ["a"], "with_distrib": False})
+    del data["training"]["training_data"]
+    assert "with_distrib" not in config.normalize(data)
+    with pytest.raises(ConfigError, match="with_distrib: unknown key"):
+        config.normalize(water({"with_distrib": False}))

@@ -11,6 +11,7 @@ import numpy as np
 
 from dpjax.batching import Batch, Frame, Layout, pack, unpack_atoms
 from dpjax.batching.lists import with_lists
+from dpjax.data.checks import without_virtual
 from dpjax.descriptors.facts import list_plan
 from dpjax.models import RESOLVED, predict
 from dpjax.neighbors import search
@@ -36,7 +37,10 @@ class Bench:
 
     def structure(self, kind: str = "crystal", **options) -> Structure:
         """A random structure with the inputs the model takes."""
-        return make(kind, **self.potential.config.inputs, **options)
+        if not self.case.whole:
+            return make(kind, **self.potential.config.inputs, **options)
+        s = make("cluster", **options)
+        return s.replace(aparam=np.where(np.arange(len(s.coord)) % 5 == 4, 0.0, 1.0)[:, None])
 
     def pack(self, structures: Sequence[Structure]) -> tuple[Batch, list[np.ndarray]]:
         """The batch and each structure's places in it."""
@@ -47,7 +51,8 @@ class Bench:
         return batch, places
 
     def _frame(self, s: Structure) -> Frame:
-        table = search(s.coord, s.atype, self.model.n_type, self.model.rcut, s.cell)
+        types = without_virtual(s.atype, s.aparam) if self.case.whole else s.atype
+        table = search(s.coord, types, self.model.n_type, self.model.rcut, s.cell)
         return Frame(s.coord, s.atype, table, s.cell, s.fparam, s.aparam, s.charge_spin)
 
     @cached_property

@@ -30,6 +30,10 @@ class Case:
     ``slow``: its parts are in other cases, too, which `make test` runs.
 
     ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model, and reads it from our files.  ``storable``: files may hold it.
+
+    ``smooth``: nothing jumps where a neighbour leaves the cut-off.  ``chiral``: mirror images have other energies.  ``whole``:
+    every atom sees all of its frame, which has no cell; the atomic parameter says which atoms are real.  ``step``, angstrom, of
+    numerical derivatives: a smaller one where slopes jump when neighbours become equally far.
     """
 
     name: str
@@ -39,6 +43,10 @@ class Case:
     in_pytorch: bool = True
     storable: bool = True
     slow: bool = False
+    smooth: bool = True
+    chiral: bool = False
+    whole: bool = False
+    step: float = 1e-3
 
     @property
     def output(self) -> AtomicOutput:
@@ -106,6 +114,16 @@ def dpa4(**options) -> dict[str, Any]:
     return base | {"ffn_neurons": 6, "precision": "float64", "seed": 1} | options
 
 
+def loc_frame(**options) -> dict[str, Any]:
+    base = {"type": "loc_frame", "rcut": 2.6, "sel_a": [4, 6], "sel_r": [16, 22]}
+    return base | {"axis_rule": [0, 1, 0, 0, 1, 1, 0, -3, 0, 1, -2, 0]} | options
+
+
+def se_a_mask(**options) -> dict[str, Any]:
+    base = {"type": "se_a_mask", "sel": [7, 10], "neuron": [4, 8], "axis_neuron": 2, "seed": 1}
+    return base | options
+
+
 def hybrid(*parts) -> dict[str, Any]:
     return {"type": "hybrid", "list": list(parts)}
 
@@ -158,6 +176,37 @@ CASES = [
             hybrid(se_e2_a(rcut=2.4, exclude_types=[[0, 0]]), se_e2_r(type_one_side=True, neuron=[3])),
             pair_exclude_types=[[1, 1]],
         ),
+    ),
+    Case(
+        "loc_frame",
+        model(loc_frame(), fitting={"numb_fparam": 1}),
+        in_pytorch=False,
+        storable=False,
+        smooth=False,
+        chiral=True,
+        step=1e-4,
+    ),
+    Case(
+        "hybrid-loc_frame",
+        model(
+            hybrid(loc_frame(axis_rule=[], rcut=2.3), se_e2_a(rcut=2.8, type_one_side=False)),
+            pair_exclude_types=[[1, 1]],
+        ),
+        in_pytorch=False,
+        storable=False,
+        smooth=False,
+        chiral=True,
+        step=1e-4,
+        slow=True,
+    ),
+    Case(
+        "se_a_mask",
+        model(
+            se_a_mask(resnet_dt=True, exclude_types=[[0, 0]]), fitting={"numb_aparam": 1, "use_aparam_as_mask": True}
+        ),
+        in_pytorch=False,
+        storable=False,
+        whole=True,
     ),
     Case(
         "hybrid-mixed",
@@ -408,6 +457,8 @@ def _random(name: str, value: np.ndarray, rng: np.random.Generator) -> np.ndarra
     if name == "davg":  # only the radial mean is not zero
         return np.concatenate([rng.uniform(0.05, 0.2, (*value.shape[:-1], 1)), np.zeros_like(value[..., 1:])], axis=-1)
     if name == "dstd":
+        if value.shape[-1] > 4:  # every number has its own
+            return rng.uniform(0.2, 0.5, value.shape)
         radial, angular = rng.uniform(0.2, 0.5, (2, *value.shape[:-1], 1))
         return np.concatenate([radial, angular, angular, angular], axis=-1)[..., : value.shape[-1]]
     if name.endswith(("std", "inv_std")):

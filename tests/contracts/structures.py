@@ -67,6 +67,7 @@ def make(
     )
 
 
-def rotation(rng: np.random.Generator) -> np.ndarray:
-    """A random orthogonal matrix (rotation or rotation with reflection)."""
-    return np.linalg.qr(rng.normal(size=(3, 3)))[0]
+def rotation(rng: np.random.Generator, proper: bool = False) -> np.ndarray:
+    """A random orthogonal matrix (rotation or rotation with reflection; only the former if ``proper``)."""
+    matrix = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    return matrix * np.sign(np.linalg.det(matrix)) if proper else matrix

@@ -19,7 +19,7 @@ WEIGHTS = np.array([1.0, -8.0, 8.0, -1.0]) / 12.0  # fourth-order central differ
 
 @only(has_force)
 def test_force_is_minus_the_slope_of_the_energy(bench, kind):
-    s, h = bench.structure(kind), 1e-3
+    s, h = bench.structure(kind), bench.case.step
     for atom, axis in ((0, 0), (2, 1), (len(s.coord) - 1, 2)):
         step = np.zeros_like(s.coord)
         step[atom, axis] = h
@@ -29,7 +29,7 @@ def test_force_is_minus_the_slope_of_the_energy(bench, kind):
 
 @only(has_force)
 def test_virial_is_minus_the_slope_under_strain(bench, kind):
-    s, h = bench.structure(kind), 1e-3
+    s, h = bench.structure(kind), bench.case.step
     strain = np.random.default_rng(0).normal(size=(3, 3))
     here, *around = bench(s, *[s.mapped(np.eye(3) + k * h * strain) for k in STEPS])
     virial = here["virial"].reshape(*bench.output.shape, 3, 3)
@@ -51,6 +51,7 @@ def dimer(bench, distance: float):
     return s.replace(coord=coord, atype=np.array([first, second, second, first]))
 
 
+@only(case=lambda case: case.smooth and not case.whole)
 def test_values_and_slopes_are_smooth_at_the_cutoff(bench, second_derivatives):
     """Crossing the cut-off turns a neighbour into an empty place; with davg not zero an empty place counts too."""
     rcut, output = bench.model.rcut, bench.output
@@ -92,7 +93,7 @@ def test_second_derivatives_are_finite(bench, second_derivatives):
 
 
 def test_second_derivatives_are_the_slope_of_the_forces(bench, second_derivatives):
-    s, h = bench.structure(), 1e-3
+    s, h = bench.structure(), bench.case.step
     direction = np.random.default_rng(2).normal(size=s.coord.shape)
     batch, (places,) = bench.pack([s])
     found = np.sum(second_derivatives(batch)[1][places] * direction)

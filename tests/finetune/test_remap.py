@@ -181,3 +181,18 @@ def test_type_vectors_of_dpa4_go_row_by_row(where):
     (table,) = jax.tree.leaves(found)
     np.testing.assert_array_equal(table, [theirs[1], fresh[1], theirs[0], theirs[2]])
     assert (row.origin, row.note) == ("remapped", "new: C (fresh)")
+
+
+def test_numbers_in_the_order_of_types_stay_in_it():
+    configs = [
+        parse_model(
+            {
+                "type_map": types,
+                "descriptor": {"type": "loc_frame", "sel_a": [2, 2], "sel_r": [1, 1], "axis_rule": []},
+                "fitting_net": {"neuron": [3]},
+            }
+        )
+        for types in (["O", "H"], ["H", "O"])
+    ]
+    with pytest.raises(ConfigError, match="model/type_map: found .*'H', 'O'.*stand in the order of its types"):
+        remapped(*configs, {}, {})

@@ -60,3 +60,16 @@ def test_expected_neighbors():
     cells = [None, np.diag([10.0, 10, 10]), None]
     sphere = 4 / 3 * np.pi * 27
     np.testing.assert_allclose(expected_neighbors(np.array([4, 50, 500]), 3.0, cells), [3, 0.05 * sphere, 0.1 * sphere])
+
+
+def test_a_cut_off_far_beyond_open_structures_costs_nothing():
+    """vesin alone would look through the cube of the cut-off over the extent."""
+    rng = np.random.default_rng(5)
+    coord = [rng.uniform(0, 6, (n, 3)) for n in (9, 6)]
+    atype = [rng.integers(0, 2, len(x)) for x in coord]
+    for x, t, table in zip(coord, atype, search_many(coord, atype, 2, 1e4, [None, None]), strict=True):
+        alone = search(x, t, 2, 1e4)
+        for found in (table, alone):
+            assert (found.count.sum(axis=1) == len(x) - 1).all()
+            np.testing.assert_array_equal(found.count, alone.count)
+            np.testing.assert_array_equal(found.index, alone.index)

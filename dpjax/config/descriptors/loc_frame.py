@@ -24,6 +24,16 @@ class LocFrameConfig:
     ]  # per centre type: (class, type, rank) of the neighbour on each of two axes; may be empty
     rcut: float = 6.0
 
+    # There are no networks, so there are no such options: coordinates are computed as they come.
+    precision = "default"
+    trainable = True
+    seed = None
+
+    @property
+    def sel(self) -> tuple[int, ...]:
+        """Neighbours of each type that are seen at all."""
+        return tuple(a + r for a, r in zip(self.sel_a, self.sel_r, strict=True))
+
 
 def _options() -> list[Option]:
     return [
@@ -47,7 +57,8 @@ def _options() -> list[Option]:
             list[int],
             "Which neighbours lie on the first and second axis of an atom's frame: twice three numbers per type of the "
             "atom. They are the class of the neighbour (0: of sel_a, 1: of sel_r), its type, and its rank by distance "
-            "among those, from 0. An empty list takes the first two neighbours.",
+            "among those, from 0. A negative type leaves it open: one of the nearest of every type but one, t, which is -(t + 1) "
+            "for class 0 and -t for class 1. An empty list takes the first two neighbours.",
             REQUIRED,
         ),
     ]
@@ -114,5 +125,4 @@ LOC_FRAME = Component(
     _options,
     _check,
     doc="Coordinates of the neighbours in a frame that two of them span; not smooth at the cut-off.",
-    built=False,
 )

@@ -18,6 +18,10 @@ from dpjax.config.problems import Problem
 from dpjax.config.schema import Component, Context, Option
 from dpjax.config.suggestions import join
 
+WHOLE_FRAME = (
+    1e4  # angstrom; no two atoms of a frame are farther apart. DeePMD-kit's TensorFlow backend has the same number
+)
+
 
 @dataclass(frozen=True)
 class SeAMaskConfig:
@@ -33,6 +37,8 @@ class SeAMaskConfig:
     precision: str = "default"
     trainable: bool = True
     seed: int | None = None
+
+    rcut = WHOLE_FRAME  # no option: of the neighbour table
 
 
 def _options() -> list[Option]:
@@ -55,7 +61,11 @@ def _options() -> list[Option]:
 
 
 def _check(cfg: SeAMaskConfig, path: str, context: Context) -> Iterator[Problem]:
-    yield from check_sel(cfg.sel, context.type_map, join(path, "sel"))
+    wrong = [*check_sel(cfg.sel, context.type_map, join(path, "sel"))]
+    yield from wrong
+    if not wrong and isinstance(cfg.sel, str) and ":" in cfg.sel:
+        text = f"found {cfg.sel!r}; sel counts the atoms of a frame, which need no room. Give numbers, or `auto`."
+        yield Problem(join(path, "sel"), text)
     yield from check_neuron(cfg.neuron, join(path, "neuron"))
     yield from check_axis_neuron(cfg.axis_neuron, cfg.neuron, join(path, "axis_neuron"))
     yield from check_activation(cfg.activation_function, join(path, "activation_function"))
@@ -69,5 +79,4 @@ SE_A_MASK = Component(
     _options,
     _check,
     doc="se_e2_a without periodicity and cut-off; aparam.npy says which atoms are real (1) or virtual (0).",
-    built=False,
 )

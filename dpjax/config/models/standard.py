@@ -12,6 +12,7 @@ from dpjax.config.descriptors import (
     Dpa4Config,
     HybridConfig,
     LocFrameConfig,
+    SeAMaskConfig,
     SeE2AConfig,
     SeE2RConfig,
     SeE3Config,
@@ -70,6 +71,11 @@ class ModelConfig(CommonModelConfig):
         fitting, charged = self.fitting_net, takes_charge_spin(self.descriptor)
         lengths = {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam, "charge_spin": 2 * charged}
         return {name: length for name, length in lengths.items() if length}
+
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the atomic parameter says which atoms are real (1) or virtual (0); frames of such a model have no cell."""
+        return isinstance(self.descriptor, SeAMaskConfig)
 
     @property
     def default_inputs(self) -> dict[str, tuple[float, ...]]:
@@ -136,6 +142,17 @@ def check_networks(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
                 "parameters: give both the same number."
             )
             yield Problem(f"{path}{place.removeprefix('model')}/numb_aparam", text)
+    yield from _check_mask(cfg, path)
+
+
+def _check_mask(cfg: Any, path: str) -> Iterator[Problem]:
+    """Which atoms are real is an atomic parameter."""
+    if isinstance(cfg.descriptor, SeAMaskConfig) and cfg.fitting_net.numb_aparam != 1:
+        text = (
+            f"found {cfg.fitting_net.numb_aparam}, but the descriptor 'se_a_mask' needs one atomic parameter, which says whether "
+            "an atom is real (1) or virtual (0). Set it to 1, and use_aparam_as_mask to true so that the net is not given it."
+        )
+        yield Problem(join(path, "fitting_net/numb_aparam"), text)
 
 
 def _check_vectors(cfg: Any, path: str) -> Iterator[Problem]:

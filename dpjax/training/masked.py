@@ -1,0 +1,88 @@
+"""Data systems for models with virtual atoms (``se_a_mask``): which frames they may have, and whose neighbours are searched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from dpjax.config import ModelConfig
+from dpjax.data import System
+from dpjax.data.checks import without_virtual
+from dpjax.errors import DataError
+from dpjax.neighbors.frames import FrameSource
+
+
+@dataclass(frozen=True, eq=False)
+class RealAtoms:
+    """A system whose virtual atoms are placeholders: they are nobody's neighbours, and may lie on one point."""
+
+    system: System
+
+    @property
+    def name(self) -> str:
+        return self.system.name
+
+    @property
+    def n_frame(self) -> int:
+        return self.system.n_frame
+
+    @property
+    def n_atom(self) -> int:
+        return self.system.n_atom
+
+    @property
+    def periodic(self) -> bool:
+        return self.system.periodic
+
+    @property
+    def mixed(self) -> bool:
+        return self.system.mixed
+
+    def frame_types(self, frame: int) -> np.ndarray:
+        """(n_atom,) types, -1 for placeholders and virtual atoms."""
+        aparam = self.system.arrays(np.array([frame]), ["aparam"])["aparam"][0]
+        try:
+            return without_virtual(self.system.frame_types(frame), aparam)
+        except DataError as error:
+            raise DataError(f"system {self.name}, frame {frame}: {error}") from None
+
+    def coord(self, frame: int) -> np.ndarray:
+        """(n_atom, 3) angstrom."""
+        return self.system.coord(frame)
+
+    def cell(self, frame: int) -> None:
+        """There is none."""
+        return None
+
+    def content_hash(self, names: Iterable[str]) -> str:
+        """Of types and files; which atoms are real belongs to them."""
+        return self.system.content_hash((*names, "aparam"))
+
+
+def searched(systems: Sequence[System], model: ModelConfig) -> Sequence[FrameSource]:
+    """The systems as the search for neighbours sees them.
+
+    Raises:
+        DataError: frames with cells, for a model that has no use for them.
+    """
+    if not model.takes_mask:
+        return systems
+    for system in systems:
+        if system.periodic:
+            raise DataError(
+                f"system {system.name}: its frames have cells, but model/descriptor 'se_a_mask' is for open boundaries, where "
+                "every atom sees all others. Put an empty file `nopbc` into the folder of the system if its boundaries are open."
+            )
+    return [RealAtoms(system) for system in systems]
+
+
+def most_atoms(systems: Sequence[System], n_type: int) -> tuple[int, ...]:
+    """(n_type,) most atoms of each type in a frame, real and virtual ones together."""
+    most = np.zeros(n_type, int)
+    for system in systems:
+        for frame in range(system.n_frame if system.mixed else 1):
+            types = system.frame_types(frame)
+            most = np.maximum(most, np.bincount(types[types >= 0], minlength=n_type))
+    return tuple(int(n) for n in most)
