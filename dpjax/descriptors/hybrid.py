@@ -17,7 +17,7 @@ import jax.numpy as jnp
 
 from dpjax.config import HybridConfig
 from dpjax.descriptors.expansion import Expansion
-from dpjax.descriptors.facts import cutoff, listed_neighbors
+from dpjax.descriptors.facts import cutoff, kept, listed_neighbors
 from dpjax.descriptors.neighborhood import Features, Listing, Neighborhood
 from dpjax.nn.chebyshev import Grid
 
