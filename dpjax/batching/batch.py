@@ -71,6 +71,16 @@ class Batch:
     fparam: Array | None = None  # (n_frame, n)
     aparam: Array | None = None  # (n_atom, n)
     charge_spin: Array | None = None  # (n_frame, 2) where descriptors take them
+    # of models with virtual atoms for spins, whose ``coord`` is that of the atom they belong to:
+    spin: Array | None = None  # (n_atom, 3) of virtual atoms, zero elsewhere
+    scale: Array | None = None  # (n_atom,) their distance from that atom per unit of spin, angstrom; zero elsewhere
+    owner: Array | None = None  # (n_atom,) int32 place of the atom that a virtual one belongs to; else its own place
     disturbance: Disturbance | None = None  # for models that learn from displaced atoms, while they are trained
     lists: Any = None  # edges and angles one after another (``batching.lists.Lists``), for models that take them
     layout: Layout = flax.struct.field(pytree_node=False, default=None)
+
+    @property
+    def is_atom(self) -> Array:
+        """(n_atom,) bool, False on padding and for virtual atoms; with an axis of devices before it where there is one."""
+        real = self.atype >= 0
+        return real if self.owner is None else real & (self.owner == np.arange(np.shape(self.owner)[-1]))

@@ -22,6 +22,7 @@ class Structures:
     fparam: list[np.ndarray | None]  # (numb_fparam,)
     aparam: list[np.ndarray | None]  # (n, numb_aparam)
     charge_spin: list[np.ndarray | None]  # (2,)
+    spin: list[np.ndarray | None]  # (n, 3)
     ragged: bool
 
     def inputs(self, i: int) -> dict[str, np.ndarray | None]:
@@ -30,7 +31,16 @@ class Structures:
 
 
 def read_structures(
-    config: ModelConfig, coord, atype, cell, fparam=None, aparam=None, charge_spin=None, *, parameters: bool = True
+    config: ModelConfig,
+    coord,
+    atype,
+    cell,
+    fparam=None,
+    aparam=None,
+    charge_spin=None,
+    spin=None,
+    *,
+    parameters: bool = True,
 ) -> Structures:
     """Check and split the arguments of ``evaluate``; see there for shapes.
 
@@ -44,17 +54,18 @@ def read_structures(
     ragged = isinstance(coord, (list, tuple)) and not _is_nested_rectangular(coord)
     coords = [_array(c, (-1, 3), f"coord of frame {i}") for i, c in enumerate(coord if ragged else _frames(coord))]
     n = len(coords)
-    types = _split_types(atype, coords, len(config.type_map))
+    types = _split_types(atype, coords, len(config.data_types))
     cells = _split_cells(cell, n)
     charged = _split_charge_spin(charge_spin, n, config)
+    spins = _split_spins(spin, coords, "spin" in config.inputs)
     if not parameters:
-        return Structures(coords, types, cells, [None] * n, [None] * n, charged, ragged)
+        return Structures(coords, types, cells, [None] * n, [None] * n, charged, spins, ragged)
     fitting = config.fitting_net
     return Structures(
         coords, types, cells,
         _split_fparam(fparam, n, fitting.numb_fparam, fitting.default_fparam),
         _split_aparam(aparam, coords, fitting.numb_aparam),
-        charged, ragged,
+        charged, spins, ragged,
     )  # fmt: skip
 
 
@@ -158,3 +169,21 @@ def _split_charge_spin(charge_spin, n: int, config: ModelConfig) -> list[np.ndar
     if found is not None:
         raise DataError(f"charge_spin of frame {found[0]}: {found[1]}")
     return list(rows)
+
+
+def _split_spins(spin, coords, takes: bool) -> list[np.ndarray | None]:
+    if not takes:
+        if spin is not None:
+            raise ModelError("spin was given but this model has no such input; leave it out")
+        return [None] * len(coords)
+    if spin is None:
+        raise ModelError(
+            "this model needs spin of shape (n_frame, n_atom, 3), the magnetic moment of each atom; zeros for none"
+        )
+    if len(spin) != len(coords):
+        raise DataError(f"spin: found {len(spin)} frames, expected {len(coords)} as in coord")
+    rows = [_array(s, (len(c), 3), f"spin of frame {i}") for i, (s, c) in enumerate(zip(spin, coords, strict=True))]
+    for i, row in enumerate(rows):
+        if not np.isfinite(row).all():
+            raise DataError(f"spin of frame {i}: found a number that is not finite")
+    return rows

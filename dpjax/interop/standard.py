@@ -28,6 +28,7 @@ from dpjax.interop import (
     se_e2_r,
     se_e3,
     se_e3_tebd,
+    spin,
 )
 from dpjax.interop.branches import aliases
 from dpjax.interop.fitting import Surroundings
@@ -68,6 +69,9 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         raise ModelError(f"found a model with several branches ({', '.join(branches)}); give the tree of one of them")
     if model.get("type") in DPA4_NAMES and "atomic_model" in model:
         model = dpa4.unwrapped(model)
+    spins = None
+    if model.get("type") == spin.TYPE:
+        model, spins = spin.unwrapped(model)
     if "descriptor" not in model or "fitting" not in model:
         raise ModelError(
             f"model type {model.get('type', 'unknown')!r} is not built yet; this version reads standard single-task models"
@@ -88,7 +92,7 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
     outside = sorted(set(fitting.get("exclude_types") or []) - set(section["atom_exclude_types"]))
     if outside:
         section["fitting_net"] = fitting_map.select_types(section["fitting_net"], outside, len(section["type_map"]))
-    config = parse_model(section)
+    config = parse_model(section) if spins is None else spin.read_config(section, spins)
     mixed = bool(fitting.get("mixed_types"))
     if mixed != is_mixed(config.descriptor):
         need = (
@@ -168,11 +172,16 @@ def write_model(config: ModelConfig, variables: Tree) -> Tree:
     if config.direct_forces:
         model["dens_fitting"] = direct_forces.write_tree(params[direct_forces.PREFIX], stats[direct_forces.PREFIX])
         model["@variables"]["dens_force_rmsd"] = stats["dens_force_rmsd"]
+    if config.virtual_scale:
+        model = spin.wrapped(model, config)
     return {"backend": "dpjax", "model": model, "model_def_script": config.raw, "@variables": {}}
 
 
 def _preset(config: ModelConfig) -> Tree | None:
-    return None if not config.preset_out_bias else dict(config.raw["preset_out_bias"])
+    if not config.preset_out_bias:
+        return None
+    given, virtual = config.raw["preset_out_bias"], [None] * len(config.virtual_scale)
+    return {name: [*values, *virtual] for name, values in given.items()}
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:

@@ -11,11 +11,11 @@ import numpy as np
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DPA2Config, DPA3Config, Dpa4Config
 from dpjax.config.descriptors.kinds import RADIAL
-from dpjax.data import System
 from dpjax.data.threads import default_workers, in_threads
 from dpjax.data.waiting import shown
 from dpjax.descriptors import has_type_networks, is_one_of, kept, members, ordered_pairs
 from dpjax.neighbors import NeighborCache
+from dpjax.neighbors.frames import FrameSource
 from dpjax.statistics import EnvironmentView, Moments, frame_moments
 
 SMALL = 50  # atoms of frames whose search for neighbours is so short that threads would wait for each other
@@ -84,7 +84,7 @@ def environment_blocks(descriptor: Any, config: ModelConfig) -> dict[str, Block]
 
 def environment_statistics(
     config: ModelConfig,
-    systems: Sequence[System],
+    systems: Sequence[FrameSource],
     neighbors: NeighborCache,
     drawn: Sequence[tuple[int, np.ndarray]],
     progress: bool = True,
@@ -95,7 +95,7 @@ def environment_statistics(
 
 def environment_moments(
     config: ModelConfig,
-    systems: Sequence[System],
+    systems: Sequence[FrameSource],
     neighbors: NeighborCache,
     drawn: Sequence[tuple[int, np.ndarray]],
     progress: bool = True,
