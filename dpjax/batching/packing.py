@@ -189,7 +189,7 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
 
 
 def _with_spins(batch: Batch, frames: Sequence[Frame], places: Sequence[np.ndarray]) -> Batch:
-    """The batch with the spins of virtual atoms, which are then where their owners are; without spins as it is."""
+    """The batch with the spins of virtual atoms and the places of the atoms they belong to; without spins as it is."""
     if not frames or frames[0].spin is None:
         return batch
     n_atom = batch.layout.n_atom
@@ -199,7 +199,6 @@ def _with_spins(batch: Batch, frames: Sequence[Frame], places: Sequence[np.ndarr
         there = virtual >= 0
         spin[virtual[there]], scale[virtual[there]] = frame.spin[there], frame.scale[there]
         owner[virtual[there]] = own[there]
-        batch.coord[virtual[there]] = frame.coord[: frame.n_own][there]
     return batch.replace(spin=spin, scale=scale, owner=owner)
 
 

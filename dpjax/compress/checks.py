@@ -12,6 +12,7 @@ from dpjax.config.models.compress import Compression
 from dpjax.descriptors import is_one_of
 from dpjax.descriptors.se_atten import is_stripped
 from dpjax.errors import ModelError
+from dpjax.models import require_no_spins
 
 TABULATED = ("se_e2_a", "se_e2_r", "se_e3", "se_e3_tebd", "se_atten", "se_atten_v2")
 
@@ -24,6 +25,7 @@ def check_compressible(config: ModelConfig) -> None:
     """
     if config.compress is not None:
         raise ModelError("the model is compressed already; compress the one it was made from, to have other tables")
+    require_no_spins(config, "compression")
     for path, member in descriptor_parts(config.descriptor):
         reason = _obstacle(member)
         if reason:

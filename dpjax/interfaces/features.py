@@ -14,7 +14,7 @@ from dpjax.fittings.widths import with_widths
 from dpjax.interfaces.batches import Job
 from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.results import Reading
-from dpjax.models import FEATURES, StandardModel, predict_features
+from dpjax.models import FEATURES, StandardModel, predict_features, require_no_spins
 
 if TYPE_CHECKING:
     from dpjax.interfaces.potential import Potential
@@ -84,6 +84,7 @@ class FeatureMethods:
         strangers = [name for name in names if name not in FEATURES]
         if strangers:
             raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
+        require_no_spins(self.config, "features")
         needed = LAST_LAYER in names or fparam is not None or aparam is not None
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, parameters=needed)
         reading = Reading(lambda n_atom: {name: (n_atom, self.feature_width(name)) for name in names}, per_atom=names)

@@ -36,6 +36,8 @@ log = logging.getLogger(__name__)
 
 Output = dict[str, Any]
 
+OF_ATOMS = ("force", "force_mag", "mask_mag", "atom_virial")  # outputs that every atom has, beside its own values
+
 
 class Potential(FeatureMethods):
     """A model, its variables and what is needed to evaluate them.
@@ -179,7 +181,7 @@ class Potential(FeatureMethods):
         """Outputs of all frames in their order, as one array or a list for each; nothing of no frames."""
         reading = Reading(
             lambda n_atom: output_shapes(self.config, n_atom, atomic, hessian),
-            per_atom=(self.model.output.atomic, "force", "force_mag", "mask_mag", "atom_virial"),
+            per_atom=(self.model.output.atomic, *OF_ATOMS),
             silent_types=self.config.silent_types,
         )
         options = {"atomic": atomic, "hessian": hessian or None}

@@ -67,7 +67,7 @@ class Results:
                 counted = (types >= 0) & ~np.isin(types, self.reading.silent_types)
                 own = np.split(counted.astype(np.int32), ends)
             elif name in self.reading.per_atom:
-                own = np.split(unpack_atoms(_flags(name, out[name]), joined), ends)
+                own = np.split(unpack_atoms(flags(name, out[name]), joined), ends)
             else:
                 own = np.asarray(out[name])[np.asarray(rows)]
             self._keep(name, frames, sizes, own)
@@ -82,6 +82,6 @@ class Results:
             kept[i] = value.reshape(shapes[size]) if self.stacked else value.reshape(shapes[size]).copy()
 
 
-def _flags(name: str, values: np.ndarray) -> np.ndarray:
+def flags(name: str, values: np.ndarray) -> np.ndarray:
     """Flags as such; programs have numbers in their place."""
     return np.asarray(values) > 0.5 if name == "mask_mag" else values

@@ -25,7 +25,13 @@ from dpjax.models.direct import predict_directly
 from dpjax.models.geometry import Geometry
 from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy, second_derivatives
-from dpjax.models.spins import atom_displacements, magnetic_forces, of_atoms, spin_offsets, without_touching
+from dpjax.models.spins import (
+    atom_displacements,
+    magnetic_forces,
+    of_atoms,
+    point_positions,
+    spin_offsets,
+)
 from dpjax.models.standard import (
     StandardModel,
     atom_rows,
@@ -202,7 +208,7 @@ def _folded(
     n_atom, n_frame = batch.layout.n_atom, batch.layout.frames
     disp = geometry.disp
     if batch.spin is not None:
-        pull, disp = without_touching(pull, disp), atom_displacements(batch)
+        disp = atom_displacements(batch)
     out = {"force": _forces(pull, batch)}
     if atomic:
         out["atom_virial"] = _moved_virials(pull, moments, disp, batch)
@@ -226,16 +232,14 @@ def _wrapped(batch: Batch) -> jax.Array:
     """(n_atom, 3) positions within the cell; of virtual atoms those of their atoms that are next to them once they are."""
     if batch.spin is None:
         return wrapped(batch.coord, batch.cell, batch.frame)
-    offset = spin_offsets(batch)
-    return wrapped(batch.coord + offset, batch.cell, batch.frame) - offset
+    return wrapped(point_positions(batch), batch.cell, batch.frame) - spin_offsets(batch)
 
 
 def _moments(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch) -> jax.Array:
     def values(disp: jax.Array) -> jax.Array:
         return atomic_outputs(model, variables, geometry.replace(disp=disp), batch)
 
-    moments = moments_gradient(values, geometry.disp, _wrapped(batch))
-    return moments if batch.spin is None else without_touching(moments, geometry.disp)
+    return moments_gradient(values, geometry.disp, _wrapped(batch))
 
 
 def _forces(pull: jax.Array, batch: Batch) -> jax.Array:

@@ -13,7 +13,11 @@ import jax.numpy as jnp
 from dpjax.batching.batch import Batch
 from dpjax.geometry.displacements import displacements
 
-TOUCHING = 1e-15  # angstrom by which points on one place are set apart: far below any other rounding, and its square is no zero
+
+def atom_positions(batch: Batch) -> jax.Array:
+    """(n_atom, 3) angstrom, positions of atoms, which stand at the places of their virtual atoms, too."""
+    coord = jnp.asarray(batch.coord)
+    return coord if batch.owner is None else coord[batch.owner]
 
 
 def spin_offsets(batch: Batch) -> jax.Array:
@@ -21,25 +25,14 @@ def spin_offsets(batch: Batch) -> jax.Array:
     return jnp.asarray(batch.scale)[:, None] * batch.spin
 
 
-def set_apart(disp: jax.Array) -> jax.Array:
-    """Displacements (n_atom, k, 3) with a direction for pairs that have none: an atom and its virtual atom, where the spin is zero.
-
-    The derivatives of models then are finite.  Such a pair pulls at nothing (:func:`without_touching`): its distance has a kink
-    there, and zero is the mean of its slopes, which DeePMD-kit takes, too.
-    """
-    touching = jnp.sum(disp * disp, axis=-1, keepdims=True) == 0.0
-    return jnp.where(touching, jnp.array([[[0.0, 0.0, TOUCHING]]], disp.dtype), disp)
-
-
-def without_touching(pull: jax.Array, disp: jax.Array) -> jax.Array:
-    """The derivative (n_atom, k, ...) by displacements (n_atom, k, 3) without that of pairs which were set apart."""
-    touching = jnp.sum(disp * disp, axis=-1) <= 2.0 * TOUCHING**2
-    return jnp.where(touching.reshape(*touching.shape, *(1,) * (pull.ndim - 2)), 0.0, pull)
+def point_positions(batch: Batch) -> jax.Array:
+    """(n_atom, 3) angstrom, positions of atoms and of virtual atoms."""
+    return atom_positions(batch) if batch.owner is None else atom_positions(batch) + spin_offsets(batch)
 
 
 def atom_displacements(batch: Batch) -> jax.Array:
     """(n_atom, k, 3) angstrom, displacements with the positions of atoms in place of those of their virtual atoms."""
-    return displacements(batch.coord, batch.cell, batch.frame, batch.index, batch.shift)
+    return displacements(atom_positions(batch), batch.cell, batch.frame, batch.index, batch.shift)
 
 
 def of_atoms(values: jax.Array, batch: Batch) -> jax.Array:

@@ -33,7 +33,7 @@ from dpjax.fittings import build_direct_forces, build_fitting, of_type
 from dpjax.geometry.displacements import displacements
 from dpjax.models.derived import require_derived
 from dpjax.models.geometry import Geometry
-from dpjax.models.spins import set_apart, spin_offsets
+from dpjax.models.spins import point_positions
 from dpjax.nn.blocks import AS_SUITS, Work
 from dpjax.nn.bridging import faded, protons, screened_repulsion
 from dpjax.nn.chebyshev import Grid
@@ -341,7 +341,4 @@ def extra_rows(batch: Batch, take: slice) -> tuple[jax.Array | None, jax.Array |
 
 def batch_geometry(batch: Batch) -> Geometry:
     """The :class:`Geometry` of a batch: displacements of every neighbour slot, of and to virtual atoms, too."""
-    if batch.spin is None:
-        return Geometry(disp=displacements(batch.coord, batch.cell, batch.frame, batch.index, batch.shift))
-    position = batch.coord + spin_offsets(batch)
-    return Geometry(disp=set_apart(displacements(position, batch.cell, batch.frame, batch.index, batch.shift)))
+    return Geometry(disp=displacements(point_positions(batch), batch.cell, batch.frame, batch.index, batch.shift))

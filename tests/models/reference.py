@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 SITUATIONS = ("ortho", "triclinic", "cluster")
-INPUTS = {"coord", "box", "atype", "fparam", "aparam", "charge_spin"}
+INPUTS = {"coord", "box", "atype", "fparam", "aparam", "charge_spin", "spin"}
 TOLERANCE = {
     "force": 1e-9,
     "virial": 1e-9,
@@ -31,7 +31,7 @@ class Reference:
             "atype": [self.arrays[f"{s}/atype"] for s, _ in self.frames],
             "cell": self._each("box"),
         }
-        optional = {name: self._each(name) for name in ("fparam", "aparam", "charge_spin")}
+        optional = {name: self._each(name) for name in ("fparam", "aparam", "charge_spin", "spin")}
         return inputs | {name: rows for name, rows in optional.items() if rows[0] is not None}
 
     def outputs(self) -> list[str]:

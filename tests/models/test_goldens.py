@@ -46,7 +46,7 @@ def buildable() -> list[str]:
     found = []
     for path in sorted(folder.glob("*/model.json")) if folder.is_dir() else ():
         section = json.loads(path.read_text())
-        if section.get("type", "standard") != "standard" or section.keys() & {"spin", "use_srtab"}:
+        if section.get("type", "standard") != "standard" or "use_srtab" in section:
             continue
         parts = section["descriptor"].get("list", [section["descriptor"]])
         descriptors = {part["type"] for part in parts}
