@@ -1,6 +1,6 @@
 """Models with spins as models of twice the types: each type, then the virtual atom that stands for its spin.
 
-The virtual atom of atom i is at ``r_i + scale * spin_i`` (https://doi.org/10.1103/PhysRevB.106.094409); it is a neighbour, and no
+The virtual atom of atom i is at ``r_i + scale * spin_i`` (Yang et al., Phys. Rev. B 110, 064427, 2024); it is a neighbour, and no
 more: it has no energy of its own.  Types without spin have a virtual partner, too, which is not there; DeePMD-kit keeps its place
 among the parameters and excludes it from every pair.
 """
