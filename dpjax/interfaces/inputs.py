@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dpjax.batching.virtual import scale_of
 from dpjax.config import ModelConfig
 from dpjax.data.checks import out_of_range
 from dpjax.data.labels import INPUTS
+from dpjax.descriptors import members
 from dpjax.errors import DataError, ModelError
+from dpjax.neighbors.host import COINCIDENT
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,8 @@ def read_structures(
     cells = _split_cells(cell, n)
     charged = _split_charge_spin(charge_spin, n, config)
     spins = _split_spins(spin, coords, "spin" in config.inputs)
+    if config.virtual_scale:
+        _check_lengths(spins, types, config)
     if not parameters:
         return Structures(coords, types, cells, [None] * n, [None] * n, charged, spins, ragged)
     fitting = config.fitting_net
@@ -187,3 +192,17 @@ def _split_spins(spin, coords, takes: bool) -> list[np.ndarray | None]:
         if not np.isfinite(row).all():
             raise DataError(f"spin of frame {i}: found a number that is not finite")
     return rows
+
+
+def _check_lengths(spins: list[np.ndarray], types: list[np.ndarray], config: ModelConfig) -> None:
+    """Refuse spins of zero where a virtual atom on its atom has no finite energy."""
+    if all(member.env_protection for member in members(config.descriptor)):
+        return
+    for i, (spin, atype) in enumerate(zip(spins, types, strict=True)):
+        length = np.linalg.norm(scale_of(atype, config.virtual_scale)[:, None] * spin, axis=1)
+        short = np.flatnonzero((scale_of(atype, config.virtual_scale) != 0.0) & (length < COINCIDENT))
+        if len(short):
+            raise DataError(
+                f"spin of frame {i}: that of atom {short[0]} is zero, where this model has no energy (env_protection is 0, as in "
+                "DeePMD-kit's TensorFlow backend). Give the atom a spin, or train a model with env_protection above 0."
+            )

@@ -11,7 +11,7 @@ import numpy as np
 
 from dpjax.config import ModelConfig, parse_model
 from dpjax.config.descriptors import SeE2AConfig
-from dpjax.config.models.virtual_atoms import without_partners
+from dpjax.config.models.virtual_atoms import SUFFIX, without_partners
 from dpjax.errors import ModelError
 
 Tree = dict[str, Any]
@@ -44,6 +44,14 @@ def unwrapped(tree: Tree) -> tuple[Tree, Tree]:
         "use_spin": list(map(bool, spin["use_spin"])),
         "virtual_scale": list(map(float, spin["virtual_scale"])),
     }
+
+
+def as_in_input(section: Tree) -> Tree:
+    """A stored definition as in an input; frozen models have that of the standard model inside, with twice the types."""
+    spin, names = section.get("spin"), section.get("type_map", ())
+    n_type = len(names) // 2
+    doubled = n_type and list(names[n_type:]) == [name + SUFFIX for name in names[:n_type]]
+    return without_partners(section, spin) if isinstance(spin, dict) and doubled else section
 
 
 def read_config(section: Tree, spin: Tree) -> ModelConfig:
