@@ -12,6 +12,7 @@ TOLERANCE = {
     "force": 1e-9,
     "virial": 1e-9,
     "atom_virial": 1e-9,
+    "force_mag": 1e-9,
 }  # relative to the largest number of the array, at least 1
 OTHERS = 1e-10
 
@@ -49,7 +50,7 @@ class Reference:
             for (situation, i), got in zip(self.frames, out[name], strict=True):
                 want = self.arrays[f"{situation}/{name}"]
                 assert got.shape == want[i].shape, name
-                error = np.abs(got - want[i]).max() / max(1.0, np.abs(want).max())
+                error = np.abs(got - 1.0 * want[i]).max() / max(1.0, np.abs(want).max())
                 limit = TOLERANCE.get(name, OTHERS)
                 assert error <= limit, f"{name} of {situation}, frame {i}: off by {error:.2e}, allowed {limit:.0e}"
                 worst = max(worst, error / limit)
