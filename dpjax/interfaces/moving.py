@@ -24,7 +24,7 @@ from dpjax.errors import CapacityError, DataError, ModelError, NonFiniteError
 from dpjax.geometry.cells import inverse3
 from dpjax.geometry.displacements import displacements
 from dpjax.interfaces.potential import Potential
-from dpjax.models import StandardModel, require_derived, require_no_spins
+from dpjax.models import StandardModel, require_derived
 from dpjax.models.energy_rule import atomic_energies
 from dpjax.models.listed import slots, still_serves, within_cutoff
 from dpjax.neighbors import CellListPlan, NeighborFlags, NeighborTable, allocate, grow, search, update
@@ -129,7 +129,6 @@ class MovingSystem:
         if model.output is not ENERGY:
             raise ModelError(f"this model predicts {model.output.total}, not energies, so nothing moves by it")
         require_derived(potential.config, "molecular dynamics and energy functions")
-        require_no_spins(potential.config, "molecular dynamics and energy functions")
         if not (math.isfinite(skin) and skin > 0):
             raise DataError(f"skin: found {skin}, expected a number of angstrom above 0")
         self.potential, self.skin, self.pbc = potential, float(skin), np.asarray(pbc, bool)

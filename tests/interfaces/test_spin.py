@@ -122,6 +122,6 @@ def test_what_cannot_take_spins_yet_says_so(pot, structure, tmp_path):
     with pytest.raises(ModelError, match="an artifact: not built yet for a model with spins"):
         dpjax.export.save(pot, tmp_path / "model.dpx", platforms=("cpu",))
     with pytest.raises(ModelError, match="molecular dynamics .* not built yet for a model with spins"):
-        neighbor_fn_and_energy(pot, s.atype, s.cell)
+        neighbor_fn_and_energy(pot, s.cell.T, s.atype)
     with pytest.raises(ConfigError, match="model/spin: fine-tuning is not built yet"):
         refuse_spins(pot.config)
