@@ -71,6 +71,19 @@ class Batch:
     fparam: Array | None = None  # (n_frame, n)
     aparam: Array | None = None  # (n_atom, n)
     charge_spin: Array | None = None  # (n_frame, 2) where descriptors take them
+    # of models with virtual atoms for spins, whose own ``coord`` has no meaning:
+    spin: Array | None = None  # (n_atom, 3) of virtual atoms, zero elsewhere
+    scale: Array | None = None  # (n_atom,) their distance from that atom per unit of spin, angstrom; zero elsewhere
+    owner: Array | None = None  # (n_atom,) int32 place of the atom that a virtual one belongs to; else its own place
     disturbance: Disturbance | None = None  # for models that learn from displaced atoms, while they are trained
     lists: Any = None  # edges and angles one after another (``batching.lists.Lists``), for models that take them
     layout: Layout = flax.struct.field(pytree_node=False, default=None)
+
+    @property
+    def is_atom(self) -> Array:
+        """(n_atom,) bool, False on padding and for virtual atoms; with an axis of devices before it where there is one."""
+        real = self.atype >= 0
+        if self.owner is None:
+            return real
+        shape = np.shape(self.owner)
+        return real & (self.owner == np.broadcast_to(np.arange(shape[-1]), shape))

@@ -15,15 +15,30 @@ from dpjax.neighbors import NeighborTable
 
 @dataclass(frozen=True)
 class Frame:
-    """One structure and its neighbours."""
+    """One structure and its neighbours.
+
+    With spins its atoms are the points of ``batching.virtual``: the real ones, then as many virtual partners.
+    """
 
     coord: np.ndarray  # (n, 3) angstrom
     atype: np.ndarray  # (n,) -1: placeholder, left out of the batch
     table: NeighborTable
     cell: np.ndarray | None = None  # (3, 3) or None for open boundaries
     fparam: np.ndarray | None = None  # (k,)
-    aparam: np.ndarray | None = None  # (n, k)
+    aparam: np.ndarray | None = None  # (n_own, k)
     charge_spin: np.ndarray | None = None  # (2,)
+    spin: np.ndarray | None = None  # (n_own, 3) of the real atoms
+    scale: np.ndarray | None = None  # (n_own,) with ``spin``: distance of the virtual atom per unit of it, angstrom
+
+    @property
+    def n_own(self) -> int:
+        """Atoms without virtual partners."""
+        return len(self.atype) if self.spin is None else len(self.spin)
+
+    @property
+    def own_types(self) -> np.ndarray:
+        """(n_own,) their types."""
+        return self.atype[: self.n_own]
 
 
 def _sections(frames: Sequence[Frame], n_section: int) -> tuple[np.ndarray, np.ndarray]:
@@ -130,7 +145,8 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
     """Join frames into one batch.
 
     Returns:
-        The batch (NumPy arrays) and, for each frame, the place of every atom on the batch's atom axis, -1 for placeholders.
+        The batch (NumPy arrays) and, for each frame, the place of every atom on the batch's atom axis, -1 for placeholders;
+        virtual partners are left out.
 
     Raises:
         CapacityError: the frames do not fit into ``layout``.
@@ -152,7 +168,7 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
         natoms=np.zeros(layout.frames, np.int32),
         first=np.zeros(layout.frames, np.int32),
         fparam=_stack_frames([f.fparam for f in frames], layout),
-        aparam=_stack_atoms([f.aparam for f in frames], places, n_atom),
+        aparam=_stack_atoms([_with_rows(f.aparam, len(f.atype)) for f in frames], places, n_atom),
         charge_spin=_stack_frames([f.charge_spin for f in frames], layout),
         layout=layout,
     )
@@ -162,12 +178,35 @@ def pack(frames: Sequence[Frame], layout: Layout) -> tuple[Batch, list[np.ndarra
     batch.frame[places[real]] = owner[real]
     _fill_neighbors(batch, frames, places)
     sizes = [len(f.atype) for f in frames]
-    batch.natoms[: len(frames)] = np.bincount(owner[real], minlength=len(frames))
+    each = np.split(places, np.cumsum(sizes)[:-1])
+    own = [place[: frame.n_own] for place, frame in zip(each, frames, strict=True)]
+    batch.natoms[: len(frames)] = [np.count_nonzero(place >= 0) for place in own]
     for i, frame in enumerate(frames):
         batch.first[i] = frame.atype[0] if sizes[i] else 0
         if frame.cell is not None:
             batch.cell[i] = frame.cell
-    return batch, np.split(places, np.cumsum(sizes)[:-1])
+    return _with_spins(batch, frames, each), own
+
+
+def _with_spins(batch: Batch, frames: Sequence[Frame], places: Sequence[np.ndarray]) -> Batch:
+    """The batch with the spins of virtual atoms and the places of the atoms they belong to; without spins as it is."""
+    if not frames or frames[0].spin is None:
+        return batch
+    n_atom = batch.layout.n_atom
+    spin, scale, owner = np.zeros((n_atom, 3)), np.zeros(n_atom), np.arange(n_atom, dtype=np.int32)
+    for frame, place in zip(frames, places, strict=True):
+        own, virtual = place[: frame.n_own], place[frame.n_own :]
+        there = virtual >= 0
+        spin[virtual[there]], scale[virtual[there]] = frame.spin[there], frame.scale[there]
+        owner[virtual[there]] = own[there]
+    return batch.replace(spin=spin, scale=scale, owner=owner)
+
+
+def _with_rows(values: np.ndarray | None, n: int) -> np.ndarray | None:
+    """Parameters of atoms with rows of zeros for virtual partners, which have none."""
+    if values is None or len(values) == n:
+        return values
+    return np.concatenate([values, np.zeros((n - len(values), *values.shape[1:]))])
 
 
 def _stack_frames(arrays: Sequence[np.ndarray | None], layout: Layout) -> np.ndarray | None:

@@ -13,6 +13,7 @@ from dpjax.config.models.compress import Compression
 from dpjax.descriptors import is_one_of
 from dpjax.descriptors.se_atten import is_stripped
 from dpjax.errors import ModelError
+from dpjax.models import require_no_spins
 
 TABULATED = ("se_e2_a", "se_e2_r", "se_e3", "se_e3_tebd", "se_atten", "se_atten_v2")
 
@@ -28,6 +29,7 @@ def check_compressible(config: ModelConfig) -> None:
     if not isinstance(config, ModelConfig) or config.use_srtab is not None:
         kind = "with a pair table (use_srtab)" if isinstance(config, ModelConfig) else f"of type {config.type!r}"
         raise ModelError(f"a model {kind} cannot be compressed; `dpjax freeze` writes it as it is")
+    require_no_spins(config, "compression")
     for path, member in descriptor_parts(config.descriptor):
         reason = _of_types(config, member) or _obstacle(member)
         if reason:

@@ -29,6 +29,9 @@ def problems(parts: dict[str, Any]) -> Iterator[Problem]:
     if parts.get("dpjax") is not None and model is not None:
         yield from _recompute_layers(parts["dpjax"], model)
     yield from check_kalman_training(parts)
+    if isinstance(parts.get("optimizer"), LkfConfig) and getattr(model, "spin", None) is not None:
+        text = "found LKF, which fits energies and forces of models without spins. Take another optimizer."
+        yield Problem("optimizer/type", text)
     if training is not None:
         yield from _averages(training, parts.get("validating"))
         yield from _accumulation(training)
@@ -62,6 +65,9 @@ def _loss_of_another_model(model: Any, loss: Any, output: Any) -> Iterator[Probl
     elif loss.type == "dens":
         yield from check_direct_forces(model, "model")
         yield from _shown_forces(loss)
+    elif model.spin is not None and getattr(loss, "start_pref_h", 0) and loss.limit_pref_h:
+        text = "not zero, but there are no second derivatives of a model with spins. Set it to 0."
+        yield Problem("loss/start_pref_h", text)
 
 
 def _shown_forces(loss: Any) -> Iterator[Problem]:

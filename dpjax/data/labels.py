@@ -97,6 +97,7 @@ ENERGY_LABELS: dict[str, LabelSpec] = {
     for spec in (
         LabelSpec("energy", high_precision=True, advice=_prefactors("e")),
         LabelSpec("force", per_atom=True, size=3, advice=_prefactors("f")),
+        LabelSpec("force_mag", per_atom=True, size=3, advice=_prefactors("fm")),
         LabelSpec("virial", size=9, advice=_prefactors("v")),
         _per_atom("atom_ener", advice=_prefactors("ae")),
         _per_atom("atom_ener_coeff", default=1.0, advice="set loss/enable_atom_ener_coeff to false"),
@@ -118,6 +119,7 @@ INPUTS: dict[str, LabelSpec] = {
             ranges=RANGES,
             advice="give model/descriptor/default_chg_spin, or set model/descriptor/add_chg_spin_ebd to false",
         ),
+        LabelSpec("spin", per_atom=True, size=3, high_precision=True, advice="remove model/spin"),
     )
 }
 """Every array that a model can take as input; sizes of fparam and aparam come from the model."""
@@ -165,6 +167,7 @@ def label_requirements(
     default_fparam: tuple[float, ...] | None = None,
     charge_spin: bool = False,
     default_charge_spin: tuple[float, float] | None = None,
+    spin: bool = False,
     selected: int | tuple[int, ...] | None = None,
 ) -> tuple[LabelSpec, ...]:
     """The arrays to read for a model.
@@ -177,6 +180,7 @@ def label_requirements(
         default_fparam: frame parameters of systems without ``fparam.npy``; None makes the file required.
         charge_spin: the model takes total charge and spin of a frame.
         default_charge_spin: those of systems without ``charge_spin.npy``; None makes the file required.
+        spin: the model takes spins of atoms.
         selected: types with an output, see ``output_labels``.
 
     Returns:
@@ -195,6 +199,8 @@ def label_requirements(
         specs.append(_input("aparam", numb_aparam))
     if charge_spin:
         specs.append(_input("charge_spin", 2, default_charge_spin))
+    if spin:
+        specs.append(_input("spin", 3))
     if len({spec.name for spec in specs}) < len(specs):
         raise ConfigError(
             f"model/fitting_net/property_name is {output.label!r}, but {output.label}.npy holds an input of this model. "
@@ -225,6 +231,7 @@ def model_labels(
         numb_fparam=sizes.get("fparam", 0),
         numb_aparam=sizes.get("aparam", 0),
         charge_spin="charge_spin" in sizes,
+        spin="spin" in sizes,
         default_fparam=defaults.get("fparam"),
         default_charge_spin=defaults.get("charge_spin"),
         numb_generalized_coord=numb_generalized_coord,

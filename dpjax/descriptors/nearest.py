@@ -14,7 +14,7 @@ import numpy as np
 
 from dpjax.descriptors.facts import kept
 from dpjax.descriptors.neighborhood import Neighborhood, may_truncate, ordered_pairs
-from dpjax.geometry.environment import env_components, switch_weight
+from dpjax.geometry.environment import distances, env_components, switch_weight
 from dpjax.nn.precision import dtype_of
 
 
@@ -60,7 +60,7 @@ def surroundings(
     disp = jnp.swapaxes(near.disp.astype(dtype), 1, 2)
     raw = env_components(disp, heard, r_on=config.rcut_smth, r_off=config.rcut, protection=config.env_protection)
     mean, spread = (jnp.asarray(stat)[view.centre_types, :, None] for stat in (davg, dstd))
-    dist = jnp.sqrt(jnp.where(heard, jnp.sum(disp * disp, axis=1), 1.0))
+    dist = distances(jnp.sum(disp * disp, axis=1), heard)
     return Surroundings(
         disp=disp,
         dist=dist,

@@ -22,7 +22,7 @@ from dpjax.errors import ModelError, OutputError
 from dpjax.export import runtime
 from dpjax.export.manifest import describe_model
 from dpjax.export.program import Entry, entries, export_entry, flat_weights
-from dpjax.models import StandardModel
+from dpjax.models import StandardModel, require_no_spins
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that JAX lowers for without having them
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # date of every member, so that equal models give equal files
@@ -97,6 +97,7 @@ def checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
         raise ModelError(
             f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"
         )
+    require_no_spins(potential.config, "an artifact")
     weights = flat_weights(jax.device_get(potential.variables))
     bad = [name for name, array in weights.items() if not np.isfinite(array.astype(np.float64)).all()]
     if bad:

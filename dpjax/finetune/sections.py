@@ -27,6 +27,7 @@ def with_pretrained_model(data: Section, pretrained: ModelConfig, new_head: bool
     Raises:
         ConfigError: the pretrained model says nothing about a new type that its descriptor must know.
     """
+    refuse_spins(pretrained)
     model = data.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("type_map"), list):
         return data  # what is wrong is said when the input is checked
@@ -98,6 +99,15 @@ def _with_flags(section: Section, own: Any) -> Section:
     return {**section, "list": [_with_flags(part, flags) for part, flags in zip(section["list"], given, strict=True)]}
 
 
+def refuse_spins(*configs: ModelConfig) -> None:
+    """Raise ConfigError where a model has spins."""
+    if any(config.virtual_scale for config in configs):
+        raise ConfigError(
+            "model/spin: fine-tuning is not built yet for models with spins. Go on with such a model by --init-model, with the "
+            "same types and spins."
+        )
+
+
 def with_pretrained_sel(data: Section, pretrained: ModelConfig) -> Section:
     """An input whose descriptors take ``sel`` from the pretrained model where they leave it to be counted.
 
@@ -106,6 +116,8 @@ def with_pretrained_sel(data: Section, pretrained: ModelConfig) -> Section:
     model = data.get("model")
     own = model.get("descriptor") if isinstance(model, dict) else None
     if not isinstance(own, dict) or not isinstance(model.get("type_map"), list):
+        return data
+    if pretrained.virtual_scale:
         return data
     types = TypeChange(pretrained.type_map, tuple(model["type_map"]))
     parts, theirs = _parts(own), _parts(pretrained.raw["descriptor"])

@@ -18,7 +18,7 @@ from dpjax.descriptors import has_type_networks, members
 from dpjax.errors import ConfigError, OutputError
 from dpjax.finetune.remap import ADVICE, UNORDERED, remapped
 from dpjax.finetune.report import Row, summary, table
-from dpjax.finetune.sections import in_our_types
+from dpjax.finetune.sections import in_our_types, refuse_spins
 from dpjax.finetune.types import TypeChange
 from dpjax.training.adoption import changed_settings
 from dpjax.training.bias import drawn_batches, shifted_bias
@@ -144,6 +144,7 @@ def _compare(config: ModelConfig, pretrained: Pretrained) -> None:
             "loss/type: models that give their forces directly (loss dens) are not fine-tuned. Go on with such a model by "
             "--init-model, with the same types and the loss dens."
         )
+    refuse_spins(config, pretrained.config)
     types = TypeChange(pretrained.config.type_map, config.type_map)
     kinds = [[DESCRIPTORS.name_of(part) for part in members(m.descriptor)] for m in (config, pretrained.config)]
     if kinds[0] != kinds[1]:

@@ -21,6 +21,16 @@ def exponential_switch(dist: jax.Array, r_on: float, r_off: float) -> jax.Array:
     return jnp.exp(-jnp.exp(20.0 / r_on * (jnp.minimum(dist, r_off) - r_on)))
 
 
+def distances(squares: jax.Array, mask: jax.Array) -> jax.Array:
+    """Roots of squared lengths; 1 where ``mask`` is False.
+
+    The slope at zero is zero: points that meet, as an atom and the virtual atom of a spin that is zero, have no direction.
+    """
+    apart = squares > 0.0
+    roots = jnp.sqrt(jnp.where(mask & apart, squares, 1.0))  # before the root: keeps NaN out of the derivatives
+    return jnp.where(mask & ~apart, 0.0, roots)
+
+
 def env_components(
     disp: jax.Array,
     mask: jax.Array,
@@ -57,6 +67,6 @@ def _radial(
 ) -> tuple[jax.Array, jax.Array]:
     """``w/(r+p)``, zero where ``mask`` is False, and ``1/(r+p)``; both (..., n_nbr)."""
     sq = jnp.sum(disp * disp, axis=-2)
-    dist = jnp.sqrt(jnp.where(mask, sq, 1.0))  # mask before the root: keeps NaN out of the derivatives
+    dist = distances(sq, mask)
     inverse = 1.0 / (dist + protection)
     return jnp.where(mask, weight(dist, r_on, r_off), 0.0) * inverse, inverse

@@ -34,7 +34,9 @@ class DPCalculator(Calculator):
     Cells may repeat in any directions.  A neighbour list with a skin is kept until atoms have moved too far; results do not depend
     on it.  Frame parameters are taken from ``atoms.info["fparam"]``, atomic ones from ``atoms.arrays["aparam"]`` or
     ``atoms.info["aparam"]``, charge and spin from ``atoms.info["charge_spin"]`` or ``["charge"]`` and ``["spin"]``.  Charges and
-    spins are refused where the model cannot follow them.  Models that give their forces directly (loss ``dens``) have no stress.
+    spins are refused where the model cannot follow them.  The spins of single atoms (``model/spin``) are their initial magnetic
+    moments, a number being one along z; results then have ``magnetic_forces`` (n_atom, 3), eV per unit of spin.  Models that give
+    their forces directly (loss ``dens``) have no stress.
 
     Args:
         model: a potential, or what :func:`dpjax.load` takes.
@@ -94,7 +96,7 @@ class DPCalculator(Calculator):
         facts = [(own.positions, own.numbers, own.cell.array, own.pbc) for own in (self.atoms, atoms)]
         names = ("positions", "numbers", "cell", "pbc")
         changes = [name for name, before, after in zip(names, *facts) if not np.array_equal(before, after)]
-        now = _inputs(atoms)
+        now = self._inputs_of(atoms)
         if now or self._inputs:
             same = now.keys() == self._inputs.keys() and all(np.array_equal(now[k], self._inputs[k]) for k in now)
             changes += [] if same else ["info"]
@@ -113,14 +115,18 @@ class DPCalculator(Calculator):
             ModelError: a parameter that the model does not take, or needs and did not get.
         """
         atoms = self.atoms if atoms is None else atoms
-        inputs = {key: np.copy(value) for key, value in _inputs(atoms).items()}
+        inputs = {key: np.copy(value) for key, value in self._inputs_of(atoms).items()}
         periodic = atoms.pbc.any()
+        moments = {}
+        if self.potential.config.virtual_scale:
+            moments["spin"] = _vectors(inputs.get("moments"))
         out = self.listed.evaluate(
             atoms.positions,
             self._types_of(atoms),
             atoms.cell.array if periodic else None,
             pbc=atoms.pbc,
             **_given(inputs, "charge_spin" in self.potential.config.inputs),
+            **moments,
             atomic="energies" in properties or "stresses" in properties,
         )
         if atoms is not self.atoms:
@@ -134,11 +140,18 @@ class DPCalculator(Calculator):
         results = {"energy": energy, "free_energy": energy, "forces": out["force"]}
         if volume is not None and "virial" in out:
             results["stress"] = _stress(out["virial"], volume)
+        if "force_mag" in out:
+            results["magnetic_forces"] = out["force_mag"]
         if "atom_energy" in out:
             results["energies"] = out["atom_energy"][:, 0]
             if volume is not None and "atom_virial" in out:
                 results["stresses"] = _stress(out["atom_virial"], volume)
         return results
+
+    def _inputs_of(self, atoms: Atoms) -> dict[str, Any]:
+        """What a calculation depends on beside positions, elements, cell and boundaries."""
+        moments = atoms.arrays.get("initial_magmoms") if self.potential.config.virtual_scale else None
+        return _inputs(atoms) | ({} if moments is None else {"moments": moments})
 
     def _types_of(self, atoms: Atoms) -> np.ndarray:
         """(n_atom,) types, found anew only when elements changed."""
@@ -244,6 +257,20 @@ def _given(inputs: Mapping[str, np.ndarray], charged: bool) -> dict[str, np.ndar
         rows = inputs["aparam"]
         out["aparam"] = rows[:, None] if rows.ndim == 1 else rows
     return out
+
+
+def _vectors(moments: np.ndarray | None) -> np.ndarray:
+    """(n_atom, 3) magnetic moments of as many vectors, or of numbers, which are along z.
+
+    Raises:
+        ModelError: the atoms have none.
+    """
+    if moments is None:
+        raise ModelError(
+            "this model needs the spin of each atom: give them to the atoms with set_initial_magnetic_moments, an array "
+            "(n_atom, 3), or (n_atom,) of moments along z; zeros for none"
+        )
+    return moments if moments.ndim == 2 else np.stack([0.0 * moments, 0.0 * moments, moments], axis=1)
 
 
 def _refuse_charges(inputs: Mapping[str, np.ndarray]) -> None:

@@ -163,7 +163,8 @@ def _given(pot: Potential, values: Sequence[float]) -> np.ndarray:
         raise ConfigError(
             f"bias: found {len(values)} values, expected one for each of the {len(pot.type_map)} types ({', '.join(pot.type_map)})"
         )
-    return np.asarray(values, float)[:, None]
+    virtual = np.zeros(len(pot.config.type_map) - len(values))  # atoms for spins, without energies
+    return np.concatenate([np.asarray(values, float), virtual])[:, None]
 
 
 @dataclass(frozen=True)
@@ -220,5 +221,5 @@ def _residuals(members: Sequence[Potential], system: System) -> Iterator[tuple[n
         each = [member.evaluate(arrays["coord"], types, cell, **given)[output.total] for member in members]
         found = np.mean(each, axis=0)
         residual = arrays[output.label].reshape(len(part), -1) - found.reshape(len(part), -1)
-        counts = np.stack([np.bincount(row[row >= 0], minlength=len(pot.type_map)) for row in types])
+        counts = np.stack([np.bincount(row[row >= 0], minlength=len(pot.config.type_map)) for row in types])
         yield counts, residual

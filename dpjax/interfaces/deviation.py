@@ -62,6 +62,7 @@ def model_deviation(
     fparam: Any = None,
     aparam: Any = None,
     charge_spin: Any = None,
+    spin: Any = None,
     labels: Mapping[str, np.ndarray] | None = None,
     relative: float | None = None,
     relative_v: float | None = None,
@@ -70,7 +71,7 @@ def model_deviation(
 
     Args:
         models: at least two with the same types; with ``labels`` one is enough.
-        coord, atype, cell, fparam, aparam, charge_spin: as for ``Potential.evaluate``.
+        coord, atype, cell, fparam, aparam, charge_spin, spin: as for ``Potential.evaluate``.
         labels: ``energy`` (n_frame,), ``force`` (n_frame, n_atom, 3) and ``virial`` (n_frame, 9) to compare with: the root of
             the mean square error of the models is given instead of their spread.
         relative: divide deviations of forces by the length of the mean force, or that of the label, plus this level (eV/angstrom).
@@ -81,7 +82,7 @@ def model_deviation(
         DataError: as for ``Potential.evaluate``.
     """
     check_models(models, with_labels=labels is not None)
-    rows = _predictions(models, coord, atype, cell, fparam, aparam, charge_spin)
+    rows = _predictions(models, coord, atype, cell, fparam, aparam, charge_spin, spin)
     predicted = {name: np.stack([np.stack([row[name] for row in own]) for own in rows]) for name in LABELS}
     real = np.broadcast_to(np.asarray(atype) >= 0, predicted["force"].shape[1:3])
     return _deviation(predicted, real, labels, relative, relative_v)

@@ -37,8 +37,10 @@ class DPJaxDriver(Driver):
 
     def __init__(self, dp: str | os.PathLike | Potential | DeepPot, head: str | None = None) -> None:
         from dpjax.interfaces.deepmd import DeepPot
+        from dpjax.models import require_no_spins
 
         self.dp = dp if isinstance(dp, DeepPot) else DeepPot(dp, head=head)
+        require_no_spins(self.dp.potential.config, "the driver for dpdata, whose systems have no spins")
 
     def label(self, data: dict[str, Any]) -> dict[str, Any]:
         """The data of a system with what the model predicts.

@@ -16,7 +16,7 @@ from dpjax.fittings.widths import with_widths
 from dpjax.interfaces.batches import Job
 from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.results import Reading
-from dpjax.models import FEATURES, predict_features
+from dpjax.models import FEATURES, predict_features, require_no_spins
 
 if TYPE_CHECKING:
     from dpjax.interfaces.potential import Potential
@@ -88,6 +88,7 @@ class FeatureMethods:
         strangers = [name for name in names if name not in FEATURES]
         if strangers:
             raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
+        require_no_spins(self.config, "features")
         seen = self.model.sees_parameters
         needed = LAST_LAYER in names or seen or fparam is not None or aparam is not None
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, parameters=needed)

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dpjax.batching.virtual import scale_of
 from dpjax.config import ModelConfig
 from dpjax.data.checks import out_of_range, without_virtual
 from dpjax.data.labels import INPUTS
+from dpjax.descriptors import members
 from dpjax.errors import DataError, ModelError
+from dpjax.neighbors.host import COINCIDENT
 
 
 @dataclass(frozen=True)
@@ -22,6 +25,7 @@ class Structures:
     fparam: list[np.ndarray | None]  # (numb_fparam,)
     aparam: list[np.ndarray | None]  # (n, numb_aparam)
     charge_spin: list[np.ndarray | None]  # (2,)
+    spin: list[np.ndarray | None]  # (n, 3)
     ragged: bool
     masked: bool = False  # whether aparam says which atoms are real
 
@@ -37,7 +41,16 @@ class Structures:
 
 
 def read_structures(
-    config: ModelConfig, coord, atype, cell, fparam=None, aparam=None, charge_spin=None, *, parameters: bool = True
+    config: ModelConfig,
+    coord,
+    atype,
+    cell,
+    fparam=None,
+    aparam=None,
+    charge_spin=None,
+    spin=None,
+    *,
+    parameters: bool = True,
 ) -> Structures:
     """Check and split the arguments of ``evaluate``; see there for shapes.
 
@@ -52,19 +65,22 @@ def read_structures(
     ragged = isinstance(coord, (list, tuple)) and not _is_nested_rectangular(coord)
     coords = [_array(c, (-1, 3), f"coord of frame {i}") for i, c in enumerate(coord if ragged else _frames(coord))]
     n = len(coords)
-    types = _split_types(atype, coords, len(config.type_map))
+    types = _split_types(atype, coords, len(config.data_types))
     cells = _split_cells(cell, n)
     charged = _split_charge_spin(charge_spin, n, config)
+    spins = _split_spins(spin, coords, "spin" in config.inputs)
+    if config.virtual_scale:
+        _check_lengths(spins, types, config)
     if config.takes_mask:
         _refuse_cells(cells)
     if not (parameters or config.takes_mask):
-        return Structures(coords, types, cells, [None] * n, [None] * n, charged, ragged)
+        return Structures(coords, types, cells, [None] * n, [None] * n, charged, spins, ragged)
     fitting = config.fitting_net
     given = Structures(
         coords, types, cells,
         _split_fparam(fparam, n, fitting.numb_fparam, fitting.default_fparam),
         _split_aparam(aparam, coords, fitting.numb_aparam),
-        charged, ragged, config.takes_mask,
+        charged, spins, ragged, config.takes_mask,
     )  # fmt: skip
     for i in range(n if given.masked else 0):
         _check_mask(given, i)
@@ -189,3 +205,35 @@ def _split_charge_spin(charge_spin, n: int, config: ModelConfig) -> list[np.ndar
     if found is not None:
         raise DataError(f"charge_spin of frame {found[0]}: {found[1]}")
     return list(rows)
+
+
+def _split_spins(spin, coords, takes: bool) -> list[np.ndarray | None]:
+    if not takes:
+        if spin is not None:
+            raise ModelError("spin was given but this model has no such input; leave it out")
+        return [None] * len(coords)
+    if spin is None:
+        raise ModelError(
+            "this model needs spin of shape (n_frame, n_atom, 3), the magnetic moment of each atom; zeros for none"
+        )
+    if len(spin) != len(coords):
+        raise DataError(f"spin: found {len(spin)} frames, expected {len(coords)} as in coord")
+    rows = [_array(s, (len(c), 3), f"spin of frame {i}") for i, (s, c) in enumerate(zip(spin, coords, strict=True))]
+    for i, row in enumerate(rows):
+        if not np.isfinite(row).all():
+            raise DataError(f"spin of frame {i}: found a number that is not finite")
+    return rows
+
+
+def _check_lengths(spins: list[np.ndarray], types: list[np.ndarray], config: ModelConfig) -> None:
+    """Refuse spins of zero where a virtual atom on its atom has no finite energy."""
+    if all(member.env_protection for member in members(config.descriptor)):
+        return
+    for i, (spin, atype) in enumerate(zip(spins, types, strict=True)):
+        length = np.linalg.norm(scale_of(atype, config.virtual_scale)[:, None] * spin, axis=1)
+        short = np.flatnonzero((scale_of(atype, config.virtual_scale) != 0.0) & (length < COINCIDENT))
+        if len(short):
+            raise DataError(
+                f"spin of frame {i}: that of atom {short[0]} is zero, where this model has no energy (env_protection is 0, as in "
+                "DeePMD-kit's TensorFlow backend). Give the atom a spin, or train a model with env_protection above 0."
+            )

@@ -9,7 +9,7 @@ from typing import Any
 from dpjax.errors import DPError
 from dpjax.interfaces.ase import DPCalculator
 from dpjax.interfaces.potential import Potential
-from dpjax.models import require_derived
+from dpjax.models import require_derived, require_no_spins
 
 from ase import Atoms  # isort: skip  after the module that says what to do where ASE is missing
 from ase.calculators.socketio import SocketClient  # isort: skip
@@ -53,6 +53,7 @@ def run_ipi_client(
         model, **options
     )  # before the connection: a server need not wait for a model that is not there
     require_derived(calculator.potential.config, "i-PI, which asks for virials")
+    require_no_spins(calculator.potential.config, "i-PI, which has no spins")
     port = PORT if port is None else port
     where = f"/tmp/ipi_{unixsocket}" if unixsocket else f"{host}:{port}"
     try:

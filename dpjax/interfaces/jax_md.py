@@ -27,6 +27,7 @@ from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.md_chunks import run_chunk
 from dpjax.interfaces.moving import Capacity, MovingFlags, MovingSystem, Neighbors
 from dpjax.interfaces.potential import Potential
+from dpjax.models import require_no_spins
 
 try:
     from jax_md import space
@@ -75,6 +76,7 @@ def neighbor_fn_and_energy(
         DataError: types or boxes that do not fit.
         ModelError: the model predicts no energies, or needs an input that is missing.
     """
+    require_no_spins(potential.config, "molecular dynamics and energy functions")
     many = isinstance(atype, (list, tuple)) and len(atype) > 0 and np.ndim(atype[0]) == 1
     atypes = list(atype) if many else [np.asarray(atype)]
     boxes = list(box) if many and box is not None else [None if many else box] * len(atypes)

@@ -19,10 +19,12 @@ import jax
 import numpy as np
 
 from dpjax.batching import Batch, Frame, Layout, make_layout, pack, unpack_atoms
+from dpjax.batching.virtual import with_virtual_atoms
 from dpjax.descriptors.crowding import cuts
 from dpjax.errors import DataError, NonFiniteError
 from dpjax.interfaces.inputs import read_structures
-from dpjax.interfaces.potential import Output, Potential, output_shapes
+from dpjax.interfaces.potential import OF_ATOMS, Output, Potential, output_shapes
+from dpjax.interfaces.results import flags
 from dpjax.models import RESOLVED
 from dpjax.models.listed import MARGIN, NEEDED, predict_listed, slots, still_serves
 from dpjax.models.resolution import Resolver
@@ -54,8 +56,14 @@ class Listed:
     atype: np.ndarray  # (n,)
     cell: np.ndarray | None  # (3, 3) as given
     pbc: tuple[bool, bool, bool]
-    places: np.ndarray  # (n,) on the atom axis of the batch
+    places: np.ndarray  # (n_own,) on the atom axis of the batch; virtual atoms are left out
     batch: Batch  # on the device
+    owner: np.ndarray | None  # of the batch
+
+    @property
+    def own_types(self) -> np.ndarray:
+        """(n_own,) types of atoms that are not virtual."""
+        return self.atype[: len(self.places)]
 
 
 class ListedPotential:
@@ -93,6 +101,7 @@ class ListedPotential:
         fparam: np.ndarray | None = None,
         aparam: np.ndarray | None = None,
         charge_spin: np.ndarray | None = None,
+        spin: np.ndarray | None = None,
         atomic: bool = False,
     ) -> Output:
         """What ``Potential.evaluate`` gives for this structure, without the axis of the frames.
@@ -102,18 +111,21 @@ class ListedPotential:
             atype: (n_atom,) types; -1 marks a placeholder.
             cell: (3, 3) angstrom, rows are cell vectors; None for open boundaries.
             pbc: directions in which the cell repeats; vectors of the others may be zero.
-            fparam, aparam, charge_spin: (numb_fparam,), (n_atom, numb_aparam) and (2,), where the model takes them.
+            fparam, aparam, charge_spin, spin: (numb_fparam,), (n_atom, numb_aparam), (2,) and (n_atom, 3), where the model takes
+                them.
             atomic: add the quantities of atoms, with a program of its own.
 
         Raises:
             DataError, ModelError: as ``Potential.evaluate``.
             NonFiniteError: the result is NaN or infinite.
         """
-        inputs = [None if value is None else np.asarray(value)[None] for value in (fparam, aparam, charge_spin)]
+        inputs = [None if value is None else np.asarray(value)[None] for value in (fparam, aparam, charge_spin, spin)]
         given = read_structures(
             self.potential.config, np.asarray(coord)[None], atype, None if cell is None else [cell], *inputs
         )
         frame = Frame(given.coord[0], given.atype[0], None, given.cell[0], **given.inputs(0))
+        if scale := self.potential.config.virtual_scale:
+            frame = with_virtual_atoms(frame, scale)
         pbc = tuple(bool(p) for p in pbc) if cell is not None else (False, False, False)
         with jax.enable_x64(True):
             listed = self._listed
@@ -134,9 +146,10 @@ class ListedPotential:
 
     def _made(self, frame: Frame, pbc: tuple[bool, ...]) -> Listed:
         """A new list, with room for as much as the last one had where that does."""
-        model, n_type = self.potential.model, len(self.potential.type_map)
+        model, n_type = self.potential.model, len(self.potential.config.type_map)
         cell = frame.cell if any(pbc) else None
-        table = search(frame.coord, frame.atype, n_type, self.potential.rcut + self.skin, cell, pbc=pbc)
+        reach, partners = self.potential.rcut + self.skin, frame.spin is not None
+        table = search(frame.coord, frame.atype, n_type, reach, cell, pbc=pbc, partners=partners)
         self.searches += 1
         self._warn_truncation(table, frame.coord, cell)
         self.potential._table_start.check("the structure", table, frame.coord, cell)
@@ -155,7 +168,7 @@ class ListedPotential:
         batch, (places,) = pack([replace(frame, table=table, cell=cell)], self._layout)
         on_device = jax.device_put(batch, self.potential.device)
         kept = (None if array is None else array.copy() for array in (frame.coord, frame.atype, frame.cell))
-        return Listed(*kept, pbc, places, on_device)
+        return Listed(*kept, pbc, places, on_device, batch.owner)
 
     def _warn_truncation(self, table: NeighborTable, coord: np.ndarray, cell: np.ndarray | None) -> None:
         """Say once that ``sel`` leaves neighbours out, with type and numbers."""
@@ -197,13 +210,15 @@ class ListedPotential:
     def _unpacked(self, out: Output, listed: Listed, atomic: bool) -> Output:
         """One frame in its own order."""
         row = {}
-        for name, shape in output_shapes(self.potential.config, len(listed.atype), atomic).items():
+        types = listed.own_types
+        for name, shape in output_shapes(self.potential.config, len(types), atomic).items():
             if name == "mask":
-                counted = (listed.atype >= 0) & ~np.isin(listed.atype, self.potential.config.silent_types)
+                counted = (types >= 0) & ~np.isin(types, self.potential.config.silent_types)
                 row[name] = counted.astype(np.int32)
                 continue
-            of_atoms = name in (self.potential.model.output.atomic, "force", "atom_virial")
-            row[name] = (unpack_atoms(out[name], listed.places) if of_atoms else out[name][0]).reshape(shape)
+            of_atoms = name in (self.potential.model.output.atomic, *OF_ATOMS)
+            values = flags(name, out[name])
+            row[name] = (unpack_atoms(values, listed.places) if of_atoms else values[0]).reshape(shape)
             if not np.isfinite(row[name]).all():
                 raise NonFiniteError(f"the {name} of a structure is NaN or infinite; look for atoms on one point in it")
         return row
@@ -212,9 +227,9 @@ class ListedPotential:
 def _moved(listed: Listed, frame: Frame) -> Batch:
     """The batch of a list with the coordinates, cell and inputs of a structure."""
     batch, places = listed.batch, listed.places
-    real = places >= 0
+    real, n_own = places >= 0, len(places)
     coord = np.zeros(batch.coord.shape)
-    coord[places[real]] = frame.coord[real]
+    coord[places[real]] = frame.coord[:n_own][real]
     cell = frame.cell[None] if any(listed.pbc) else np.zeros((1, 3, 3))
     changes: dict[str, Any] = {"coord": coord, "cell": cell}
     for name in ("fparam", "charge_spin"):
@@ -223,7 +238,17 @@ def _moved(listed: Listed, frame: Frame) -> Batch:
     if frame.aparam is not None:
         changes["aparam"] = np.zeros(batch.aparam.shape)
         changes["aparam"][places[real]] = frame.aparam[real]
+    if frame.spin is not None:
+        changes["spin"] = _spins(listed, frame.spin)
     return batch.replace(**changes)
+
+
+def _spins(listed: Listed, spin: np.ndarray) -> np.ndarray:
+    """(n_place, 3) spins at the places of virtual atoms, which are those of the atoms they belong to."""
+    real, owner = listed.places >= 0, listed.owner
+    spins = np.zeros((len(owner), 3))
+    spins[listed.places[real]] = spin[real]
+    return np.where((owner != np.arange(len(owner)))[:, None], spins[owner], 0.0)
 
 
 def _room(have: Sequence[int], need: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:

@@ -13,6 +13,7 @@ import flax.linen as nn
 import numpy as np
 
 from dpjax.batching import Frame
+from dpjax.batching.virtual import point_types, points, scale_of
 from dpjax.compress import OverflowWatch
 from dpjax.config import ModelConfig
 from dpjax.config.fittings.outputs import ENERGY
@@ -27,7 +28,7 @@ from dpjax.interfaces.results import Reading, Results
 from dpjax.interfaces.stream import Given, Source
 from dpjax.interfaces.table_start import TableStart
 from dpjax.memory import keep_freed_memory
-from dpjax.models import build_model, predict, require_derived
+from dpjax.models import build_model, predict, require_derived, require_no_spins
 from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
 from dpjax.neighbors import NeighborTable, expected_neighbors, search_many
@@ -35,6 +36,8 @@ from dpjax.neighbors import NeighborTable, expected_neighbors, search_many
 log = logging.getLogger(__name__)
 
 Output = dict[str, Any]
+
+OF_ATOMS = ("force", "force_mag", "mask_mag", "atom_virial")  # outputs that every atom has, beside its own values
 
 
 class Potential(FeatureMethods):
@@ -66,7 +69,7 @@ class Potential(FeatureMethods):
     @property
     def type_map(self) -> list[str]:
         """Element names in the order of the model's types."""
-        return list(self.config.type_map)
+        return list(self.config.data_types)
 
     @property
     def rcut(self) -> float:
@@ -102,7 +105,7 @@ class Potential(FeatureMethods):
             aparam: (n_frame, n_atom, numb_aparam) atomic parameters, or a list.
             charge_spin: (n_frame, 2) charge and spin of each frame, for models that take them; the model's
                 ``default_chg_spin`` where absent.  Digits after the point are cut off.
-            spin: for models that take it.
+            spin: (n_frame, n_atom, 3) magnetic moments, for models that take them, or a list; zeros where an atom has none.
             atomic: add ``atom_energy`` (n_frame, n_atom, 1), ``atom_virial`` (n_frame, n_atom, 9), ``mask`` (n_frame, n_atom).
             hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, second derivatives of the energy, x, y and z of
                 the first atom before those of the next; takes about as long as the forces do for each number of coordinates.
@@ -121,22 +124,24 @@ class Potential(FeatureMethods):
             component of the dipole, ``force`` (n_frame, n_atom, 3, 3), ``virial`` (n_frame, 3, 9) and ``atom_virial`` (n_frame,
             n_atom, 3, 9).
 
+            Models with spins add ``force_mag`` (n_frame, n_atom, 3), minus the derivative of the energy by the spins, eV per unit
+            of spin, and ``mask_mag`` (n_frame, n_atom, 1) bool, True for atoms of types that carry one.
+
             Models that give their forces directly (loss ``dens``) have no ``virial`` and no ``atom_virial``: their forces are no
             derivatives of their energies.
 
         Raises:
             DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types, charges or spins out of range;
                 atoms nearer to each other than a pair table of the model begins.
-            ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy, or where
-                forces are no derivatives.
+            ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy, of a model
+                with spins, or where forces are no derivatives.
             ConfigError: ``atoms_per_batch`` is no positive number.
         """
-        if spin is not None:
-            raise ModelError("spin was given but this model has no such input; leave it out")
         if hessian:
             require_energy(self.model.output)
             require_derived(self.config, "hessian")
-        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin)
+            require_no_spins(self.config, "hessian")
+        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, spin)
         if atoms_per_batch is not None and not (isinstance(atoms_per_batch, int) and atoms_per_batch > 0):
             raise ConfigError(
                 f"atoms_per_batch: found {atoms_per_batch!r}, expected a number of atoms above 0, or None"
@@ -148,9 +153,8 @@ class Potential(FeatureMethods):
         )  # fmt: skip
         if not found:
             shapes = output_shapes(self.config, 0 if structures.ragged else np.shape(coord)[1], atomic, hessian)
-            return {
-                key: np.zeros((0, *shape), np.int32 if key == "mask" else np.float64) for key, shape in shapes.items()
-            }
+            dtypes = {"mask": np.int32, "mask_mag": bool}
+            return {key: np.zeros((0, *shape), dtypes.get(key, np.float64)) for key, shape in shapes.items()}
         return found
 
     def with_variables(self, variables: dict) -> Potential:
@@ -160,17 +164,17 @@ class Potential(FeatureMethods):
         other._runner = Runner(self._programs, Resolver(self.model, variables), self.device)
         return other
 
-    def frames(self, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None) -> list[Frame]:
+    def frames(self, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None, spin=None) -> list[Frame]:
         """Frames with their neighbours, for :meth:`evaluate_frames` of this model and of others with its types and cut-off.
 
         Arguments and errors as for :meth:`evaluate`.
         """
-        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin)
+        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, spin)
         return self.searched(structures).frames(range(len(structures.coord)))
 
     def evaluate_frames(self, frames: Sequence[Frame], atomic: bool = False, hessian: bool = False) -> list[Output]:
         """What :meth:`evaluate` gives, for each of the frames."""
-        types = [frame.atype for frame in frames]
+        types = [frame.own_types for frame in frames]
         found = self._run(Given(frames), types, False, atomic=atomic, hessian=hessian)
         return [{name: values[i] for name, values in found.items()} for i in range(len(frames))]
 
@@ -180,7 +184,7 @@ class Potential(FeatureMethods):
         """Outputs of all frames in their order, as one array or a list for each; nothing of no frames."""
         reading = Reading(
             lambda n_atom: output_shapes(self.config, n_atom, atomic, hessian),
-            per_atom=(self.model.output.atomic, "force", "atom_virial"),
+            per_atom=(self.model.output.atomic, *OF_ATOMS),
             silent_types=self.config.silent_types,
         )
         options = {"atomic": atomic, "hessian": hessian or None}
@@ -222,23 +226,28 @@ class _Searched:
     """Structures as frames, searched for neighbours when they are needed."""
 
     def __init__(self, pot: Potential, structures: Structures):
-        self._pot, self._given = pot, structures
-        self.atoms = np.array([len(coord) for coord in structures.coord], int)
+        self._pot, self._given, self._scale = pot, structures, pot.config.virtual_scale
+        self.atoms = np.array([len(coord) for coord in structures.coord], int) * (2 if self._scale else 1)
         self.width = expected_neighbors(self.atoms, pot.rcut, structures.cell)
 
     def frames(self, numbers: Sequence[int]) -> list[Frame]:
         """Some of them."""
         given, pot = self._given, self._pot
         coord, atype, cell = ([of[i] for i in numbers] for of in (given.coord, given.atype, given.cell))
-        names = [f"frame {i}" for i in numbers]
+        more = [given.inputs(i) for i in numbers]
         seen = [given.searched_types(i) for i in numbers]
-        tables = search_many(coord, seen, len(pot.type_map), pot.rcut, cell, names)
+        if self._scale:
+            more = [own | {"scale": scale_of(t, self._scale)} for own, t in zip(more, atype, strict=True)]
+            coord = [points(x, t, own["spin"], self._scale) for x, t, own in zip(coord, atype, more, strict=True)]
+            atype = seen = [point_types(t, self._scale) for t in atype]
+        names, n_type = [f"frame {i}" for i in numbers], len(pot.config.type_map)
+        tables = search_many(coord, seen, n_type, pot.rcut, cell, names, partners=bool(self._scale))
         for name, table, x, t, c in zip(names, tables, coord, atype, cell, strict=True):
             pot._warn_truncation(table, x, c)
             pot._overflow.note(name, table, x, t, c)
             pot._table_start.check(name, table, x, c)
-        rows = zip(coord, atype, tables, cell, strict=True)
-        return [Frame(*row, **given.inputs(i)) for i, row in zip(numbers, rows, strict=True)]
+        rows = zip(coord, atype, tables, cell, more, strict=True)
+        return [Frame(x, t, table, c, **own) for x, t, table, c, own in rows]
 
 
 def output_shapes(config: ModelConfig, n_atom: int, atomic: bool, hessian: bool = False) -> dict[str, tuple[int, ...]]:
@@ -257,6 +266,8 @@ def output_shapes(config: ModelConfig, n_atom: int, atomic: bool, hessian: bool 
         return total | {"force": derivatives["force"]} | (own | mask if atomic else {})
     if output is ENERGY:
         second = {"hessian": (3 * n_atom, 3 * n_atom)} if hessian else {}
+        if config.virtual_scale:
+            derivatives |= {"force_mag": (n_atom, 3), "mask_mag": (n_atom, 1)}
         return total | derivatives | (own | derivatives_of_atoms | mask if atomic else {}) | second
     added = derivatives | derivatives_of_atoms if output.differentiated else {}
     return total | own | (added | mask if atomic else {})

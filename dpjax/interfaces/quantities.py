@@ -6,7 +6,7 @@ Names of detail files and of their columns are DeePMD-kit's (``deepmd/infer/mode
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,11 +20,13 @@ class Structures:
     Attributes:
         real: (n_frame, n_atom) whether the atom is no padding.
         counted: (n_frame, n_atom) whether its type contributes to the model's output, too.
+        magnetic: (n_frame, n_atom) whether it carries a spin.
         volume: (n_frame,) cubic angstrom, or None without cells.
     """
 
     real: np.ndarray
     counted: np.ndarray
+    magnetic: np.ndarray
     volume: np.ndarray | None
 
 
@@ -61,8 +63,8 @@ class Quantity:
         output: what ``evaluate`` calls it.
         columns: of the detail file, without ``data_`` and ``pred_``; longer rows are written one below the other.
         suffix: of the detail file, which has the ending ``out``; None: there is no such file.
-        atoms: which atoms have a row each, "real" or "counted"; "pairs": each number that belongs to two real atoms has one;
-            None: there is a row per frame.
+        atoms: which atoms have a row each, "real", "counted" or "magnetic"; "pairs": each number that belongs to two real atoms
+            has one; None: there is a row per frame.
         factor: multiplies the rows of frames; frames where it is infinite are left out.
         needs_cell: open systems have none.
         on_demand: ``evaluate`` gives it with ``atomic=True`` only.
@@ -103,6 +105,17 @@ class Quantity:
 _PAIRS = tuple(a + b for a in "xyz" for b in "xyz")
 _VIRIAL = {"label": "virial", "output": "virial", "needs_cell": True}
 
+MAGNETIC_FORCE = Quantity(
+    name="force_mag",
+    title="Magnetic force",
+    unit="eV per unit of spin",
+    label="force_mag",
+    output="force_mag",
+    columns=("fmx", "fmy", "fmz"),
+    suffix="fm",
+    atoms="magnetic",
+    drawn=True,
+)
 ENERGY_QUANTITIES = (
     Quantity(name="energy", title="Energy", unit="eV", label="energy", output="energy", columns=("e",), suffix="e"),
     Quantity(
@@ -171,18 +184,31 @@ ENERGY_QUANTITIES = (
 )
 
 
-def quantities_of(output: AtomicOutput, atomic: bool, direct: bool = False) -> tuple[Quantity, ...]:
+def quantities_of(
+    output: AtomicOutput, atomic: bool, direct: bool = False, magnetic: bool = False
+) -> tuple[Quantity, ...]:
     """What is compared for a model of this output.
 
     Args:
         output: what its fitting net predicts.
         atomic: compare the values of atoms, too.
         direct: the model gives its forces directly, so that there are neither virials nor second derivatives.
+        magnetic: it takes spins, and has magnetic forces and no second derivatives.
     """
     known = ENERGY_QUANTITIES if output == ENERGY else _other_quantities(output)
+    if magnetic:
+        known = _with_magnetic_forces(known)
     if direct:
         known = tuple(quantity for quantity in known if quantity.output not in ("virial", "hessian"))
     return tuple(quantity for quantity in known if atomic or quantity.label != output.atom_label)
+
+
+def _with_magnetic_forces(known: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
+    """Those of a model with spins; the file of forces is then called as DeePMD-kit calls that of real atoms."""
+    place = [quantity.name for quantity in known].index("force")
+    force = replace(known[place], suffix="fr")
+    others = (quantity for quantity in known[place + 1 :] if quantity.output != "hessian")
+    return (*known[:place], force, MAGNETIC_FORCE, *others)
 
 
 def _other_quantities(output: AtomicOutput) -> tuple[Quantity, ...]:

@@ -67,7 +67,7 @@ class Results:
                 counted = (types >= 0) & ~np.isin(types, self.reading.silent_types)
                 own = np.split(counted.astype(np.int32), ends)
             elif name in self.reading.per_atom:
-                own = np.split(unpack_atoms(out[name], joined), ends)
+                own = np.split(unpack_atoms(flags(name, out[name]), joined), ends)
             else:
                 own = np.asarray(out[name])[np.asarray(rows)]
             self._keep(name, frames, sizes, own)
@@ -80,3 +80,8 @@ class Results:
         kept = self.values[name]
         for i, size, value in zip(frames, sizes, own, strict=True):
             kept[i] = value.reshape(shapes[size]) if self.stacked else value.reshape(shapes[size]).copy()
+
+
+def flags(name: str, values: np.ndarray) -> np.ndarray:
+    """Flags as such; programs have numbers in their place."""
+    return np.asarray(values) > 0.5 if name == "mask_mag" else values

@@ -18,7 +18,7 @@ from dpjax.errors import DataError, ModelError
 from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.potential import Output, Potential
 from dpjax.interfaces.spread_structure import SpreadStructure
-from dpjax.models import StandardModel
+from dpjax.models import StandardModel, require_no_spins
 from dpjax.models.spread import SlabFlags, SlabPlan, SpreadPrograms, slab_mesh
 
 log = logging.getLogger(__name__)
@@ -47,6 +47,7 @@ class SpreadPotential:
                 f"found {type(potential).__name__}; a structure is spread over devices for a Potential with a standard model, as "
                 "dpjax.load gives it for .dp files and checkpoints"
             )
+        require_no_spins(potential.config, "one structure on several devices")
         if potential.model.passes_messages:
             raise ModelError(
                 f"the descriptor {potential.config.title} passes messages: an atom depends on more than its "

@@ -51,7 +51,7 @@ def test_model(
         NonFiniteError: a prediction is NaN or infinite.
     """
     output = pot.config.fitting_net.output
-    quantities = quantities_of(output, atomic, pot.config.direct_forces)
+    quantities = quantities_of(output, atomic, pot.config.direct_forces, bool(pot.config.virtual_scale))
     specs = _requirements(pot.config, quantities, output.atom_label)
     order = np.random.default_rng(shuffle_seed).permutation if shuffle_seed is not None else np.arange
 
@@ -140,9 +140,11 @@ def _compare(
     _check_finite(system, piece.frames, out)
     place = system.places
     real = (types >= 0)[:, place]
+    carries = np.array([scale != 0.0 for scale in pot.config.virtual_scale] or [False] * len(pot.type_map))
     structures = Structures(
         real=real,
         counted=real & ~np.isin(types, pot.config.silent_types)[:, place],
+        magnetic=real & carries[types][:, place],
         volume=np.abs(np.linalg.det(arrays["box"].reshape(-1, 3, 3))) if system.periodic else None,
     )
 

@@ -19,6 +19,7 @@ from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ConfigError, ModelError
 from dpjax.formats.torch_archive import read_script, read_torch
+from dpjax.interop import spin
 from dpjax.interop.branches import aliases, chosen
 from dpjax.interop.standard import DESCRIPTORS
 from dpjax.interop.weights import read_weights
@@ -100,7 +101,7 @@ def completed(definition: Tree) -> Tree:
     section["descriptor"] = _descriptor(section["descriptor"])
     fitting = section.get("fitting_net") or {}
     section["fitting_net"] = _FITTING_DEFAULTS | _without(fitting, "fitting_net")
-    return section
+    return spin.as_in_input(section)
 
 
 def _descriptor(section: Tree) -> Tree:

@@ -32,6 +32,7 @@ from dpjax.interop import (
     se_e2_r,
     se_e3,
     se_e3_tebd,
+    spin,
 )
 from dpjax.interop.branches import aliases
 from dpjax.interop.fitting import Surroundings
@@ -77,6 +78,9 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
         model = dpa4.unwrapped(model)
     if model.get("type") in parts.TYPES:
         return parts.read(model, tree.get("model_def_script") or {}, read_model)
+    spins = None
+    if model.get("type") == spin.TYPE:
+        model, spins = spin.unwrapped(model)
     if "descriptor" not in model or "fitting" not in model:
         raise ModelError(
             f"model type {model.get('type', 'unknown')!r} is not built yet; this version reads standard single-task models"
@@ -100,7 +104,7 @@ def read_model(tree: Tree) -> tuple[ModelConfig, Tree]:
     outside = sorted(set(fitting.get("exclude_types") or []) - set(section["atom_exclude_types"]))
     if outside:
         section["fitting_net"] = fitting_map.select_types(section["fitting_net"], outside, len(section["type_map"]))
-    config = parse_model(section)
+    config = parse_model(section) if spins is None else spin.read_config(section, spins)
     mixed = bool(fitting.get("mixed_types"))
     if mixed != has_one_fitting_net(config):
         need = "one fitting network for all types" if not mixed else "one fitting network for each type"
@@ -188,11 +192,14 @@ def _standard_tree(config: ModelConfig, variables: Tree) -> Tree:
     if config.direct_forces:
         model["dens_fitting"] = direct_forces.write_tree(params[direct_forces.PREFIX], stats[direct_forces.PREFIX])
         model["@variables"]["dens_force_rmsd"] = stats["dens_force_rmsd"]
-    return model
+    return spin.wrapped(model, config) if config.virtual_scale else model
 
 
 def _preset(config: ModelConfig) -> Tree | None:
-    return None if not config.preset_out_bias else dict(config.raw["preset_out_bias"])
+    if not config.preset_out_bias:
+        return None
+    given, virtual = config.raw["preset_out_bias"], [None] * len(config.virtual_scale)
+    return {name: [*values, *virtual] for name, values in given.items()}
 
 
 def flatten(tree: Any, prefix: str = "") -> dict[str, np.ndarray]:

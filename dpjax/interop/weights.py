@@ -15,7 +15,7 @@ import numpy as np
 from dpjax.config import ModelConfig, parse_model, with_direct_forces
 from dpjax.config.descriptors import DESCRIPTORS as DESCRIPTOR_TYPES
 from dpjax.errors import ModelError
-from dpjax.interop import dpa4, tensorflow_names, tensorflow_parts
+from dpjax.interop import dpa4, spin, tensorflow_names, tensorflow_parts
 from dpjax.interop.direct_forces import has_heads
 from dpjax.interop.names import SOURCES, names_of, source_of, weights_only
 from dpjax.interop.standard import DESCRIPTORS, flatten, read_model, write_model
@@ -64,9 +64,15 @@ def read_weights(
     defined = parse_model(tensorflow_names.as_built(section, conventions) if by_tensorflow else _as_built(section))
     config = plain(defined)
     config = with_direct_forces(config) if has_heads(arrays) else config
+    if config.virtual_scale and source == "tensorflow":
+        config = spin.as_in_tensorflow(config)
+        arrays = spin.filled_up(arrays, config)
+    elif config.virtual_scale:
+        arrays = spin.backbone_arrays(arrays)
     with jax.enable_x64(True):
         shapes = jax.eval_shape(lambda: init_variables(build_model(config)))
     tree = write_model(config, jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes))["model"]
+    tree = tree.get("backbone_model", tree)
     tree["fitting"]["layer_name"] = getattr(config.fitting_net, "layer_name", None)
     names = names_of(tree, source)
     given = dict(arrays)

@@ -25,6 +25,13 @@ from dpjax.models.direct import predict_directly
 from dpjax.models.geometry import Geometry
 from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy, second_derivatives
+from dpjax.models.spins import (
+    atom_displacements,
+    magnetic_forces,
+    of_atoms,
+    point_positions,
+    spin_offsets,
+)
 from dpjax.models.standard import (
     StandardModel,
     atom_rows,
@@ -182,7 +189,8 @@ def fold(
 
     Returns:
         ``force`` (n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV, ``atom_virial`` (n_atom, 9) eV; of a dipole with an axis for
-        its components after the first.
+        its components after the first.  With spins also ``force_mag`` (n_atom, 3) eV per unit of spin and ``mask_mag`` (n_atom, 1);
+        places of virtual atoms then are zero everywhere.
     """
     if gradient.disp.ndim > geometry.disp.ndim:
         axes = (1, None if moments is None else 1)
@@ -196,27 +204,40 @@ def _folded(
 ) -> dict[str, jax.Array]:
     """:func:`fold` of one number's derivative by the displacements."""
     n_atom, n_frame = batch.layout.n_atom, batch.layout.frames
+    disp = geometry.disp
+    if batch.spin is not None:
+        disp = atom_displacements(batch)
     out = {"force": _forces(pull, batch)}
     if atomic:
-        out["atom_virial"] = _moved_virials(pull, moments, geometry, batch)
-    per_centre = -jnp.einsum("nka,nkb->nab", pull, geometry.disp).reshape(n_atom, 9)
+        out["atom_virial"] = _moved_virials(pull, moments, disp, batch)
+    if batch.spin is not None:
+        magnetic = magnetic_forces(out["force"], batch)
+        out = {name: of_atoms(values, batch) for name, values in out.items()} | magnetic
+    per_centre = -jnp.einsum("nka,nkb->nab", pull, disp).reshape(n_atom, 9)
     out["virial"] = jax.ops.segment_sum(per_centre, batch.frame, n_frame)
     return out
 
 
-def _moved_virials(pull: jax.Array, moments: jax.Array | None, geometry: Geometry, batch: Batch) -> jax.Array:
-    """(n_atom, 9) virials of the atoms that are moved."""
-    position = None if moments is None else wrapped(batch.coord, batch.cell, batch.frame)
-    there, here = virial_shares(pull, geometry.disp, moments, position)
+def _moved_virials(pull: jax.Array, moments: jax.Array | None, disp: jax.Array, batch: Batch) -> jax.Array:
+    """(n_atom, 9) virials of the atoms, or virtual atoms, that are moved; ``disp`` is between atoms."""
+    position = None if moments is None else _wrapped(batch)
+    there, here = virial_shares(pull, disp, moments, position)
     moved = jax.ops.segment_sum(there.reshape(-1, 9), batch.index.reshape(-1), batch.layout.n_atom)
     return moved if here is None else moved + here
+
+
+def _wrapped(batch: Batch) -> jax.Array:
+    """(n_atom, 3) positions within the cell; of virtual atoms those of their atoms that are next to them once they are."""
+    if batch.spin is None:
+        return wrapped(batch.coord, batch.cell, batch.frame)
+    return wrapped(point_positions(batch), batch.cell, batch.frame) - spin_offsets(batch)
 
 
 def _moments(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch) -> jax.Array:
     def values(disp: jax.Array) -> jax.Array:
         return atomic_outputs(model, variables, geometry.replace(disp=disp), batch)
 
-    return moments_gradient(values, geometry.disp, wrapped(batch.coord, batch.cell, batch.frame))
+    return moments_gradient(values, geometry.disp, _wrapped(batch))
 
 
 def _forces(pull: jax.Array, batch: Batch) -> jax.Array:
@@ -252,6 +273,9 @@ def predict(
         Models of other quantities give theirs (n_frame, *output.total_shape) and (n_atom, *output.shape) under the names of
         ``model.output``, ``mask`` (n_atom,), which is 1 for atoms that count, and their number ``counted`` (n_frame,).  Force,
         virial and atomic virial of dipoles come only with ``atomic``.
+
+        With spins and ``force`` also ``force_mag`` (n_atom, 3) eV per unit of spin and ``mask_mag`` (n_atom, 1), which is 1 for
+        atoms that have one.
 
         Models that give their forces directly have no virials; :func:`dpjax.models.direct.predict_directly` says what they have.
 

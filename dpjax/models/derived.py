@@ -1,4 +1,4 @@
-"""Which models have forces that are derivatives of the energy."""
+"""What some models cannot give: derivatives of the energy where forces are direct, and what does not know of spins."""
 
 from __future__ import annotations
 
@@ -17,4 +17,17 @@ def require_derived(config: ModelConfig, what: str) -> None:
             f"{what}: this model was trained with the loss dens and gives its forces directly; they are no derivatives of its "
             "energy, so there are no virials, no second derivatives and no dynamics that conserve energy. Take energies and "
             "forces from Potential.evaluate or the ASE calculator, or train a model with the loss ener."
+        )
+
+
+def require_no_spins(config: ModelConfig, what: str) -> None:
+    """Raise where ``what`` is asked of a model with spins.
+
+    Raises:
+        ModelError: it takes spins, which ``what`` cannot hand to it yet.
+    """
+    if config.virtual_scale:
+        raise ModelError(
+            f"{what}: not built yet for a model with spins (model/spin). Such a model is evaluated with Potential.evaluate(..., "
+            "spin=...), dpjax.interfaces.deepmd.DeepPot, the ASE calculator and `dpjax test`."
         )

@@ -27,6 +27,7 @@ from dpjax.batching.packing import neighbor_capacity
 from dpjax.geometry.cells import inverse3
 from dpjax.geometry.displacements import displacements
 from dpjax.models.derivatives import Variables, predict
+from dpjax.models.spins import point_positions
 from dpjax.models.standard import StandardModel
 
 NEEDED = "needed"  # output that says how many slots the neighbours within the cut-off take
@@ -66,7 +67,7 @@ def within_cutoff(batch: Batch, rcut: float, nbrs: Sequence[int]) -> tuple[Batch
     """
     nbrs = tuple(int(n) for n in nbrs)
     layout = batch.layout
-    geometry = (jax.lax.stop_gradient(jnp.asarray(x)) for x in (batch.coord, batch.cell))
+    geometry = (jax.lax.stop_gradient(jnp.asarray(x)) for x in (point_positions(batch), batch.cell))
     disp = displacements(*geometry, jnp.asarray(batch.frame), jnp.asarray(batch.index), jnp.asarray(batch.shift))
     near = jnp.sum(disp * disp, axis=-1) < rcut * rcut
     count = jnp.asarray(batch.count)

@@ -35,6 +35,7 @@ from dpjax.geometry.displacements import displacements
 from dpjax.models.derived import require_derived
 from dpjax.models.geometry import Geometry
 from dpjax.models.short_range import build_table, table_share
+from dpjax.models.spins import point_positions
 from dpjax.nn.blocks import AS_SUITS, Work
 from dpjax.nn.bridging import faded, protons, screened_repulsion
 from dpjax.nn.chebyshev import Grid
@@ -405,5 +406,5 @@ def extra_rows(batch: Batch, take: slice) -> tuple[jax.Array | None, jax.Array |
 
 
 def batch_geometry(batch: Batch) -> Geometry:
-    """The :class:`Geometry` of a batch: displacements of every neighbour slot."""
-    return Geometry(disp=displacements(batch.coord, batch.cell, batch.frame, batch.index, batch.shift))
+    """The :class:`Geometry` of a batch: displacements of every neighbour slot, of and to virtual atoms, too."""
+    return Geometry(disp=displacements(point_positions(batch), batch.cell, batch.frame, batch.index, batch.shift))

@@ -15,7 +15,10 @@ from dpjax.neighbors.table import NeighborTable
 
 
 class FrameSource(Protocol):
-    """What is asked of a data system; ``dpjax.data.System`` has it."""
+    """What is asked of a data system; ``dpjax.data.System`` has it.
+
+    With an attribute ``partners`` that is true, the second half of the atoms are virtual ones of the first.
+    """
 
     name: str
     n_frame: int
@@ -46,6 +49,7 @@ def frame_table(
     """
     coord, cell = system.coord(frame), system.cell(frame)
     try:
-        return search(coord, system.frame_types(frame), n_type, rcut, cell), coord, cell
+        partners = getattr(system, "partners", False)
+        return search(coord, system.frame_types(frame), n_type, rcut, cell, partners=partners), coord, cell
     except DataError as error:
         raise DataError(f"system {system.name}, frame {frame}: {error}") from error

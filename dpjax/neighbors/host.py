@@ -24,6 +24,7 @@ def search(
     cell: np.ndarray | None = None,
     *,
     pbc: Sequence[bool] = (True, True, True),
+    partners: bool = False,
 ) -> NeighborTable:
     """All neighbours of every atom with distance < ``rcut``.
 
@@ -34,6 +35,7 @@ def search(
         rcut: cut-off, angstrom.
         cell: (3, 3) or (9,), rows are the cell vectors, angstrom; None for open boundaries.
         pbc: directions in which the cell repeats; vectors of the others may be zero.
+        partners: atoms of the second half are virtual ones of the first, in its order; such two may be on one point.
 
     Raises:
         DataError: wrong shapes or types, NaN or infinite numbers, a singular cell, two atoms on one point.
@@ -51,7 +53,7 @@ def search(
     rcut = rcut if periodic.any() else within_extent(rcut, np.ptp(inside, axis=0))
     finder = vesin.NeighborList(cutoff=float(rcut), full_list=True, n_threads=1)  # one thread: a reproducible order
     i, j, shift, dist = finder.compute(inside, box, periodic, "ijSd", copy=False)
-    _check_apart(real, i, j, dist)
+    _check_apart(real, i, j, dist, len(coord) // 2 if partners else 0)
     key, near = sort_key(i, atype[real][j], dist, n_type, rcut)
     order = np.argsort(key)[: np.count_nonzero(near)]
     i, j, shift = i[order].astype(np.int32), j[order].astype(np.int32), shift[order]
@@ -142,8 +144,15 @@ def _check_size(coord: np.ndarray, box: np.ndarray, periodic: np.ndarray, rcut: 
         )
 
 
-def _check_apart(real: np.ndarray, i: np.ndarray, j: np.ndarray, dist: np.ndarray) -> None:
-    """Refuse two atoms on one point (an atom on its own image has a flat cell and is refused with it)."""
+def _check_apart(real: np.ndarray, i: np.ndarray, j: np.ndarray, dist: np.ndarray, partner: int = 0) -> None:
+    """Refuse two atoms on one point (an atom on its own image has a flat cell and is refused with it).
+
+    With ``partner`` an atom and the one that is so many places behind it may be.
+    """
+    if partner:
+        close = np.flatnonzero(dist < COINCIDENT)
+        close = close[np.abs(real[i[close]] - real[j[close]]) != partner]
+        i, j, dist = i[close], j[close], dist[close]
     if len(dist) == 0:
         return
     edge = int(np.argmin(dist))

@@ -29,6 +29,8 @@ def search_many(
     rcut: float,
     cells: Sequence[np.ndarray | None],
     names: Sequence[str] | None = None,
+    *,
+    partners: bool = False,
 ) -> list[NeighborTable]:
     """What :func:`dpjax.neighbors.search` gives for each structure.
 
@@ -36,6 +38,7 @@ def search_many(
         coords, atypes, cells: of each structure, as ``search`` takes them; all directions of a cell repeat.
         n_type, rcut: as there.
         names: what errors call the structures.
+        partners: as there.
 
     Raises:
         DataError: as ``search``, with the name of the structure.
@@ -45,7 +48,7 @@ def search_many(
     found: dict[int, NeighborTable] = dict(zip(small, together, strict=True)) if together else {}
     for i in set(range(len(coords))) - found.keys():
         try:
-            found[i] = search(coords[i], atypes[i], n_type, rcut, cells[i])
+            found[i] = search(coords[i], atypes[i], n_type, rcut, cells[i], partners=partners)
         except DataError as error:
             raise DataError(f"{names[i]}: {error}" if names else str(error)) from None
     return [found[i] for i in range(len(coords))]

@@ -12,13 +12,13 @@ import numpy as np
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DPA2Config, DPA3Config, Dpa4Config, LocFrameConfig, SeAMaskConfig
 from dpjax.config.descriptors.kinds import RADIAL
-from dpjax.data import System
 from dpjax.data.threads import default_workers, in_threads
 from dpjax.data.waiting import shown
 from dpjax.descriptors import has_type_networks, is_one_of, kept, members, ordered_pairs
 from dpjax.descriptors.loc_frame import frame_rule
 from dpjax.geometry.local_frames import FrameRule
 from dpjax.neighbors import NeighborCache
+from dpjax.neighbors.frames import FrameSource
 from dpjax.statistics import EnvironmentView, Moments, frame_moments
 from dpjax.training.number_moments import NumberMoments, number_moments
 
@@ -134,7 +134,7 @@ def environment_blocks(descriptor: Any, config: ModelConfig) -> dict[str, Block 
 
 def environment_statistics(
     config: ModelConfig,
-    systems: Sequence[System],
+    systems: Sequence[FrameSource],
     neighbors: NeighborCache,
     drawn: Sequence[tuple[int, np.ndarray]],
     progress: bool = True,
@@ -145,7 +145,7 @@ def environment_statistics(
 
 def environment_moments(
     config: ModelConfig,
-    systems: Sequence[System],
+    systems: Sequence[FrameSource],
     neighbors: NeighborCache,
     drawn: Sequence[tuple[int, np.ndarray]],
     progress: bool = True,

@@ -64,7 +64,7 @@ def _statistics(config: Config, stats: dict[str, Any], data: DataSide, seed: int
         drawn = sampled_frames(data.sampler, data.systems, config.model.data_stat_nbatch, seed)
         computed = {
             **environment.environment_statistics(
-                config.model, data.systems, data.source.neighbors, drawn, config.dpjax.progress != "none"
+                config.model, data.source.points, data.source.neighbors, drawn, config.dpjax.progress != "none"
             ),
             **preparation.output_statistics(config.model, data.systems),
             **preparation.parameter_statistics(config.model, data.systems, drawn),

@@ -179,7 +179,7 @@ def prepare(
         training=training,
         validation=validation_side(config, loss, seed),
         loss=losses.from_config(config.loss, start_lr, **losses.model_facts(config.model, variables["stats"])),
-        needs_force=bool({"force", "virial"} & set(loss.predictions)),
+        needs_force=bool({"force", "force_mag", "virial"} & set(loss.predictions)),
         tx=build_optimizer(config, plan.schedule, flags),
         plan=plan,
         num_steps=num_steps,

@@ -36,6 +36,7 @@ from dpjax.training.devices import Part
 from dpjax.training.full_validation import LABELS
 from dpjax.training.masked import most_atoms, searched
 from dpjax.training.noise import NoiseRule
+from dpjax.training.points import points_of
 from dpjax.training.source import BatchSource, ModelNeeds
 from dpjax.training.step import LabelledBatch
 
@@ -120,7 +121,7 @@ def open_systems(
     options = options or DpjaxConfig()
     return load_systems(
         data,
-        model.type_map,
+        model.data_types,
         specs,
         required_somewhere=loss.labels,
         skip_bad_frames=options.skip_bad_frames,
@@ -150,6 +151,7 @@ def model_needs(model: ModelConfig, block: int | None = None) -> ModelNeeds:
         inputs=tuple(model.inputs),
         lists=list_plan(model.descriptor, block),
         inner=inner_cuts(model.descriptor),
+        virtual_scale=model.virtual_scale,
     )
 
 
@@ -170,7 +172,7 @@ def data_side(
             f"({needs.rcut:g} angstrom) are not looked at. Give a smaller number."
         )
     cache = NeighborCache(
-        searched(systems, config.model),
+        searched(points_of(systems, needs.virtual_scale), config.model),
         needs.rcut,
         needs.n_type,
         config.dpjax.neighbor_cache,

@@ -23,11 +23,14 @@ from dpjax.batching import (
 from dpjax.batching.inner import InnerCut, inner_places, most_inner, with_inner
 from dpjax.batching.lists import ListPlan, ListSizes, make_lists
 from dpjax.batching.packing import neighbor_capacity
+from dpjax.batching.virtual import with_virtual_atoms
 from dpjax.data import System
 from dpjax.descriptors.crowding import Cut, by_cut, most_neighbors_of
 from dpjax.neighbors import NeighborCache, search_many
+from dpjax.neighbors.frames import FrameSource
 from dpjax.training.devices import Part, deal, idle, own_places, stack
 from dpjax.training.noise import Noise, NoiseRule, disturbance
+from dpjax.training.points import points_of
 from dpjax.training.step import LabelledBatch
 
 log = logging.getLogger(__name__)
@@ -47,6 +50,9 @@ class ModelNeeds:
     inputs: tuple[str, ...] = ()  # what it takes of a frame beside atoms and cell, as fields of a ``Frame``
     lists: ListPlan | None = None  # edges and angles that a batch lists
     inner: tuple[InnerCut, ...] = ()  # lists that reach less far than the table
+    virtual_scale: tuple[
+        float, ...
+    ] = ()  # of each type of the data, with spins: angstrom per unit of it to the virtual atom
 
 
 class Extent(NamedTuple):
@@ -66,6 +72,7 @@ class BatchSource:
 
     Attributes:
         noise: how batches may be disturbed; all batches then say what was done to them.  None: they are not.
+        points: what of each system is searched for neighbours: itself, or with spins its atoms and their virtual partners.
     """
 
     systems: Sequence[System]
@@ -73,6 +80,7 @@ class BatchSource:
     needs: ModelNeeds
     labels: tuple[str, ...]
     noise: NoiseRule | None = None
+    points: Sequence[FrameSource] = field(init=False)
     capacity: np.ndarray = field(init=False)  # neighbours of each section
     inner: np.ndarray = field(init=False)  # neighbours within the cut-offs of ``needs.inner``
     places: dict[str, np.ndarray] = field(
@@ -83,6 +91,7 @@ class BatchSource:
     _warned: set[tuple[str, int]] = field(init=False, default_factory=set)
 
     def __post_init__(self):
+        self.points = points_of(self.systems, self.needs.virtual_scale)
         self.capacity = np.zeros(self.needs.n_section, dtype=int)
         self.inner = np.zeros(len(self.needs.inner), dtype=int)
         self._lists = ListSizes(self.needs.lists)
@@ -117,7 +126,7 @@ class BatchSource:
 
     def _most_listed(self, system: int, frames: Sequence[int]) -> tuple[int, int]:
         """Places for edges and for angles that the lists of one of these frames need at most, in a block."""
-        source, sizes = self.systems[system], []
+        source, sizes = self.points[system], []
         for i in frames:
             table = self.neighbors.table(system, i)
             frame = Frame(source.coord(i), source.frame_types(i), table, source.cell(i))
@@ -158,13 +167,14 @@ class BatchSource:
 
     def nearest(self, system: int, frame: int) -> float:
         """Smallest distance of two atoms of a frame, angstrom; infinite where no atom has a neighbour within the cut-off."""
-        source, table = self.systems[system], self.neighbors.table(system, frame)
+        source, table = self.points[system], self.neighbors.table(system, frame)
         distances = np.linalg.norm(table.displacements(source.coord(frame), source.cell(frame)), axis=1)
-        return float(distances.min(initial=np.inf))
+        own = np.maximum(table.centre(), table.index) < self.systems[system].n_atom  # without virtual ones
+        return float(distances[own].min(initial=np.inf))
 
     def extent(self, system: int, frame: int) -> Extent:
         """What a frame needs room for; its neighbours are searched, its labels are not read."""
-        source = self.systems[system]
+        source = self.points[system]
         types, table = source.frame_types(frame), self.neighbors.table(system, frame)
         inner = bool(self.needs.inner) or any(cut.inner for cut in self.needs.cuts)
         coord = source.coord(frame) if inner else np.zeros((source.n_atom, 3))
@@ -184,6 +194,8 @@ class BatchSource:
             )
             for k, i in enumerate(indices)
         ]
+        if self.needs.virtual_scale:
+            found = [with_virtual_atoms(frame, self.needs.virtual_scale) for frame in found]
         return found if noise is None else self._displaced(found, system, indices, noise)
 
     def _displaced(self, frames: Sequence[Frame], system: int, indices: Sequence[int], noise: Noise) -> list[Frame]:

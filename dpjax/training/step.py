@@ -67,15 +67,15 @@ class Rows(NamedTuple):
     """Which atoms and frames of a batch are real, all devices joined."""
 
     natoms: jax.Array  # (n_frame,)
-    atom_weight: jax.Array  # (n_atom,) 0 on padding
+    atom_weight: jax.Array  # (n_atom,) 0 on padding and for virtual atoms
     frame_weight: jax.Array  # (n_frame,) 0 on padding
     frame: jax.Array  # (n_atom,)
 
 
 def real_rows(batch: Batch, flat: Callable[[Any], Any]) -> Rows:
     """The rows of a batch; ``flat`` joins the axis of the devices with the next one."""
-    natoms, atype, frame = flat((jnp.asarray(batch.natoms), jnp.asarray(batch.atype), frames_of(batch)))
-    return Rows(natoms, (atype >= 0).astype(float), (natoms > 0).astype(float), frame)
+    natoms, is_atom, frame = flat((jnp.asarray(batch.natoms), jnp.asarray(batch.is_atom), frames_of(batch)))
+    return Rows(natoms, is_atom.astype(float), (natoms > 0).astype(float), frame)
 
 
 def prediction_of(model, needs_force: bool, work: Work, spread: Spread | None = None) -> Callable:

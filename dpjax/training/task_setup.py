@@ -186,7 +186,7 @@ def drawn_moments(setup: TrainingSetup) -> list[Blocks]:
     """Moments of the environment over the frames that statistics of this task are made of, for each descriptor."""
     side, model = setup.training, setup.config.model
     drawn = sampled_frames(side.sampler, side.systems, model.data_stat_nbatch, setup.seed)
-    return environment_moments(model, side.systems, side.source.neighbors, drawn)
+    return environment_moments(model, side.source.points, side.source.neighbors, drawn)
 
 
 def _place(pieces: Mapping[str, str], piece: str) -> str:

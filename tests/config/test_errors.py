@@ -93,7 +93,7 @@ def test_missing_keys(edits, start):
 @pytest.mark.parametrize(
     ("edits", "path"),
     [
-        ({"model/spin": {"use_spin": [True, False], "virtual_scale": 0.4}}, "model/spin"),
+        ({"model/spin": {"use_spin": [True, False], "scheme": "native"}}, "model/spin/scheme"),
     ],
 )
 def test_what_is_not_built_is_refused_by_name(edits, path):

@@ -11,6 +11,7 @@ import numpy as np
 
 from dpjax.batching import Batch, Frame, Layout, pack, unpack_atoms
 from dpjax.batching.lists import with_lists
+from dpjax.batching.virtual import with_virtual_atoms
 from dpjax.data.checks import without_virtual
 from dpjax.descriptors.facts import list_plan
 from dpjax.models import RESOLVED, predict
@@ -32,8 +33,12 @@ class Bench:
         self.model, self.variables = self.potential.model, self.potential.variables
         self.output = self.model.output
         wide = (20, 28) if self.model.by_type else (48,)  # what the structures need, and what most cases keep
-        nbrs = tuple(keep or width for keep, width in zip(self.model.sel, wide, strict=True))
-        self.layout = Layout(atoms=(48, 80) if self.model.by_type else (128,), nbrs=nbrs, frames=N_FRAME)
+        nbrs = tuple(keep or width for keep, width in zip(self.model.sel[: len(wide)], wide, strict=True))
+        self.scale = self.potential.config.virtual_scale
+        atoms = (48, 80) if self.model.by_type else (128,)
+        if self.scale:  # virtual atoms of the first type
+            nbrs, atoms = ((*nbrs, *nbrs), (48, 80, 48, 0)) if self.model.by_type else (nbrs, (192,))
+        self.layout = Layout(atoms=atoms, nbrs=nbrs, frames=N_FRAME)
 
     def structure(self, kind: str = "crystal", **options) -> Structure:
         """A random structure with the inputs the model takes."""
@@ -51,9 +56,11 @@ class Bench:
         return batch, places
 
     def _frame(self, s: Structure) -> Frame:
-        types = without_virtual(s.atype, s.aparam) if self.case.whole else s.atype
-        table = search(s.coord, types, self.model.n_type, self.model.rcut, s.cell)
-        return Frame(s.coord, s.atype, table, s.cell, s.fparam, s.aparam, s.charge_spin)
+        frame = Frame(s.coord, s.atype, None, s.cell, s.fparam, s.aparam, s.charge_spin, s.spin)
+        frame = with_virtual_atoms(frame, self.scale) if self.scale else frame
+        types = without_virtual(frame.atype, s.aparam) if self.case.whole else frame.atype
+        found = search(frame.coord, types, self.model.n_type, self.model.rcut, s.cell, partners=s.spin is not None)
+        return replace(frame, table=found)
 
     @cached_property
     def program(self):

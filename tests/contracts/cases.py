@@ -162,6 +162,20 @@ CASES = [
         ),
     ),
     Case("se_e2_a-series", model(se_e2_a()), grid=Grid(6, 4, 8)),
+    Case(
+        "se_e2_a-spin",
+        model(
+            se_e2_a(exclude_types=[[1, 1]]),
+            fitting={"numb_aparam": 1, "atom_ener": [-3.0, None]},
+            spin={"use_spin": [True, False], "virtual_scale": [0.3]},
+        ),
+        slow=True,
+    ),
+    Case(
+        "dpa3-spin",
+        model(dpa3({"nlayers": 1}), spin={"use_spin": ["O"], "virtual_len": [0.4], "spin_norm": [1.3]}),
+        slow=True,
+    ),
     Case("se_e2_r", model(se_e2_r(resnet_dt=True, exclude_types=[[0, 0]]))),
     Case(
         "se_e2_r-two-side-series",

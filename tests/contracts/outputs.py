@@ -32,7 +32,7 @@ def has_force(output: AtomicOutput) -> bool:
 
 def per_atom(output: AtomicOutput) -> tuple[str, ...]:
     """Outputs with a row for each atom."""
-    return (output.atomic, "force", "atom_virial", "mask")
+    return (output.atomic, "force", "force_mag", "mask_mag", "atom_virial", "mask")
 
 
 def of_frames(output: AtomicOutput) -> tuple[str, ...]:
@@ -48,9 +48,8 @@ def summed(output: AtomicOutput, out: Outputs) -> np.ndarray:
 def rank(output: AtomicOutput, name: str) -> int:
     """Axes of an output that turn with the frame, which are its last; the nine numbers of a virial count as two."""
     own = len(output.shape) if "tensor" in output.losses else 0
-    return {output.total: own, output.atomic: own, "force": own + 1, "virial": own + 2, "atom_virial": own + 2}.get(
-        name, 0
-    )
+    ranks = {output.total: own, output.atomic: own, "force": own + 1, "virial": own + 2, "atom_virial": own + 2}
+    return (ranks | {"force_mag": 1}).get(name, 0)
 
 
 def with_axes(output: AtomicOutput, name: str, value: np.ndarray) -> np.ndarray:

@@ -18,24 +18,28 @@ class Structure:
     fparam: np.ndarray | None = None  # (k,)
     aparam: np.ndarray | None = None  # (n, k)
     charge_spin: np.ndarray | None = None  # (2,)
+    spin: np.ndarray | None = None  # (n, 3)
 
     def replace(self, **changes) -> Structure:
         return dataclasses.replace(self, **changes)
 
     def take(self, order) -> Structure:
         """The atoms of ``order`` only, in that order."""
-        aparam = None if self.aparam is None else self.aparam[order]
-        return self.replace(coord=self.coord[order], atype=self.atype[order], aparam=aparam)
+        own = {name: getattr(self, name) for name in ("coord", "atype", "aparam", "spin")}
+        return self.replace(**{name: value if value is None else value[order] for name, value in own.items()})
 
-    def mapped(self, matrix: np.ndarray) -> Structure:
-        """Coordinates and cell as row vectors times ``matrix``: a rotation or a strain."""
+    def strained(self, matrix: np.ndarray) -> Structure:
+        """Coordinates and cell as row vectors times ``matrix``."""
         return self.replace(coord=self.coord @ matrix, cell=None if self.cell is None else self.cell @ matrix)
+
+    def turned(self, matrix: np.ndarray) -> Structure:
+        """The same under an orthogonal ``matrix``, with spins, which turn like any vector."""
+        return self.strained(matrix).replace(spin=None if self.spin is None else self.spin @ matrix)
 
     def joined(self, other: Structure) -> Structure:
         """Atoms of both in the cell of this one."""
-        aparam = None if self.aparam is None else np.concatenate([self.aparam, other.aparam])
-        coord = np.concatenate([self.coord, other.coord])
-        return self.replace(coord=coord, atype=np.concatenate([self.atype, other.atype]), aparam=aparam)
+        names = [name for name in ("coord", "atype", "aparam", "spin") if getattr(self, name) is not None]
+        return self.replace(**{name: np.concatenate([getattr(s, name) for s in (self, other)]) for name in names})
 
 
 def scattered(n_atom: int, box: np.ndarray, rng: np.random.Generator, apart: float = 1.0) -> np.ndarray:
@@ -51,7 +55,14 @@ def scattered(n_atom: int, box: np.ndarray, rng: np.random.Generator, apart: flo
 
 
 def make(
-    kind: str, *, numbers=(4, 7), fparam: int = 0, aparam: int = 0, charge_spin: int = 0, seed: int = 0
+    kind: str,
+    *,
+    numbers=(4, 7),
+    fparam: int = 0,
+    aparam: int = 0,
+    charge_spin: int = 0,
+    spin: int = 0,
+    seed: int = 0,
 ) -> Structure:
     """A random structure of two types: ``crystal`` (triclinic cell thinner than twice a 3 angstrom cut-off) or ``cluster``."""
     rng = np.random.default_rng([seed, kind == "cluster"])
@@ -64,6 +75,7 @@ def make(
         fparam=rng.normal(size=fparam) if fparam else None,
         aparam=rng.normal(size=(n_atom, aparam)) if aparam else None,
         charge_spin=np.array([-1.0, 2.0]) if charge_spin else None,
+        spin=rng.normal(size=(n_atom, spin)) if spin else None,
     )
 
 

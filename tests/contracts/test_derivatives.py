@@ -31,10 +31,34 @@ def test_force_is_minus_the_slope_of_the_energy(bench, kind):
 def test_virial_is_minus_the_slope_under_strain(bench, kind):
     s, h = bench.structure(kind), bench.case.step
     strain = np.random.default_rng(0).normal(size=(3, 3))
-    here, *around = bench(s, *[s.mapped(np.eye(3) + k * h * strain) for k in STEPS])
+    here, *around = bench(s, *[s.strained(np.eye(3) + k * h * strain) for k in STEPS])
     virial = here["virial"].reshape(*bench.output.shape, 3, 3)
     along = np.sum(virial * strain.T.reshape(*(1,) * len(bench.output.shape), 3, 3), axis=(-2, -1))
     np.testing.assert_allclose(along, -slope(bench, around, h), rtol=1e-7, atol=1e-8)
+
+
+@only(case=lambda case: "spin" in case.section)
+def test_magnetic_force_is_minus_the_slope_by_the_spin(bench, kind):
+    s, h = bench.structure(kind), 1e-3
+    here = bench(s)[0]
+    np.testing.assert_array_equal(here["mask_mag"][:, 0], s.atype == 0)
+    for atom, axis in ((0, 0), (2, 1), (len(s.coord) - 1, 2)):
+        step = np.zeros_like(s.coord)
+        step[atom, axis] = h
+        around = bench(*[s.replace(spin=s.spin + k * step) for k in STEPS])
+        np.testing.assert_allclose(here["force_mag"][atom, axis], -slope(bench, around, h), rtol=1e-7, atol=1e-8)
+
+
+@only(case=lambda case: "spin" in case.section)
+def test_slopes_at_spins_of_zero_are_means(bench):
+    """The virtual atom is on its atom: the distance has a kink there, and what goes with it cancels between opposite spins."""
+    s = bench.structure()
+    still = s.replace(spin=np.where(np.arange(len(s.spin))[:, None] < 5, 0.0, s.spin))
+    small = 1e-10 * np.random.default_rng(1).normal(size=s.spin.shape) * (still.spin == 0.0)
+    here, one, other = bench(still, *(still.replace(spin=still.spin + sign * small) for sign in (1, -1)))
+    assert np.isfinite(here["force_mag"]).all()
+    for key in ("force", "force_mag"):
+        np.testing.assert_allclose(here[key], (one[key] + other[key]) / 2, rtol=1e-3, atol=1e-5, err_msg=key)
 
 
 def slope(bench, around, h: float) -> np.ndarray:
@@ -48,7 +72,8 @@ def dimer(bench, distance: float):
     s = bench.structure("cluster", numbers=(2, 2))
     along = np.array([0.6, 0.0, 0.8])
     coord = np.stack([np.zeros(3), distance * along, np.array([0.0, 1.3, 0.0]), np.array([40.0, 0.0, 0.0])])
-    return s.replace(coord=coord, atype=np.array([first, second, second, first]))
+    spin = None if s.spin is None else np.zeros_like(s.spin)  # virtual atoms cross the cut-off with their atoms
+    return s.replace(coord=coord, atype=np.array([first, second, second, first]), spin=spin)
 
 
 @only(case=lambda case: case.smooth and not case.whole)
@@ -57,7 +82,11 @@ def test_values_and_slopes_are_smooth_at_the_cutoff(bench, second_derivatives):
     rcut, output = bench.model.rcut, bench.output
     gaps = np.array([-1e-3, -1e-6, 1e-6, 1e-3])
     dimers = [dimer(bench, rcut + g) for g in gaps]
-    assert [int(bench.pack([dimers[i]])[0].count.sum()) for i in (0, -1)] == [4, 2]
+    virtual = (
+        0 if dimers[0].spin is None else 1
+    )  # of two atoms; they are neighbours of these, and of what their atoms see
+    want = [4 + 8 * virtual, 2 + 6 * virtual]
+    assert [int(bench.pack([dimers[i]])[0].count.sum()) for i in (0, -1)] == want
     keys = (output.total, output.atomic, *(("force", "virial") if has_force(output) else ()))
     states = [{key: out[key] for key in keys} for out in bench(*dimers)]
     if not has_force(output):

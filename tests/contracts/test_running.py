@@ -22,7 +22,7 @@ def arguments(*structures):
     first = structures[0]
     optional = {
         name: [getattr(s, name) for s in structures]
-        for name in ("fparam", "aparam", "charge_spin")
+        for name in ("fparam", "aparam", "charge_spin", "spin")
         if getattr(first, name) is not None
     }
     cells = [s.cell for s in structures]

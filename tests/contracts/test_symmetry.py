@@ -29,7 +29,7 @@ def test_the_model_feels_every_input(bench):
     s = bench.structure()
     moved = s.replace(coord=s.coord + 0.05 * np.random.default_rng(0).normal(size=s.coord.shape))
     variants = [s, moved]
-    given = {name: getattr(s, name) for name in ("fparam", "aparam") if getattr(s, name) is not None}
+    given = {name: getattr(s, name) for name in ("fparam", "aparam", "spin") if getattr(s, name) is not None}
     if bench.case.whole:  # which atoms are real
         variants.append(s.replace(aparam=1.0 - given.pop("aparam")))
     variants += [s.replace(**{name: value + 0.1}) for name, value in given.items()]
@@ -45,7 +45,7 @@ def test_the_model_feels_every_input(bench):
         assert np.abs(here["force"][seen]).min() > 1e-6
     if "mask" in here:
         silent = np.isin(s.atype, bench.model.config.silent_types)
-        assert len(np.unique(s.atype)) == bench.model.n_type
+        assert len(np.unique(s.atype)) == len(bench.model.config.data_types)
         np.testing.assert_array_equal(here["mask"], ~silent)
         assert here["counted"] == np.sum(~silent)
         np.testing.assert_array_equal(here[bench.output.atomic].reshape(len(silent), -1).any(axis=1), ~silent)
@@ -68,7 +68,7 @@ def test_whole_cell_vectors_may_be_added_to_any_atom(bench):
 def test_rotation_turns_forces_and_virials(bench, kind):
     """And vectors and matrices that are predicted, and their derivatives; numbers stay as they are."""
     s, turn = bench.structure(kind), rotation(np.random.default_rng(5), proper=bench.case.chiral)
-    want, got = bench(s, s.mapped(turn))
+    want, got = bench(s, s.turned(turn))
     same(got, turned(bench.output, want, turn))
 
 
@@ -97,12 +97,15 @@ def test_parts_add_up(bench, kind):
 
 @only(has_force)
 def test_virial_is_symmetric(bench, kind):
-    """No torque: the energy does not change under rotation.  Of a vector, the torque is what turns it."""
-    out = bench(bench.structure(kind))[0]
+    """No torque: the energy does not change under rotation.  Of a vector, the torque is what turns it; spins turn with the rest."""
+    s = bench.structure(kind)
+    out = bench(s)[0]
     virial = out["virial"].reshape(*bench.output.shape, 3, 3)
     for generator in np.eye(9).reshape(9, 3, 3):
         generator = generator - generator.T
         torque = np.einsum("...ab,ba->...", virial, generator)
+        if s.spin is not None:
+            torque = torque + np.sum(out["force_mag"] * (s.spin @ generator))
         turn = turning(bench.output, out, generator).reshape(bench.output.shape)
         np.testing.assert_allclose(torque, -turn, atol=TIGHT)
 

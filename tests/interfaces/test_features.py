@@ -67,7 +67,7 @@ def test_what_the_networks_make_of_them(case):
     want = energies(pot, A)
     np.testing.assert_allclose(energy, want, rtol=0, atol=1e-12 * np.abs(want).max())
     order = np.random.default_rng(0).permutation(11)
-    moved = both(pot, A.mapped(rotation(np.random.default_rng(1))).take(order))
+    moved = both(pot, A.turned(rotation(np.random.default_rng(1))).take(order))
     for name, values in own.items():
         np.testing.assert_allclose(moved[name], values[order], rtol=0, atol=1e-11 * max(1.0, np.abs(values).max()))
 

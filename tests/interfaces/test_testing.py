@@ -278,7 +278,7 @@ def test_hessians_of_placeholders_do_not_count():
     real = np.array([[True, False, True], [True, True, True]])
     [quantity] = [q for q in testing.quantities_of(ENERGY, atomic=False) if q.name == "hessian"]
     values = np.arange(2 * 81.0).reshape(2, 81)
-    rows = quantity.rows(values, testing.Structures(real, real, None))
+    rows = quantity.rows(values, testing.Structures(real, real, real, None))
     kept = np.repeat(real[0], 3)
     assert rows.shape == (36 + 81, 1)
     np.testing.assert_array_equal(rows[:36, 0], values[0].reshape(9, 9)[kept][:, kept].ravel())

@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 
 SITUATIONS = ("ortho", "triclinic", "cluster")
-INPUTS = {"coord", "box", "atype", "fparam", "aparam", "charge_spin"}
+INPUTS = {"coord", "box", "atype", "fparam", "aparam", "charge_spin", "spin"}
 TOLERANCE = {
     "force": 1e-9,
     "virial": 1e-9,
     "atom_virial": 1e-9,
+    "force_mag": 1e-9,
 }  # relative to the largest number of the array, at least 1
 OTHERS = 1e-10
 
@@ -31,7 +32,7 @@ class Reference:
             "atype": [self.arrays[f"{s}/atype"] for s, _ in self.frames],
             "cell": self._each("box"),
         }
-        optional = {name: self._each(name) for name in ("fparam", "aparam", "charge_spin")}
+        optional = {name: self._each(name) for name in ("fparam", "aparam", "charge_spin", "spin")}
         return inputs | {name: rows for name, rows in optional.items() if rows[0] is not None}
 
     def outputs(self) -> list[str]:
@@ -49,7 +50,7 @@ class Reference:
             for (situation, i), got in zip(self.frames, out[name], strict=True):
                 want = self.arrays[f"{situation}/{name}"]
                 assert got.shape == want[i].shape, name
-                error = np.abs(got - want[i]).max() / max(1.0, np.abs(want).max())
+                error = np.abs(got - 1.0 * want[i]).max() / max(1.0, np.abs(want).max())
                 limit = TOLERANCE.get(name, OTHERS)
                 assert error <= limit, f"{name} of {situation}, frame {i}: off by {error:.2e}, allowed {limit:.0e}"
                 worst = max(worst, error / limit)

@@ -46,7 +46,7 @@ def buildable() -> list[str]:
     found = []
     for path in sorted(folder.glob("*/model.json")) if folder.is_dir() else ():
         section = json.loads(path.read_text())
-        if "spin" not in section and all(map(is_built, section.get("models", [section]))):
+        if all(map(is_built, section.get("models", [section]))):
             found.append(path.parent.name)
     return found
 

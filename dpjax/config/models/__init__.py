@@ -22,6 +22,7 @@ from dpjax.config.models.pairwise_dprc import PairwiseDPRcConfig, pairwise_dprc
 from dpjax.config.models.spin import SpinConfig
 from dpjax.config.models.standard import STANDARD, ModelConfig
 from dpjax.config.models.type_embedding import TypeEmbeddingConfig
+from dpjax.config.models.virtual_atoms import lacks, misplaced, with_virtual_atoms
 from dpjax.config.schema import REQUIRED, Context, Option, Registry
 
 # models that are not made of other models, and can be part of one that is
@@ -66,8 +67,16 @@ def _items(section: Any, key: str) -> list[Any]:
 
 
 def parse(section: dict | None, path: str, context: Context) -> CommonModelConfig | None:
-    """The dataclass of a normalised ``model`` section; None where something in it is wrong."""
-    return parse_model(MODELS, section, path, context)
+    """The dataclass of a normalised ``model`` section; None where something in it is wrong.
+
+    That of a model with spins is over all types, those of virtual atoms included, as far as it can be built.
+    """
+    config = parse_model(MODELS, section, path, context)
+    if config is None:
+        return None
+    context.report.extend(misplaced(section, path))
+    buildable = type(config) is ModelConfig and not context.report.problems and not any(lacks(section, path))
+    return with_virtual_atoms(config) if buildable else config
 
 
 __all__ = [

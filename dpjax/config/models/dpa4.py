@@ -109,6 +109,15 @@ def _check(cfg: Dpa4ModelConfig, path: str, context: Context) -> Iterator[Proble
             yield Problem(join(path, "lora"), text)
 
 
+def _lacks(section: dict, path: str) -> Iterator[Problem]:
+    yield from type_embedding.lacks(section, path)
+    if section.get("spin") is not None:
+        yield Problem(
+            join(path, "spin"),
+            "found a section, but a dpa4 model with spins is not built yet in this version. Remove it.",
+        )
+
+
 def _check_exclusions(cfg: Dpa4ModelConfig, path: str) -> Iterator[Problem]:
     """Descriptor and model may both name excluded pairs, but not different ones."""
     inner = getattr(cfg.descriptor, "exclude_types", ())
@@ -193,5 +202,5 @@ DPA4_MODEL = Component(
     alias=DPA4_NAMES[1:],
     doc="A dpa4 descriptor with a fitting net for energies or properties.",
     sections=_sections,
-    lacks=type_embedding.lacks,
+    lacks=_lacks,
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from dpjax.config.models.common import CommonModelConfig, check_common, check_file, common_sections
+from dpjax.config.models.parts import lacks
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 
@@ -34,4 +35,5 @@ FROZEN = Component(
     _check,
     doc="A trained model from a file, as it is or as part of a linear model.",
     sections=common_sections,
+    lacks=lacks,
 )

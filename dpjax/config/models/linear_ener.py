@@ -9,7 +9,7 @@ from typing import Any
 
 from dpjax.config.checks import check_choice
 from dpjax.config.descriptors import DESCRIPTORS
-from dpjax.config.descriptors.kinds import BY_TYPE, MESSAGES
+from dpjax.config.descriptors.kinds import BY_TYPE, MESSAGES, OWN_CUT
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.config.models.bridging import bridged
 from dpjax.config.models.common import (
@@ -21,7 +21,7 @@ from dpjax.config.models.common import (
     parse_model,
 )
 from dpjax.config.models.inner_potential import INNER_POTENTIAL, InnerPotentialConfig
-from dpjax.config.models.parts import Descriptors, EnergyModelFacts, EnergySum, all_alike
+from dpjax.config.models.parts import Descriptors, EnergyModelFacts, EnergySum, all_alike, lacks
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import found, join
@@ -221,8 +221,18 @@ def _check_parameters(cfg: LinearEnergyConfig, key: str, path: str) -> Iterator[
 
 def _lacks(section: dict, path: str) -> Iterator[Problem]:
     """Parts that pass messages see all atoms at once; those with networks per type see the atoms of one type at a time."""
+    yield from lacks(section, path)
     models = section["models"]
-    named = models.items() if isinstance(models, dict) else enumerate(models)
+    named = list(models.items() if isinstance(models, dict) else enumerate(models))
+    for name, part in named:
+        for key in ("spin", "type_embedding"):
+            if part.get(key) is not None:
+                text = "found a section in a part of a linear model, which is not built yet in this version. Remove it."
+                yield Problem(join(path, f"models/{name}/{key}"), text)
+        for own in _descriptor_sections(part):
+            if own["type"] in OWN_CUT:
+                text = f"found {own['type']!r} in a part of a linear model, which is not built yet in this version."
+                yield Problem(join(path, f"models/{name}/descriptor/type"), text)
     types = [(name, own["type"]) for name, part in named for own in _descriptor_sections(part)]
     messages, by_type = ([own for own in types if own[1] in kind] for kind in (MESSAGES, BY_TYPE))
     if messages and by_type:

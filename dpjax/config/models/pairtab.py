@@ -13,7 +13,7 @@ from dpjax.config.models.common import (
     check_no_short_range_table,
     common_sections,
 )
-from dpjax.config.models.parts import EnergyModelFacts
+from dpjax.config.models.parts import EnergyModelFacts, lacks
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import join
@@ -75,4 +75,5 @@ PAIRTAB = Component(
     _check,
     doc="Energies of pairs of atoms from a table, such as a dispersion correction.",
     sections=common_sections,
+    lacks=lacks,
 )

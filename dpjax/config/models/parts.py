@@ -7,11 +7,14 @@ energies.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from dpjax.config.charge_spin import default_charge_spin, takes_charge_spin
 from dpjax.config.fittings.outputs import ENERGY, AtomicOutput
+from dpjax.config.problems import Problem
+from dpjax.config.suggestions import join
 
 
 @dataclass(frozen=True)
@@ -48,7 +51,14 @@ class EnergyModelFacts:
 
     bridge = None
     direct_forces = False
+    takes_mask = False
+    virtual_scale = ()
     fitting_net = EnergySum()
+
+    @property
+    def data_types(self) -> tuple[str, ...]:
+        """Types of atoms in data and results."""
+        return self.type_map
 
     @property
     def silent_types(self) -> tuple[int, ...]:
@@ -67,6 +77,14 @@ class EnergyModelFacts:
         """Those of :attr:`inputs` that a frame need not give, and what the model then takes."""
         given = {"fparam": self.fitting_net.default_fparam, "charge_spin": default_charge_spin(self.descriptor)}
         return {name: tuple(value) for name, value in given.items() if name in self.inputs and value is not None}
+
+
+def lacks(section: dict, path: str) -> Iterator[Problem]:
+    """Sections that say something of a descriptor and a fitting net, which such a model has not."""
+    for key in ("spin", "type_embedding"):
+        if section.get(key) is not None:
+            text = f"found a section, but a model of type {section['type']!r} has no networks of its own. Remove it."
+            yield Problem(join(path, key), text)
 
 
 def all_alike(values: list[Any]) -> Any:

@@ -22,6 +22,35 @@ class SpinConfig:
     scheme: str | None = None  # deepspin where absent
     allow_missing_label: bool | None = None
 
+    @property
+    def native(self) -> bool:
+        """Whether spins enter the descriptor as vectors, without virtual atoms."""
+        return (self.scheme or "deepspin").lower() == "native"
+
+    def carriers(self, type_map: tuple[str, ...]) -> tuple[bool, ...]:
+        """Which types carry a spin."""
+        chosen = _types_with_spin(self.use_spin, type_map)
+        return tuple(t in chosen for t in range(len(type_map)))
+
+    def scales(self, type_map: tuple[str, ...]) -> tuple[float, ...]:
+        """Distance of the virtual atom per unit of spin for each type, angstrom; 0 for types without spin."""
+        carriers = self.carriers(type_map)
+        if self.virtual_scale is not None:
+            given = self.virtual_scale
+            found = _each(given if isinstance(given, tuple) else (given,) * len(carriers), carriers)
+        else:
+            lengths, norms = _each(self.virtual_len, carriers), _each(self.spin_norm, carriers)
+            found = [a / b if b else 0.0 for a, b in zip(lengths, norms, strict=True)]
+        return tuple(float(x) if on else 0.0 for x, on in zip(found, carriers, strict=True))
+
+
+def _each(values: tuple[float, ...], carriers: tuple[bool, ...]) -> list[float]:
+    """One value for each type, of values for each type or for each that carries a spin."""
+    if len(values) == len(carriers):
+        return list(values)
+    own = iter(values)
+    return [next(own) if on else 0.0 for on in carriers]
+
 
 def argument() -> Option:
     """The ``spin`` section."""
@@ -29,7 +58,6 @@ def argument() -> Option:
         "spin",
         dict,
         "For magnetic materials: which types carry a spin, and where the virtual atoms stand that represent the spins.",
-        not_built="a model with spins",
         sub_fields=_options(),
     )
 
@@ -66,6 +94,10 @@ def _options() -> list[Option]:
 
 
 def _newer_options() -> list[Option]:
+    zeros = (
+        "the virtual atom of a spin that is zero stands on its own atom, where the energy of such a model has a kink; a model that "
+        "was not trained with spins cannot be joined to one that was in this way. Give the systems a spin.npy"
+    )
     scheme = (
         "`deepspin`: a virtual atom stands for each spin. `native`: the spin enters the descriptor as a vector, without "
         "virtual atoms; only the DPA4 descriptors can do this."
@@ -79,7 +111,7 @@ def _newer_options() -> list[Option]:
             missing,
             neutral=False,
             newer=True,
-            not_built="training on systems without spins",
+            refused=zeros,
         ),
     ]
 
@@ -90,7 +122,7 @@ def parse(section: dict, path: str, context: Context) -> SpinConfig | None:
 
 
 def _check(cfg: SpinConfig, path: str, context: Context) -> Iterator[Problem]:
-    scheme = (cfg.scheme or "deepspin").lower()
+    scheme = "native" if cfg.native else (cfg.scheme or "deepspin").lower()
     yield from check_choice(scheme, ("deepspin", "native"), join(path, "scheme"))
     wrong = list(_check_use_spin(cfg.use_spin, context.type_map, join(path, "use_spin")))
     yield from wrong

@@ -28,7 +28,7 @@ from dpjax.config.fittings import (
     PropertyFittingConfig,
 )
 from dpjax.config.fittings.outputs import ENERGY
-from dpjax.config.models import type_embedding
+from dpjax.config.models import type_embedding, virtual_atoms
 from dpjax.config.models.bridging import bridge_of, bridging_options, check_bridging
 from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
 from dpjax.config.problems import Problem
@@ -51,6 +51,14 @@ class ModelConfig(CommonModelConfig):
     bridging_r_inner: float | None = None
     bridging_r_outer: float | None = None
     direct_forces: bool = False  # has heads for forces, which the loss dens trains; follows from the loss, no option
+    # with spins, for each type of the data: distance of its virtual atom per unit of spin, angstrom; ``type_map`` then has the
+    # virtual partners behind these types
+    virtual_scale: tuple[float, ...] = ()
+
+    @property
+    def data_types(self) -> tuple[str, ...]:
+        """Types of atoms in data and results; those of :attr:`type_map` without virtual partners."""
+        return self.type_map[: len(self.virtual_scale) or None]
 
     @property
     def bridge(self) -> tuple[float, float] | None:
@@ -67,9 +75,10 @@ class ModelConfig(CommonModelConfig):
 
     @property
     def inputs(self) -> dict[str, int]:
-        """What the model takes beside atoms and cells, with its length: ``fparam``, ``aparam`` of each atom, ``charge_spin``."""
+        """What the model takes beside atoms and cells, with its length: of a frame or, ``aparam`` and ``spin``, of an atom."""
         fitting, charged = self.fitting_net, takes_charge_spin(self.descriptor)
         lengths = {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam, "charge_spin": 2 * charged}
+        lengths["spin"] = 3 * bool(self.virtual_scale)
         return {name: length for name, length in lengths.items() if length}
 
     @property
@@ -177,6 +186,11 @@ def _check(cfg: Any, path: str, context: Context) -> Iterator[Problem]:
         yield Problem(here, "found 0; only in a model of type dpa4 is the width then found from the input.")
 
 
+def _lacks(section: dict, path: str) -> Iterator[Problem]:
+    yield from type_embedding.lacks(section, path)
+    yield from virtual_atoms.lacks(section, path)
+
+
 STANDARD = Component(
     "standard",
     ModelConfig,
@@ -184,5 +198,5 @@ STANDARD = Component(
     _check,
     doc="One descriptor and one fitting net.",
     sections=network_sections,
-    lacks=type_embedding.lacks,
+    lacks=_lacks,
 )

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from dpjax.config.descriptors import DPA3Config
 from dpjax.descriptors.nearest import nearest_neighbors, paired
 from dpjax.descriptors.neighborhood import Neighborhood, ordered_pairs
-from dpjax.geometry.environment import Switch, env_components, exponential_switch, switch_weight
+from dpjax.geometry.environment import Switch, distances, env_components, exponential_switch, switch_weight
 from dpjax.nn.blocks import Work
 from dpjax.nn.precision import dtype_of
 
@@ -117,7 +117,7 @@ def normalised(
     )
     mean, spread = (jnp.swapaxes(jnp.asarray(stat)[centres], 1, 2) for stat in (davg, dstd))
     rows = jnp.where(mask[:, None], (raw - mean) / spread, 0.0)
-    dist = jnp.sqrt(jnp.where(mask, jnp.sum(disp * disp, axis=1), 1.0))
+    dist = distances(jnp.sum(disp * disp, axis=1), mask)
     length = jnp.where(mask, dist, 0.0) if flow.edge_init_use_dist else rows[:, 0]
     switch = jnp.where(mask, weight(dist, flow.e_rcut_smth, flow.e_rcut), 0.0)
     return Edges(disp, dist, mask, length, rows[:, 1:], switch)

@@ -18,6 +18,7 @@ from dpjax.interfaces.facts import network_sizes, observed_types
 from dpjax.interfaces.features import DESCRIPTOR, LAST_LAYER, structural
 from dpjax.interfaces.potential import Potential
 from dpjax.interop import write_model
+from dpjax.models import require_no_spins
 
 DTYPES = {"fp32": np.float32, "fp64": np.float64, "native": None}
 
@@ -104,8 +105,9 @@ class DeepEval:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def _features(self, inputs: Inputs, *names: str) -> list[np.ndarray]:
-        if "spin" in inputs.parameters:
+        if "spin" in inputs.parameters and not self.has_spin:
             raise ModelError("spin was given but this model has no such input; leave it out")
+        require_no_spins(self.potential.config, "features")
         parts = [
             self.potential.features(part.coord, part.atype, part.cell, **part.parameters, names=names)
             for part in inputs.portions(self._atoms_at_once)
@@ -225,12 +227,13 @@ class DeepEval:
     @property
     def has_spin(self) -> bool:
         """Whether atoms have spins."""
-        return False
+        return bool(self.potential.config.virtual_scale)
 
     @property
     def use_spin(self) -> list[bool]:
         """Which types have spins; empty where the model has none."""
-        return []
+        config = self.potential.config
+        return list(config.spin.carriers(config.data_types)) if self.has_spin else []
 
     def get_ntypes_spin(self) -> int:
         """Types of virtual atoms for spins, of models of DeePMD-kit 1 and 2."""

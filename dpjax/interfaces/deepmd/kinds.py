@@ -32,8 +32,9 @@ class DeepPot(DeepEval):
 
         Returns:
             energy (n_frame, 1) eV, force (n_frame, n_atom, 3) eV/angstrom, virial (n_frame, 9) eV; with ``atomic`` also energies
-            (n_frame, n_atom, 1) and virials (n_frame, n_atom, 9) of atoms; last, of models that were trained on Hessians, the
-            Hessian (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2.
+            (n_frame, n_atom, 1) and virials (n_frame, n_atom, 9) of atoms; then, of models with spins, magnetic forces (n_frame,
+            n_atom, 3) eV per unit of spin and bool (n_frame, n_atom, 1) of atoms that have a spin; last, of models that were
+            trained on Hessians, the Hessian (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2.
 
         Raises:
             DataError: numbers that do not make up whole frames; what ``Potential.evaluate`` refuses.
@@ -43,6 +44,7 @@ class DeepPot(DeepEval):
         require_derived(self.potential.config, "DeepPot.eval, which returns virials")
         names = ["energy", "force", "virial"]
         names += ["atom_energy", "atom_virial"] if atomic else []
+        names += ["force_mag", "mask_mag"] if self.has_spin else []
         names += ["hessian"] if self.has_hessian else []
         out = self._evaluated(inputs, atomic=atomic, hessian=self.has_hessian)
         return tuple(out[name] for name in names)
