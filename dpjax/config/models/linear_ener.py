@@ -225,10 +225,9 @@ def _lacks(section: dict, path: str) -> Iterator[Problem]:
     models = section["models"]
     named = list(models.items() if isinstance(models, dict) else enumerate(models))
     for name, part in named:
-        for key in ("spin", "type_embedding"):
-            if part.get(key) is not None:
-                text = "found a section in a part of a linear model, which is not built yet in this version. Remove it."
-                yield Problem(join(path, f"models/{name}/{key}"), text)
+        if part.get("type_embedding") is not None:
+            text = "found a section in a part of a linear model, which is not built yet in this version. Remove it."
+            yield Problem(join(path, f"models/{name}/type_embedding"), text)
         for own in _descriptor_sections(part):
             if own["type"] in OWN_CUT:
                 text = f"found {own['type']!r} in a part of a linear model, which is not built yet in this version."

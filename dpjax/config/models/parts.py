@@ -80,11 +80,10 @@ class EnergyModelFacts:
 
 
 def lacks(section: dict, path: str) -> Iterator[Problem]:
-    """Sections that say something of a descriptor and a fitting net, which such a model has not."""
-    for key in ("spin", "type_embedding"):
-        if section.get(key) is not None:
-            text = f"found a section, but a model of type {section['type']!r} has no networks of its own. Remove it."
-            yield Problem(join(path, key), text)
+    """A section that says something of a descriptor and a fitting net, which such a model has not."""
+    if section.get("type_embedding") is not None:
+        text = f"found a section, but a model of type {section['type']!r} has no networks of its own. Remove it."
+        yield Problem(join(path, "type_embedding"), text)
 
 
 def all_alike(values: list[Any]) -> Any:

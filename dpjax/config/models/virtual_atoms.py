@@ -138,7 +138,9 @@ def misplaced(section: dict, path: str) -> Iterator[Problem]:
         text = f"found a section, but a model of type {kind!r} takes no spins. Remove it, or use a standard model."
         yield Problem(join(path, "spin"), text)
     named = [(key, section[key]) for key in ("qm_model", "qmmm_model") if key in section]
-    for key, part in (*named, *((f"models/{i}", part) for i, part in enumerate(section.get("models") or ()))):
+    models = section.get("models") or ()
+    models = models.items() if isinstance(models, dict) else enumerate(models)
+    for key, part in (*named, *((f"models/{name}", part) for name, part in models)):
         if isinstance(part, dict) and part.get("spin") is not None:
             text = "found a section, but a model that is part of another takes no spins. Remove it."
             yield Problem(join(path, f"{key}/spin"), text)
