@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from dpjax.config.checks import check_per_type, check_positive
@@ -22,6 +22,8 @@ class DipoleChargeConfig:
     ewald_beta: float = 0.4  # 1/angstrom
     ewald_h: float = 1.0  # angstrom
     type: str = "dipole_charge"
+    # the configuration of the dipole model once it is read, with its conventions; no option of the input
+    dipole_model: Any = field(default=None, compare=False, repr=False)
 
 
 def _options() -> list[Option]:
@@ -77,7 +79,6 @@ DIPOLE_CHARGE = Component(
     _options,
     _check,
     doc="Ewald sum over the charges of ions and Wannier centroids, so that the network learns only the rest.",
-    built=False,
 )
 
 MODIFIERS = Registry("modifier", (DIPOLE_CHARGE,), doc="Which correction is added.")
@@ -89,7 +90,6 @@ def argument() -> Option:
         "modifier",
         dict,
         "A correction that is added to what the network predicts, and taken off the labels before training.",
-        not_built="the modifier for electrostatics at long range",
         sub_variants=[MODIFIERS.variant()],
     )
 
