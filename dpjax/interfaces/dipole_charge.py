@@ -31,8 +31,7 @@ class DipoleCharge:
     """Electrostatics of structures.
 
     Args:
-        config: of the modifier, with the configuration of its dipole model.
-        variables: of the dipole model.
+        config: of the modifier, with its dipole model.
         type_map: of the model that is corrected.
         conventions: its; ``"reference"`` rounds ``ewald_beta`` and ``ewald_h`` to float32, as DeePMD-kit does.
         device: where to evaluate.
@@ -47,15 +46,20 @@ class DipoleCharge:
     """
 
     def __init__(
-        self, config: DipoleChargeConfig, variables: dict, type_map: Sequence[str], conventions: str, device: Any = None,
+        self,
+        config: DipoleChargeConfig,
+        type_map: Sequence[str],
+        conventions: str,
+        device: Any = None,
         mesh: bool | None = None,
-    ):  # fmt: skip
-        own = config.dipole_model
+    ):
+        own, variables = config.dipole.config, config.dipole.variables
         check_dipole_model(config, own, type_map)
-        self.config, self.variables, self.mesh = config, variables, mesh
-        self.dipole_config = own
-        self.dipole_model = build_model(own)
-        self.types = np.array([*(own.type_map.index(name) for name in type_map), -1], np.int32)  # -1 stays a placeholder
+        self.config, self.variables, self.mesh, self.device = config, variables, mesh, device
+        self.dipole_config, self.dipole_model = own, build_model(own)
+        self.types = np.array(
+            [*(own.type_map.index(name) for name in type_map), -1], np.int32
+        )  # -1 stays a placeholder
         self.charges = charges_of(config, own, type_map, conventions)
         self._runner = Runner(Programs.of(self.dipole_model), Resolver(self.dipole_model, variables), device)
 
@@ -79,10 +83,10 @@ class DipoleCharge:
         for i, own in enumerate(cell):
             require_cell(own, names(i))
         types = [self.types[own] for own in atype]
-        results = Results(Reading(_shapes, per_atom=("force",)), types, False)
+        results = Results(Reading(correction_shapes, per_atom=("force",)), types, False)
         job = Job(predict_correction, {"charges": self.charges}, sized=self.sized)
         self._runner.run(self.variables, _Searched(self, list(coord), types, list(cell), names), job, results)
-        return results.values or {name: [] for name in _shapes(0)}
+        return results.values or {name: [] for name in correction_shapes(0)}
 
     def sized(self, frames: Sequence[Frame]) -> dict[str, Any]:
         """Static sizes of the sum for some frames."""
@@ -91,7 +95,7 @@ class DipoleCharge:
         return {"sizes": sizes_of(cells, max(1, atoms), self.charges.spacing, self.mesh)}
 
 
-def _shapes(n_atom: int) -> dict[str, tuple[int, ...]]:
+def correction_shapes(n_atom: int) -> dict[str, tuple[int, ...]]:
     """Shapes of the correction of a frame."""
     return {"energy": (1,), "force": (n_atom, 3), "virial": (9,)}
 
@@ -146,7 +150,7 @@ def centroid_types(dipole: ModelConfig) -> tuple[int, ...]:
 
 
 def check_dipole_model(config: DipoleChargeConfig, dipole: ModelConfig, type_map: Sequence[str]) -> None:
-    """Raises ConfigError unless a model predicts dipoles, from nothing but atoms and cells, for the charges and types of an input."""
+    """Raises ConfigError unless a model predicts dipoles, from atoms and cells alone, for the charges and types of an input."""
     here = f"model/modifier/model_name: {config.model_name}"
     if dipole.fitting_net.output != DIPOLE:
         raise ConfigError(
@@ -154,7 +158,9 @@ def check_dipole_model(config: DipoleChargeConfig, dipole: ModelConfig, type_map
             "displacements of Wannier centroids."
         )
     if dipole.inputs:
-        raise ConfigError(f"{here} takes {', '.join(dipole.inputs)}; expected a dipole model that takes atoms and cells only.")
+        raise ConfigError(
+            f"{here} takes {', '.join(dipole.inputs)}; expected a dipole model that takes atoms and cells only."
+        )
     lacking = [name for name in type_map if name not in dipole.type_map]
     if lacking:
         raise ConfigError(

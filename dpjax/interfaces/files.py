@@ -24,8 +24,10 @@ from dpjax.interfaces.potential import Potential
 from dpjax.interop import check_conventions, read_weights, unread, write_model
 from dpjax.models import build_model, init_variables
 from dpjax.models.adapters import without_adapters
+from dpjax.models.unmodified import refuse_modifier
 from dpjax.nn.precision import dtype_of
 from dpjax.nn.table import COLLECTION, PLACES
+from dpjax.training.modifier import META, restored
 from dpjax.training.tasks import arranged
 
 log = logging.getLogger(__name__)
@@ -183,7 +185,8 @@ def chosen_model(
     elif head is not None:
         raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
     else:
-        config, variables = model_of(raw), {"params": arrays["params"], "stats": arrays["stats"]}
+        config, stats = restored(model_of(raw), arrays["stats"], meta.get(META))
+        variables = {"params": arrays["params"], "stats": stats}
     members = raw.get("dpjax", {}).get("ensemble", 1)
     if members > 1:
         variables["params"] = _member(variables["params"], member, members, path)
@@ -203,8 +206,9 @@ def _branch(arrays: dict, meta: dict, head: str | None, path: Path) -> tuple[Mod
             f"head={next(iter(branches))!r})."
         )
     params = arranged(arrays["params"], pieces_of(name, branches[name]))
-    variables = {"params": params, "stats": arrays["stats"][name]}
-    return parse_model(resolved_branches(raw)[name]), variables
+    described = (meta.get(META) or {}).get(name)
+    config, stats = restored(parse_model(resolved_branches(raw)[name]), arrays["stats"][name], described)
+    return config, {"params": params, "stats": stats}
 
 
 def _member(params: dict, member: int | None, members: int, path: Path) -> dict:
@@ -309,6 +313,7 @@ def save(potential: Potential, path: str | os.PathLike) -> None:
     """
     path = Path(path)
     foreign.refuse_to_write(path)
+    refuse_modifier(potential.config, "files for DeePMD-kit")
     check_conventions(potential.config, potential.variables["stats"]["descriptor"])
     if note := unread(potential.config):
         log.warning("%s: %s", path, note)

@@ -20,6 +20,7 @@ from dpjax.interfaces.potential import Output, Potential
 from dpjax.interfaces.spread_structure import SpreadStructure
 from dpjax.models import StandardModel
 from dpjax.models.spread import SlabFlags, SlabPlan, SpreadPrograms, slab_mesh
+from dpjax.models.unmodified import refuse_modifier
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class SpreadPotential:
                 f"found {type(potential).__name__}; a structure is spread over devices for a Potential with a standard model, as "
                 "dpjax.load gives it for .dp files and checkpoints"
             )
+        refuse_modifier(potential.config, "one structure on several devices")
         if potential.model.passes_messages:
             raise ModelError(
                 f"the descriptor {potential.config.raw['descriptor']['type']} passes messages: an atom depends on more than its "

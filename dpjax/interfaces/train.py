@@ -24,6 +24,7 @@ from dpjax.finetune import (
     with_pretrained_sel,
 )
 from dpjax.interfaces.files import branches, load
+from dpjax.interfaces.modifiers import MODIFIERS
 from dpjax.training.everywhere import train_everywhere
 from dpjax.training.run import TrainResult, Tuning, run
 from dpjax.training.setup import TrainingSetup
@@ -82,7 +83,9 @@ def train(
         else:
             initial = _initial(init_model)
             config = _with_model_of(config, initial[0]) if use_pretrain_script else config
-    return train_everywhere(run, config, Path(output), restart=restart, initial=initial, fill=force_load)
+    return train_everywhere(
+        run, config, Path(output), modifiers=MODIFIERS, restart=restart, initial=initial, fill=force_load
+    )
 
 
 def _tasks(config: Source) -> dict[str, Any]:
@@ -142,7 +145,7 @@ def _finetune(config: Source, output: Path, source: Path, branch: str | None, sc
             models = {name: (own.config, own.new_head) for name, own in theirs.items()}
             config = with_pretrained_models(_content(config), models)
         tuning = _tuning(theirs)
-        return train_everywhere(run, config, output, tuning=tuning)
+        return train_everywhere(run, config, output, tuning=tuning, modifiers=MODIFIERS)
     data = _content(config)
     model = data.get("model")
     head = model.get("finetune_head") if isinstance(model, dict) else None
@@ -150,7 +153,8 @@ def _finetune(config: Source, output: Path, source: Path, branch: str | None, sc
     changed = with_pretrained_model(data, pretrained.config, pretrained.new_head) if script else data
     changed = with_pretrained_sel(changed, pretrained.config)
     # the file itself, where nothing in it was replaced: messages then name its lines
-    return train_everywhere(run, config if changed is data else changed, output, tuning=_tuning({"": pretrained}))
+    source = config if changed is data else changed
+    return train_everywhere(run, source, output, tuning=_tuning({"": pretrained}), modifiers=MODIFIERS)
 
 
 def _pretrained(source: Path, start: Start, force: bool) -> Pretrained:

@@ -82,7 +82,9 @@ def gaussian_weights(vectors: jax.Array, beta: float) -> jax.Array:
 
 def _phases(fractional: jax.Array, half: Half) -> list[tuple[jax.Array, jax.Array]]:
     """Cosines and sines (half_d + 1, n) of ``2 pi n_d s_d`` for each direction."""
-    fractional = fractional - jax.lax.stop_gradient(jnp.floor(fractional))  # an image has the same phases, with fewer digits lost
+    fractional = fractional - jax.lax.stop_gradient(
+        jnp.floor(fractional)
+    )  # an image has the same phases, with fewer digits lost
     angles = [
         2.0 * jnp.pi * jnp.arange(h + 1, dtype=fractional.dtype)[:, None] * fractional[None, :, d]
         for d, h in enumerate(half)

@@ -86,7 +86,9 @@ def _spread(fractional: jax.Array, charge: jax.Array, mesh: Mesh, order: int) ->
     return jax.lax.scan(jax.checkpoint(add), empty, (rows, charges))[0]
 
 
-def _shares(fractional: jax.Array, charge: jax.Array, mesh: Mesh, order: int) -> tuple[tuple[jax.Array, ...], jax.Array]:
+def _shares(
+    fractional: jax.Array, charge: jax.Array, mesh: Mesh, order: int
+) -> tuple[tuple[jax.Array, ...], jax.Array]:
     """Mesh points (n, order, order, order) of each atom, and the charge that it gives to each."""
     axes, factors = [], []
     for d, points in enumerate(mesh):

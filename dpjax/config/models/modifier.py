@@ -12,6 +12,19 @@ from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import join
 
 
+@dataclass(frozen=True, eq=False)
+class DipoleModel:
+    """The model that a modifier names, as it was read.
+
+    Attributes:
+        config: its ``ModelConfig``, with its conventions.
+        variables: its collections.
+    """
+
+    config: Any
+    variables: dict[str, Any]
+
+
 @dataclass(frozen=True, kw_only=True)
 class DipoleChargeConfig:
     """Electrostatics of ions and Wannier centroids at long range."""
@@ -22,8 +35,9 @@ class DipoleChargeConfig:
     ewald_beta: float = 0.4  # 1/angstrom
     ewald_h: float = 1.0  # angstrom
     type: str = "dipole_charge"
-    # the configuration of the dipole model once it is read, with its conventions; no option of the input
-    dipole_model: Any = field(default=None, compare=False, repr=False)
+    dipole: DipoleModel | None = field(
+        default=None, compare=False, repr=False
+    )  # once it is read; no option of the input
 
 
 def _options() -> list[Option]:
