@@ -73,11 +73,20 @@ def reciprocal_energy(
     return COULOMB / (2.0 * jnp.pi * volume(cell)) * jnp.sum(each)
 
 
-def gaussian_weights(vectors: jax.Array, beta: float) -> jax.Array:
-    """(...) exp(-pi^2 g^2 / beta^2) / g^2 of (..., 3) vectors in 1/angstrom; 0 for g = 0."""
+def vector_weights(n: jax.Array, inverse: jax.Array, limit: jax.Array, beta: float) -> jax.Array:
+    """(...) exp(-pi^2 g^2 / beta^2) / g^2 of reciprocal vectors; 0 for that of length 0 and for those beyond the limits.
+
+    Args:
+        n: (..., 3) their integers.
+        inverse: (3, 3) of the cell.
+        limit: (3,) largest of each integer.
+        beta: inverse width of the smeared charges, 1/angstrom.
+    """
+    vectors = n @ inverse.T
     square = jnp.sum(vectors * vectors, axis=-1)
-    safe = jnp.where(square > 0.0, square, 1.0)
-    return jnp.where(square > 0.0, jnp.exp(-((jnp.pi / beta) ** 2) * safe) / safe, 0.0)
+    summed = jnp.all(jnp.abs(n) <= jnp.broadcast_to(limit, n.shape), axis=-1) & (square > 0.0)
+    safe = jnp.where(summed, square, 1.0)
+    return jnp.where(summed, jnp.exp(-((jnp.pi / beta) ** 2) * safe) / safe, 0.0)
 
 
 def _phases(fractional: jax.Array, half: Half) -> list[tuple[jax.Array, jax.Array]]:
@@ -95,7 +104,7 @@ def _phases(fractional: jax.Array, half: Half) -> list[tuple[jax.Array, jax.Arra
 def _squared_factors(phases: Sequence[tuple[jax.Array, jax.Array]], charge: jax.Array, n_1: jax.Array) -> jax.Array:
     """(2 half_2 + 1, 2, half_3 + 1) |S|^2 of one plane; the middle axis is the sign of ``n_3``."""
     (cos_1, sin_1), (cos_2, sin_2), (cos_3, sin_3) = phases
-    cos_1, sin_1 = charge * cos_1[n_1], charge * sin_1[n_1]
+    cos_1, sin_1 = (charge * cos_1[n_1])[None], (charge * sin_1[n_1])[None]
     cos_2 = jnp.concatenate([cos_2[:0:-1], cos_2])  # n_2 = -half_2 ... half_2
     sin_2 = jnp.concatenate([-sin_2[:0:-1], sin_2])
     real, imaginary = cos_1 * cos_2 - sin_1 * sin_2, sin_1 * cos_2 + cos_1 * sin_2
@@ -113,7 +122,6 @@ def _plane_weights(n_1: jax.Array, inverse: jax.Array, limit: jax.Array, beta: f
     first = jnp.broadcast_to(n_1.astype(inverse.dtype), shape)
     second, third = jnp.broadcast_to(n_2[:, None, None], shape), jnp.broadcast_to(n_3[None], shape)
     n = jnp.stack([first, second, third], axis=-1)
-    weight = gaussian_weights(n @ inverse.T, beta)
-    weight = jnp.where(jnp.all(jnp.abs(n) <= limit, axis=-1), weight, 0.0)
+    weight = vector_weights(n, inverse, limit, beta)
     once = (jnp.arange(2) == 0)[None, :, None] | (n_3 != 0.0)[None]  # n_3 = 0 has no other sign
     return jnp.where(once, weight, 0.0) * jnp.where(n_1 == 0, 1.0, 2.0)

@@ -17,11 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpjax.geometry.cells import inverse3, volume
-from dpjax.nn.ewald import COULOMB, Half, gaussian_weights, limits
+from dpjax.nn.ewald import COULOMB, Half, limits, vector_weights
 
 Mesh = tuple[int, int, int]
 
-ORDER = 12  # of the splines; they reach over so many mesh points
+ORDER = 10  # of the splines; they reach over so many mesh points
 FINENESS = 2.0  # mesh points for each vector of a direction
 BLOCK = 256  # atoms that are spread at a time
 
@@ -62,14 +62,14 @@ def mesh_energy(
 
 def spline_values(offset: jax.Array, order: int) -> jax.Array:
     """(..., order) values of the cardinal B-spline of an order at ``offset + k``, k = 0 ... order - 1, of ``offset`` in [0, 1)."""
-    values = [1.0 - offset, offset]  # order 2 at offset + 1 and offset, in falling arguments
+    offset = offset[..., None]
+    values = jnp.concatenate([offset, 1.0 - offset], axis=-1)  # of order 2
+    ends = [(0, 0)] * (values.ndim - 1)
     for p in range(3, order + 1):
-        # M_p(u) = u / (p - 1) M_{p-1}(u) + (p - u) / (p - 1) M_{p-1}(u - 1), at u = offset + p - 1 - i
-        arguments = [offset + (p - 1 - i) for i in range(p)]
-        zero = jnp.zeros_like(offset)
-        left, right = [zero, *values], [*values, zero]
-        values = [(u * a + (p - u) * b) / (p - 1) for u, a, b in zip(arguments, left, right, strict=True)]
-    return jnp.stack(values[::-1], axis=-1)
+        # M_p(u) = u / (p - 1) M_{p-1}(u) + (p - u) / (p - 1) M_{p-1}(u - 1)
+        u = offset + jnp.arange(p, dtype=offset.dtype)[(None,) * len(ends)]
+        values = (u * jnp.pad(values, [*ends, (0, 1)]) + (p - u) * jnp.pad(values, [*ends, (1, 0)])) / (p - 1)
+    return values
 
 
 def _spread(fractional: jax.Array, charge: jax.Array, mesh: Mesh, order: int) -> jax.Array:
@@ -108,8 +108,7 @@ def _mesh_weights(inverse: jax.Array, limit: jax.Array, beta: float, mesh: Mesh,
     shape = tuple(len(own) for own in (n_1, n_2, n_3))
     rows = (n_1[:, None, None], n_2[None, :, None], n_3[None, None, :])
     n = jnp.asarray(np.stack([np.broadcast_to(row, shape) for row in rows], axis=-1), inverse.dtype)
-    weight = gaussian_weights(n @ inverse.T, beta)
-    weight = jnp.where(jnp.all(jnp.abs(n) <= limit, axis=-1), weight, 0.0)
+    weight = vector_weights(n, inverse, limit, beta)
     splines = [_inverse_squares(own, points, order) for own, points in zip((n_1, n_2, n_3), mesh, strict=True)]
     splines[2] = splines[2] * np.where(n_3 == 0, 1.0, 2.0)  # of n and -n one is there
     factor = np.einsum("a,b,c->abc", *splines)
