@@ -15,7 +15,7 @@ from dpjax.batching import Frame
 from dpjax.config import ModelConfig
 from dpjax.config.fittings.outputs import DIPOLE
 from dpjax.config.models import DipoleChargeConfig
-from dpjax.errors import ConfigError, DataError
+from dpjax.errors import ConfigError, DataError, ModelError
 from dpjax.interfaces.batches import Job, Runner
 from dpjax.interfaces.programs import Programs
 from dpjax.interfaces.results import Reading, Results
@@ -43,6 +43,7 @@ class DipoleCharge:
 
     Raises:
         ConfigError: the dipole model does not fit the charges or the types.
+        ModelError: it was not read.
     """
 
     def __init__(
@@ -53,6 +54,10 @@ class DipoleCharge:
         device: Any = None,
         mesh: bool | None = None,
     ):
+        if config.dipole is None:
+            raise ModelError(
+                f"the dipole model {config.model_name} of the modifier was not read; dpjax.load, dpjax.build and dpjax.train do it"
+            )
         own, variables = config.dipole.config, config.dipole.variables
         check_dipole_model(config, own, type_map)
         self.config, self.variables, self.mesh, self.device = config, variables, mesh, device

@@ -14,12 +14,15 @@ import jax
 import numpy as np
 
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
+from dpjax.compress import refuse_compressed
 from dpjax.config import HybridConfig, ModelConfig, model_of, parse_model
+from dpjax.config.models.modifier import DipoleModel
 from dpjax.config.tasks import branch_of, pieces_of, resolved_branches
-from dpjax.errors import ModelError
+from dpjax.errors import ConfigError, DPError, ModelError
 from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import write_model_tree
 from dpjax.interfaces import foreign
+from dpjax.interfaces.dipole_charge import check_dipole_model
 from dpjax.interfaces.potential import Potential
 from dpjax.interop import check_conventions, read_weights, unread, write_model
 from dpjax.models import build_model, init_variables
@@ -43,7 +46,7 @@ def build(model_section: dict, seed: int = 0) -> Potential:
     Raises:
         ConfigError: the section is not valid.
     """
-    config = parse_model(model_section)
+    config = with_dipole_model(parse_model(model_section))
     with jax.enable_x64(True):
         variables = jax.tree.map(np.asarray, init_variables(build_model(config), seed))
     return Potential(*without_adapters(config, variables), conventions="corrected")
@@ -122,7 +125,26 @@ def from_weights(
         ModelError: a name is missing or left over, or an array has another shape; the message lists them.
     """
     config, variables = read_weights(model_section, weights, source)
-    return Potential(config, variables, conventions=conventions)
+    return Potential(with_dipole_model(config), variables, conventions=conventions)
+
+
+def with_dipole_model(config: ModelConfig) -> ModelConfig:
+    """A configuration with the dipole model that its modifier names, read from its file unless it has one.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no model that fits.
+    """
+    modifier = config.modifier
+    if modifier is None or modifier.dipole is not None:
+        return config
+    try:
+        dipole = load(modifier.model_name)
+        refuse_compressed(dipole.config, modifier.model_name)
+    except DPError as error:
+        raise ConfigError(f"model/modifier/model_name: the dipole model cannot be read: {error}") from error
+    check_dipole_model(modifier, dipole.config, config.type_map)
+    bound = DipoleModel(dipole.config, dipole.variables)
+    return dataclasses.replace(config, modifier=dataclasses.replace(modifier, dipole=bound))
 
 
 def _with_member(path: Path, member: int | None) -> tuple[Path, int | None]:

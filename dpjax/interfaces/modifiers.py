@@ -1,50 +1,24 @@
-"""Modifiers of models: their dipole models read from files, and data and potentials corrected by them."""
+"""What a training needs of models with a modifier: their dipole models read from files, and data corrected by them."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 
-from dpjax.compress import refuse_compressed
 from dpjax.config import ModelConfig
-from dpjax.config.models.modifier import DipoleModel
 from dpjax.data import System
 from dpjax.data.corrected import CORRECTED, CorrectedSystem
-from dpjax.errors import ConfigError, DataError, DPError
-from dpjax.interfaces.dipole_charge import DipoleCharge, check_dipole_model
+from dpjax.errors import ConfigError, DataError
+from dpjax.interfaces.dipole_charge import DipoleCharge
+from dpjax.interfaces.files import with_dipole_model
 from dpjax.training.modifier import Modifiers
 
 log = logging.getLogger(__name__)
 
-UNCORRECTED = (
-    "atom_ener",
-    "atom_ener_coeff",
-    "hessian",
-)  # labels that the correction would change, but is not computed for
+UNCORRECTED = ("atom_ener", "atom_ener_coeff", "hessian")  # labels that the correction is not computed for
 ATOMS = 200_000  # of frames whose correction is computed in one call
-
-
-def bind(config: ModelConfig) -> ModelConfig:
-    """A configuration with the dipole model that its modifier names, read from its file unless it has one.
-
-    Raises:
-        ConfigError: the file cannot be read, or holds no model that fits.
-    """
-    modifier = config.modifier
-    if modifier is None or modifier.dipole is not None:
-        return config
-    from dpjax.interfaces.files import load  # which reads models with modifiers, too
-
-    try:
-        dipole = load(modifier.model_name)
-    except DPError as error:
-        raise ConfigError(f"model/modifier/model_name: the dipole model cannot be read: {error}") from error
-    refuse_compressed(dipole.config, modifier.model_name)
-    check_dipole_model(modifier, dipole.config, config.type_map)
-    return replace(config, modifier=replace(modifier, dipole=DipoleModel(dipole.config, dipole.variables)))
 
 
 def corrected_systems(config: ModelConfig, systems: Sequence[System]) -> list[System]:
@@ -91,4 +65,4 @@ class _Correct:
         return {key: np.array(rows) for key, rows in found.items()}
 
 
-MODIFIERS = Modifiers(bind, corrected_systems)
+MODIFIERS = Modifiers(with_dipole_model, corrected_systems)

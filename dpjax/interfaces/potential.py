@@ -23,7 +23,6 @@ from dpjax.interfaces.batches import Job, Runner
 from dpjax.interfaces.dipole_charge import DipoleCharge
 from dpjax.interfaces.features import FeatureMethods
 from dpjax.interfaces.inputs import Structures, read_structures
-from dpjax.interfaces.modifiers import bind
 from dpjax.interfaces.programs import Programs
 from dpjax.interfaces.results import Reading, Results
 from dpjax.interfaces.stream import Given, Source
@@ -54,7 +53,7 @@ class Potential(FeatureMethods):
         if conventions not in ("corrected", "reference"):
             raise ModelError(f"conventions: found {conventions!r}, expected 'corrected' or 'reference'")
         keep_freed_memory()
-        self.config = replace(bind(config), conventions=conventions)
+        self.config = replace(config, conventions=conventions)
         self.conventions = conventions
         self.device = device
         self.model: nn.Module = build_model(self.config)

@@ -87,6 +87,22 @@ def _check(cfg: DipoleChargeConfig, path: str, context: Context) -> Iterator[Pro
     yield from check_positive(cfg, ["ewald_beta", "ewald_h"], path)
 
 
+PARTS = ("models", "qm_model", "qmmm_model")  # options that hold models which are part of another
+
+
+def check_use(cfg: Any, path: str) -> Iterator[Problem]:
+    """A modifier belongs to a whole model of energies."""
+    if cfg.modifier is None:
+        return
+    if set(path.split("/")) & set(PARTS):
+        text = "found a section in a model that is part of another. Write it into the section of the whole, which it corrects once."
+        yield Problem(join(path, "modifier"), text)
+    output = getattr(getattr(cfg, "fitting_net", None), "output", None)
+    if output is not None and output.label != "energy":
+        text = f"found a section, but the fitting_net predicts {output.label} and the correction is one of energies. Remove it."
+        yield Problem(join(path, "modifier"), text)
+
+
 DIPOLE_CHARGE = Component(
     "dipole_charge",
     DipoleChargeConfig,
