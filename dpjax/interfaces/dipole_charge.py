@@ -74,6 +74,7 @@ class DipoleCharge:
         atype: Sequence[np.ndarray],
         cell: Sequence[np.ndarray | None],
         names: Callable[[int], str] = "frame {}".format,
+        atoms_per_batch: int | None = None,
     ) -> Correction:
         """Energy (1,) eV, force (n_atom, 3) eV/angstrom and virial (9,) eV of each frame, as lists.
 
@@ -81,6 +82,7 @@ class DipoleCharge:
             coord, atype, cell: (n_atom, 3) angstrom, (n_atom,) types of the model that is corrected, -1 for placeholders, and
                 (3, 3) angstrom of each frame.
             names: of frames in messages.
+            atoms_per_batch: as for ``Potential.evaluate``.
 
         Raises:
             DataError: a frame is not periodic, or has atoms on one point.
@@ -89,7 +91,7 @@ class DipoleCharge:
             require_cell(own, names(i))
         types = [self.types[own] for own in atype]
         results = Results(Reading(correction_shapes, per_atom=("force",)), types, False)
-        job = Job(predict_correction, {"charges": self.charges}, sized=self.sized)
+        job = Job(predict_correction, {"charges": self.charges}, atoms_per_batch, sized=self.sized)
         self._runner.run(self.variables, _Searched(self, list(coord), types, list(cell), names), job, results)
         return results.values or {name: [] for name in correction_shapes(0)}
 

@@ -152,7 +152,7 @@ class Potential(FeatureMethods):
             self.searched(structures), structures.atype, not structures.ragged, atomic=atomic, hessian=hessian,
             atoms_per_batch=atoms_per_batch, tell=tell,
         )  # fmt: skip
-        self._correct(found, structures.coord, structures.atype, structures.cell)
+        self._correct(found, structures.coord, structures.atype, structures.cell, atoms_per_batch)
         if not found:
             shapes = output_shapes(self.config, 0 if structures.ragged else np.shape(coord)[1], atomic, hessian)
             return {
@@ -184,11 +184,13 @@ class Potential(FeatureMethods):
         self._correct(found, [frame.coord for frame in frames], types, [frame.cell for frame in frames])
         return [{name: values[i] for name, values in found.items()} for i in range(len(frames))]
 
-    def _correct(self, found: Output, coord: Sequence, atype: Sequence, cell: Sequence) -> None:
+    def _correct(
+        self, found: Output, coord: Sequence, atype: Sequence, cell: Sequence, atoms_per_batch: int | None = None
+    ) -> None:
         """Add what the modifier says of each frame, where the model has one."""
         if self.correction is None or not len(coord):
             return
-        for name, rows in self.correction.of(coord, atype, cell).items():
+        for name, rows in self.correction.of(coord, atype, cell, atoms_per_batch=atoms_per_batch).items():
             for i, own in enumerate(rows):
                 found[name][i] = found[name][i] + own
 

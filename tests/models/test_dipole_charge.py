@@ -118,3 +118,14 @@ def fill(variables: dict, weights: dict[str, np.ndarray]) -> None:
             array[...] = weights[f"{scope}_type_0/{leaf}"]
     for name, source in (("davg", "t_avg"), ("dstd", "t_std")):
         variables["stats"]["descriptor"][name][...] = weights[f"descrpt_attr/{source}"].reshape(2, -1, 4)[:, 0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mesh", [False, True])
+def test_devices_share_frames(ref, mesh):
+    coord, atype, cell = frames_of(ref)
+    want = pytorch(mesh).of(coord * 3, atype * 3, cell * 3)
+    got = pytorch(mesh).of(coord * 3, atype * 3, cell * 3, atoms_per_batch=24)
+    for name, rows in want.items():
+        for a, b in zip(got[name], rows, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-10)

@@ -229,3 +229,26 @@ def test_open_systems_and_labels_of_atoms_are_refused(tmp_path):
     edits = {"model/modifier": section(), "loss/start_pref_ae": 1, "loss/limit_pref_ae": 1}
     with pytest.raises(ConfigError, match="atom_ener"):
         dpjax.train(tiny.config([atomic], edits), tmp_path / "out")
+
+
+@pytest.mark.slow
+def test_from_the_dipole_model_to_forces(tmp_path):
+    """Both trainings: the dipole model's output folder is named in the input of the energy model."""
+    types = np.where(np.arange(6) % 3 == 1, 0, 1)
+    values = tiny.arrays(types, 4, 0)
+    rng = np.random.default_rng(0)
+    values["atomic_dipole"] = 0.1 * rng.normal(size=(4, 3 * 2))  # of the two atoms of type 0
+    system = tiny.write(tmp_path / "system", types, [values])
+    loss = {"type": "tensor", "pref": 0.0, "pref_atomic": 1.0}
+    net = {"type": "dipole", "sel_type": [0], "neuron": [6, 6], "seed": 1}
+    given = tiny.config([system]) | {"loss": loss}
+    dpjax.train(tiny.edited(given, {"model/fitting_net": net}), tmp_path / "dipole")
+    own = section(tmp_path / "dipole")
+    dpjax.train(tiny.config([system], {"model/modifier": own}), tmp_path / "energy")
+    shutil.rmtree(tmp_path / "dipole")
+    pot = dpjax.load(tmp_path / "energy")
+    assert pot.config.modifier.dipole.config.conventions == "corrected"
+    out = pot.evaluate(values["coord"].reshape(4, 6, 3), types, values["box"].reshape(4, 3, 3))
+    np.testing.assert_allclose(out["force"].sum(axis=1), 0.0, atol=1e-10)
+    virial = out["virial"].reshape(4, 3, 3)
+    np.testing.assert_allclose(virial, virial.swapaxes(1, 2), atol=1e-9)  # the energy is invariant under rotations
