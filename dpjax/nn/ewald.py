@@ -73,18 +73,18 @@ def reciprocal_energy(
     return COULOMB / (2.0 * jnp.pi * volume(cell)) * jnp.sum(each)
 
 
-def vector_weights(n: jax.Array, inverse: jax.Array, limit: jax.Array, beta: float) -> jax.Array:
+def vector_weights(n: Sequence[jax.Array], inverse: jax.Array, limit: jax.Array, beta: float) -> jax.Array:
     """(...) exp(-pi^2 g^2 / beta^2) / g^2 of reciprocal vectors; 0 for that of length 0 and for those beyond the limits.
 
     Args:
-        n: (..., 3) their integers.
+        n: the three integers of each vector, arrays of one rank that broadcast against each other.
         inverse: (3, 3) of the cell.
         limit: (3,) largest of each integer.
         beta: inverse width of the smeared charges, 1/angstrom.
     """
-    vectors = n @ inverse.T
-    square = jnp.sum(vectors * vectors, axis=-1)
-    summed = jnp.all(jnp.abs(n) <= jnp.broadcast_to(limit, n.shape), axis=-1) & (square > 0.0)
+    square = sum((n[0] * row[0] + n[1] * row[1] + n[2] * row[2]) ** 2 for row in inverse)
+    inside = [jnp.abs(own) <= limit[d] for d, own in enumerate(n)]
+    summed = inside[0] & inside[1] & inside[2] & (square > 0.0)
     safe = jnp.where(summed, square, 1.0)
     return jnp.where(summed, jnp.exp(-((jnp.pi / beta) ** 2) * safe) / safe, 0.0)
 
@@ -115,13 +115,9 @@ def _squared_factors(phases: Sequence[tuple[jax.Array, jax.Array]], charge: jax.
 
 def _plane_weights(n_1: jax.Array, inverse: jax.Array, limit: jax.Array, beta: float, half: Half) -> jax.Array:
     """(2 half_2 + 1, 2, half_3 + 1) what :func:`_squared_factors` are multiplied by; 0 beyond the limits."""
-    n_2 = jnp.arange(-half[1], half[1] + 1, dtype=inverse.dtype)
+    n_2 = jnp.arange(-half[1], half[1] + 1, dtype=inverse.dtype)[:, None, None]
     n_3 = jnp.arange(half[2] + 1, dtype=inverse.dtype)
-    n_3 = jnp.stack([n_3, -n_3])
-    shape = (len(n_2), *n_3.shape)
-    first = jnp.broadcast_to(n_1.astype(inverse.dtype), shape)
-    second, third = jnp.broadcast_to(n_2[:, None, None], shape), jnp.broadcast_to(n_3[None], shape)
-    n = jnp.stack([first, second, third], axis=-1)
-    weight = vector_weights(n, inverse, limit, beta)
-    once = (jnp.arange(2) == 0)[None, :, None] | (n_3 != 0.0)[None]  # n_3 = 0 has no other sign
+    n_3 = jnp.stack([n_3, -n_3])[None]
+    weight = vector_weights((n_1.astype(inverse.dtype)[None, None, None], n_2, n_3), inverse, limit, beta)
+    once = (jnp.arange(2) == 0)[None, :, None] | (n_3 != 0.0)  # n_3 = 0 has no other sign
     return jnp.where(once, weight, 0.0) * jnp.where(n_1 == 0, 1.0, 2.0)

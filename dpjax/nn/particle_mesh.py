@@ -12,6 +12,9 @@ Atoms are spread in blocks, so memory is that of a few meshes.  Units as in :mod
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -103,16 +106,21 @@ def _shares(
 
 def _mesh_weights(inverse: jax.Array, limit: jax.Array, beta: float, mesh: Mesh, order: int) -> jax.Array:
     """(M_1, M_2, M_3 // 2 + 1) what squares of the transformed mesh are multiplied by; 0 beyond the limits."""
-    n_1, n_2 = (np.fft.fftfreq(points, 1.0 / points) for points in mesh[:2])
-    n_3 = np.arange(mesh[2] // 2 + 1, dtype=np.float64)
-    shape = tuple(len(own) for own in (n_1, n_2, n_3))
-    rows = (n_1[:, None, None], n_2[None, :, None], n_3[None, None, :])
-    n = jnp.asarray(np.stack([np.broadcast_to(row, shape) for row in rows], axis=-1), inverse.dtype)
-    weight = vector_weights(n, inverse, limit, beta)
-    splines = [_inverse_squares(own, points, order) for own, points in zip((n_1, n_2, n_3), mesh, strict=True)]
-    splines[2] = splines[2] * np.where(n_3 == 0, 1.0, 2.0)  # of n and -n one is there
-    factor = np.einsum("a,b,c->abc", *splines)
-    return weight * jnp.asarray(factor, inverse.dtype)
+    n = [np.fft.fftfreq(points, 1.0 / points) for points in mesh[:2]] + [np.arange(mesh[2] // 2 + 1, dtype=np.float64)]
+    splines = [_inverse_squares(own, points, order) for own, points in zip(n, mesh, strict=True)]
+    splines[2] = splines[2] * np.where(n[2] == 0, 1.0, 2.0)  # of n and -n one is there
+    weight = vector_weights(_along_axes(n, inverse.dtype), inverse, limit, beta)
+    for factor in _along_axes(
+        splines, inverse.dtype
+    ):  # one by one: their product would be a constant as large as the mesh
+        weight = weight * factor
+    return weight
+
+
+def _along_axes(values: Sequence[np.ndarray], dtype: Any) -> list[jax.Array]:
+    """Arrays (n,) as (n, 1, 1), (1, n, 1) and (1, 1, n)."""
+    shapes = ((-1, 1, 1), (1, -1, 1), (1, 1, -1))
+    return [jnp.asarray(own, dtype).reshape(shape) for own, shape in zip(values, shapes, strict=True)]
 
 
 def _inverse_squares(n: np.ndarray, points: int, order: int) -> np.ndarray:

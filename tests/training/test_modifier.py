@@ -22,6 +22,7 @@ from dpjax.interfaces.modifiers import MODIFIERS
 from dpjax.interfaces.testing import test_model as compared
 from dpjax.training.lcurve import read_lcurve
 from dpjax.training.setup import prepare
+from dpjax.training.stat_file import statistics_key
 from tests.shared import golden
 from tests.training import tiny
 
@@ -112,6 +113,13 @@ def test_the_correction_of_a_system_is_computed_once(tmp_path, monkeypatch):
     monkeypatch.setattr(DipoleCharge, "of", forbidden)
     system = setup.training.systems[0]
     assert system.arrays([3, 1], LABELS)["force"].shape == (2, 6, 3)
+
+
+def test_statistics_that_are_kept_are_those_of_corrected_labels():
+    keys = set()
+    for edits in ({}, {"model/modifier": section()}, {"model/modifier": section() | {"ewald_beta": 0.5}}):
+        keys.add(statistics_key(load(tiny.config(["data"], edits)).model))
+    assert len(keys) == 3
 
 
 def test_a_checkpoint_holds_the_dipole_model(trained, pot):
