@@ -62,9 +62,8 @@ class DipoleCharge:
         check_dipole_model(config, own, type_map)
         self.config, self.variables, self.mesh, self.device = config, variables, mesh, device
         self.dipole_config, self.dipole_model = own, build_model(own)
-        self.types = np.array(
-            [*(own.type_map.index(name) for name in type_map), -1], np.int32
-        )  # -1 stays a placeholder
+        # -1 stays a placeholder
+        self.types = np.array([*(own.type_map.index(name) for name in type_map), -1], np.int32)
         self.charges = charges_of(config, own, type_map, conventions)
         self._runner = Runner(Programs.of(self.dipole_model), Resolver(self.dipole_model, variables), device)
 

@@ -106,6 +106,7 @@ def changed_settings(config: ModelConfig, theirs: ModelConfig) -> list[str]:
     values += [
         (f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in ("pair_exclude_types", "atom_exclude_types")
     ]
+    values.append(("model/modifier", *(None if m.modifier is None else m.modifier.options for m in (config, theirs))))
     return [_differs(path, ours, other) for path, ours, other in values if ours != other]
 
 

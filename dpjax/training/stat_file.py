@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 from contextlib import suppress
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 import h5py
@@ -47,7 +47,7 @@ def statistics_key(model: ModelConfig) -> str:
     if model.direct_forces:
         settings["direct_forces"] = True
     if model.modifier is not None:  # takes a correction off the labels
-        settings["modifier"] = {f.name: getattr(model.modifier, f.name) for f in fields(model.modifier) if f.name != "dipole"}
+        settings["modifier"] = model.modifier.options
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=sorted).encode()).hexdigest()[:16]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dpjax.config.checks import check_per_type, check_positive
@@ -35,9 +35,13 @@ class DipoleChargeConfig:
     ewald_beta: float = 0.4  # 1/angstrom
     ewald_h: float = 1.0  # angstrom
     type: str = "dipole_charge"
-    dipole: DipoleModel | None = field(
-        default=None, compare=False, repr=False
-    )  # once it is read; no option of the input
+    # once it is read; no option of the input
+    dipole: DipoleModel | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the input says."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dipole"}
 
 
 def _options() -> list[Option]:
