@@ -72,8 +72,9 @@ def _list_not_built(path: str) -> None:
 
 
 def _forecast(config: Config, compiled: bool) -> None:
+    from dpjax.interfaces.modifiers import MODIFIERS
     from dpjax.training.forecast import forecast
     from dpjax.training.report import lines
 
-    for line in lines(forecast(config, compiled)):
+    for line in lines(forecast(config, compiled, MODIFIERS)):
         print(line)

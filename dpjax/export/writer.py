@@ -23,6 +23,7 @@ from dpjax.export import runtime
 from dpjax.export.manifest import describe_model
 from dpjax.export.program import Entry, entries, export_entry, flat_weights
 from dpjax.models import StandardModel, require_no_spins
+from dpjax.models.unmodified import refuse_modifier
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that JAX lowers for without having them
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # date of every member, so that equal models give equal files
@@ -93,6 +94,7 @@ def checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
     Raises:
         ModelError: a model that cannot be exported, weights that are not finite.
     """
+    refuse_modifier(potential.config, "an artifact")
     if not isinstance(potential.model, StandardModel):
         raise ModelError(
             f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"

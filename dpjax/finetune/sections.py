@@ -167,6 +167,7 @@ def in_our_types(pretrained: ModelConfig, types: TypeChange, ours: ModelConfig |
         ConfigError: a descriptor with networks per type has no ``sel`` for a new type.
     """
     raw = copy.deepcopy(pretrained.raw)
+    raw.pop("modifier", None)  # is about labels, and the input's own
     if types.unchanged:
         return raw
     sections, configs = _parts(raw["descriptor"]), members(pretrained.descriptor)

@@ -15,7 +15,8 @@ import numpy as np
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.errors import DataError, DPError, ModelError
 from dpjax.interfaces.files import in_precision, load
-from dpjax.interfaces.listed import SKIN, ListedPotential
+from dpjax.interfaces.listed import SKIN
+from dpjax.interfaces.listed_correction import listed_potential
 from dpjax.interfaces.potential import Output, Potential
 
 try:
@@ -80,7 +81,9 @@ class DPCalculator(Calculator):
             )
         if self.potential.config.direct_forces:  # which are no derivatives: ASE then says that there are no stresses
             self.implemented_properties = [name for name in self.implemented_properties if "stress" not in name]
-        self.listed = ListedPotential(self.potential, skin)
+        self.listed = listed_potential(self.potential, skin)
+        if self.potential.correction is not None:  # which is not shared out among atoms
+            self.implemented_properties = [n for n in self.implemented_properties if n not in ("energies", "stresses")]
         self._type_of = _types(type_dict, self.potential.type_map)
         self._numbers, self._atype = None, None
         self._inputs: dict[str, Any] = {}

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-from dpjax.batching import round_up
+from dpjax.batching import Frame, round_up
 from dpjax.batching.prefetch import Prefetcher
 from dpjax.interfaces.programs import Devices, Function, Programs, kind_of, size_on_device
 from dpjax.interfaces.results import Results
@@ -41,12 +41,14 @@ class Job:
         options: of the function; for a true ``hessian`` it is given the number of columns.
         atoms_per_batch: atoms of a batch on a device; None: as many as are worth it and find their place in memory.
         tell: called with the number of frames that are done and of all.
+        sized: options that depend on the frames of a batch, which are handed to it.
     """
 
     function: Function
     options: dict[str, Any] = field(default_factory=dict)
     atoms_per_batch: int | None = None
     tell: Callable[[int, int], None] = lambda done, total: None
+    sized: Callable[[list[Frame]], dict[str, Any]] | None = None
 
     @property
     def hessian(self) -> bool:
@@ -55,6 +57,8 @@ class Job:
 
     def options_for(self, packed: Packed) -> dict[str, Any]:
         """Options of the program of a batch."""
+        if self.sized is not None:
+            return self.options | self.sized([frame for group in packed.groups for frame in group.frames])
         if not self.hessian:
             return self.options
         most = max(int(np.count_nonzero(frame.atype >= 0)) for group in packed.groups for frame in group.frames)

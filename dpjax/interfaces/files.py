@@ -14,21 +14,26 @@ import jax
 import numpy as np
 
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
+from dpjax.compress import refuse_compressed
 from dpjax.config import HybridConfig, ModelConfig, model_of, parse_model
 from dpjax.config.models import LinearEnergyConfig, PairTableConfig
+from dpjax.config.models.modifier import DipoleModel
 from dpjax.config.tasks import branch_of, pieces_of, resolved_branches
-from dpjax.errors import ConfigError, ModelError
+from dpjax.errors import ConfigError, DPError, ModelError
 from dpjax.export import SUFFIX, read_artifact
 from dpjax.formats import write_model_tree
 from dpjax.interfaces import foreign
+from dpjax.interfaces.dipole_charge import check_dipole_model
 from dpjax.interfaces.frozen import FROZEN, thawed
 from dpjax.interfaces.potential import Potential
 from dpjax.interop import check_written, read_weights, unread, write_model
 from dpjax.models import build_model, init_variables, with_tables
 from dpjax.models.adapters import without_adapters
 from dpjax.models.linear import part_name
+from dpjax.models.unmodified import refuse_modifier
 from dpjax.nn.precision import dtype_of
 from dpjax.nn.table import COLLECTION, PLACES
+from dpjax.training.modifier import META, restored
 from dpjax.training.tasks import arranged
 
 PARTS = ("descriptor", "fitting_net", "type_embedding")  # of a model section that have a precision
@@ -50,7 +55,7 @@ def build(model_section: dict, seed: int = 0) -> Potential:
     if isinstance(model_section, dict) and model_section.get("type") == FROZEN:
         return _frozen(model_section)
     model_section, constants = thawed(model_section, read_constant)
-    config = parse_model(model_section)
+    config = with_dipole_model(parse_model(model_section))
     with jax.enable_x64(True):
         variables = jax.tree.map(np.asarray, with_tables(config, init_variables(build_model(config), seed)))
     return Potential(*without_adapters(config, _with_parts(config, variables, constants)), conventions="corrected")
@@ -155,7 +160,26 @@ def from_weights(
         ModelError: a name is missing or left over, or an array has another shape; the message lists them.
     """
     config, variables = read_weights(model_section, weights, source, conventions)
-    return Potential(config, variables, conventions=conventions)
+    return Potential(with_dipole_model(config), variables, conventions=conventions)
+
+
+def with_dipole_model(config: ModelConfig) -> ModelConfig:
+    """A configuration with the dipole model that its modifier names, read from its file unless it has one.
+
+    Raises:
+        ConfigError: the file cannot be read, or holds no model that fits.
+    """
+    modifier = config.modifier
+    if modifier is None or modifier.dipole is not None:
+        return config
+    try:
+        dipole = load(modifier.model_name)
+        refuse_compressed(dipole.config, modifier.model_name)
+    except DPError as error:
+        raise ConfigError(f"model/modifier/model_name: the dipole model cannot be read: {error}") from error
+    check_dipole_model(modifier, dipole.config, config.type_map)
+    bound = DipoleModel(dipole.config, dipole.variables)
+    return dataclasses.replace(config, modifier=dataclasses.replace(modifier, dipole=bound))
 
 
 def _with_member(path: Path, member: int | None) -> tuple[Path, int | None]:
@@ -218,7 +242,8 @@ def chosen_model(
     elif head is not None:
         raise ModelError(f"head {head!r}: {path} holds a single model without branches; leave head out")
     else:
-        config, variables = model_of(raw), {"params": arrays["params"], "stats": arrays["stats"]}
+        config, stats = restored(model_of(raw), arrays["stats"], meta.get(META))
+        variables = {"params": arrays["params"], "stats": stats}
     members = raw.get("dpjax", {}).get("ensemble", 1)
     if members > 1:
         variables["params"] = _member(variables["params"], member, members, path)
@@ -238,8 +263,9 @@ def _branch(arrays: dict, meta: dict, head: str | None, path: Path) -> tuple[Mod
             f"head={next(iter(branches))!r})."
         )
     params = arranged(arrays["params"], pieces_of(name, branches[name]))
-    variables = {"params": params, "stats": arrays["stats"][name]}
-    return parse_model(resolved_branches(raw)[name]), variables
+    described = (meta.get(META) or {}).get(name)
+    config, stats = restored(parse_model(resolved_branches(raw)[name]), arrays["stats"][name], described)
+    return config, {"params": params, "stats": stats}
 
 
 def _member(params: dict, member: int | None, members: int, path: Path) -> dict:
@@ -387,6 +413,7 @@ def save(potential: Potential, path: str | os.PathLike) -> None:
     path = Path(path)
     foreign.refuse_to_write(path)
     check_written(potential.config, potential.variables["stats"])
+    refuse_modifier(potential.config, "files for DeePMD-kit")
     if note := unread(potential.config):
         log.warning("%s: %s", path, note)
     tree = write_model(potential.config, jax.device_get(potential.variables))

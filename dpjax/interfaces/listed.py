@@ -191,12 +191,20 @@ class ListedPotential:
             )  # fmt: skip
             self._nbrs = larger
 
+    def _options(self, batch: Batch, atomic: bool) -> dict[str, Any]:
+        """Options of the program that select it."""
+        return {"atomic": atomic}
+
+    def _shapes(self, n_atom: int, atomic: bool) -> dict[str, tuple[int, ...]]:
+        """Shapes of what a structure has."""
+        return output_shapes(self.potential.config, n_atom, atomic)
+
     def _resolved(self, batch: Batch, atomic: bool) -> Output:
-        nbrs = self._nbrs
+        nbrs, options = self._nbrs, self._options(batch, atomic)
 
         def program(grid: Grid | None) -> tuple[Output, Any]:
-            key, start = (batch.layout, nbrs, atomic, grid), time.perf_counter()
-            out = jax.device_get(self._program(self._variables, batch, nbrs=nbrs, atomic=atomic, grid=grid))
+            key, start = (batch.layout, nbrs, *options.values(), grid), time.perf_counter()
+            out = jax.device_get(self._program(self._variables, batch, nbrs=nbrs, grid=grid, **options))
             if key not in self.programs:
                 self.programs.add(key)
                 log.info(
@@ -211,7 +219,7 @@ class ListedPotential:
         """One frame in its own order."""
         row = {}
         types = listed.own_types
-        for name, shape in output_shapes(self.potential.config, len(types), atomic).items():
+        for name, shape in self._shapes(len(types), atomic).items():
             if name == "mask":
                 counted = (types >= 0) & ~np.isin(types, self.potential.config.silent_types)
                 row[name] = counted.astype(np.int32)

@@ -21,6 +21,7 @@ from dpjax.data.waiting import counter
 from dpjax.descriptors.crowding import cuts
 from dpjax.errors import ConfigError, ModelError
 from dpjax.interfaces.batches import Job, Runner
+from dpjax.interfaces.dipole_charge import DipoleCharge
 from dpjax.interfaces.features import FeatureMethods
 from dpjax.interfaces.inputs import Structures, read_structures
 from dpjax.interfaces.programs import Programs
@@ -31,6 +32,7 @@ from dpjax.memory import keep_freed_memory
 from dpjax.models import build_model, predict, require_derived, require_no_spins
 from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
+from dpjax.models.unmodified import refuse_modifier
 from dpjax.neighbors import NeighborTable, expected_neighbors, search_many
 
 log = logging.getLogger(__name__)
@@ -48,6 +50,7 @@ class Potential(FeatureMethods):
         model: Flax module; ``model.apply(variables, geometry, batch)`` is the functional core.
         variables: collections ``params`` and ``stats``.
         conventions: ``"corrected"`` or ``"reference"``; they differ only where the reference is wrong (docs/differences.md).
+        correction: what the modifier of the model adds to the network's energies, forces and virials; None without one.
     """
 
     def __init__(self, config: ModelConfig, variables: dict, *, conventions: str = "corrected", device=None):
@@ -65,6 +68,9 @@ class Potential(FeatureMethods):
         self._cuts = cuts(self.config)
         self._overflow = OverflowWatch(self.config.compress)
         self._table_start = TableStart(variables["stats"])
+        self.correction: DipoleCharge | None = None
+        if self.config.modifier is not None:
+            self.correction = DipoleCharge(self.config.modifier, self.config.type_map, conventions, device)
 
     @property
     def type_map(self) -> list[str]:
@@ -141,6 +147,9 @@ class Potential(FeatureMethods):
             require_energy(self.model.output)
             require_derived(self.config, "hessian")
             require_no_spins(self.config, "hessian")
+            refuse_modifier(self.config, "hessian")
+        if atomic:
+            refuse_modifier(self.config, "atomic energies and virials")
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, spin)
         if atoms_per_batch is not None and not (isinstance(atoms_per_batch, int) and atoms_per_batch > 0):
             raise ConfigError(
@@ -151,6 +160,7 @@ class Potential(FeatureMethods):
             self.searched(structures), structures.atype, not structures.ragged, atomic=atomic, hessian=hessian,
             atoms_per_batch=atoms_per_batch, tell=tell,
         )  # fmt: skip
+        self._correct(found, structures.coord, structures.atype, structures.cell, atoms_per_batch)
         if not found:
             shapes = output_shapes(self.config, 0 if structures.ragged else np.shape(coord)[1], atomic, hessian)
             dtypes = {"mask": np.int32, "mask_mag": bool}
@@ -160,7 +170,7 @@ class Potential(FeatureMethods):
     def with_variables(self, variables: dict) -> Potential:
         """The same model with other numbers; both share their compiled programs."""
         other = Potential(self.config, variables, conventions=self.conventions, device=self.device)
-        other.model, other._programs = self.model, self._programs
+        other.model, other._programs, other.correction = self.model, self._programs, self.correction
         other._runner = Runner(self._programs, Resolver(self.model, variables), self.device)
         return other
 
@@ -175,8 +185,21 @@ class Potential(FeatureMethods):
     def evaluate_frames(self, frames: Sequence[Frame], atomic: bool = False, hessian: bool = False) -> list[Output]:
         """What :meth:`evaluate` gives, for each of the frames."""
         types = [frame.own_types for frame in frames]
+        if atomic or hessian:
+            refuse_modifier(self.config, "atomic energies, atomic virials and Hessians")
         found = self._run(Given(frames), types, False, atomic=atomic, hessian=hessian)
+        self._correct(found, [frame.coord for frame in frames], types, [frame.cell for frame in frames])
         return [{name: values[i] for name, values in found.items()} for i in range(len(frames))]
+
+    def _correct(
+        self, found: Output, coord: Sequence, atype: Sequence, cell: Sequence, atoms_per_batch: int | None = None
+    ) -> None:
+        """Add what the modifier says of each frame, where the model has one."""
+        if self.correction is None or not len(coord):
+            return
+        for name, rows in self.correction.of(coord, atype, cell, atoms_per_batch=atoms_per_batch).items():
+            for i, own in enumerate(rows):
+                found[name][i] = found[name][i] + own
 
     def _run(
         self, source: Source, types: Sequence[np.ndarray], stacked: bool, *, atomic: bool, hessian: bool, **job: Any

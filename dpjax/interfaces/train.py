@@ -26,6 +26,7 @@ from dpjax.finetune import (
 )
 from dpjax.interfaces.files import branches, load, read_constant
 from dpjax.interfaces.frozen import FROZEN, thawed
+from dpjax.interfaces.modifiers import MODIFIERS
 from dpjax.training.constants import with_constants
 from dpjax.training.everywhere import train_everywhere
 from dpjax.training.run import TrainResult, Tuning, run
@@ -87,7 +88,8 @@ def train(
             initial = _initial(init_model)
             config = _with_model_of(config, initial[0]) if use_pretrain_script else config
     tuning = _constant(constants) if constants and initial is None else None
-    return train_everywhere(run, config, Path(output), restart=restart, initial=initial, tuning=tuning, fill=force_load)
+    options = {"restart": restart, "initial": initial, "tuning": tuning, "fill": force_load}
+    return train_everywhere(run, config, Path(output), modifiers=MODIFIERS, **options)
 
 
 def with_frozen(config: Source) -> tuple[Source, dict[str | int, dict]]:
@@ -175,7 +177,7 @@ def _finetune(config: Source, output: Path, source: Path, branch: str | None, sc
             models = {name: (own.config, own.new_head) for name, own in theirs.items()}
             config = with_pretrained_models(_content(config), models)
         tuning = _tuning(theirs)
-        return train_everywhere(run, config, output, tuning=tuning)
+        return train_everywhere(run, config, output, tuning=tuning, modifiers=MODIFIERS)
     data = _content(config)
     model = data.get("model")
     head = model.get("finetune_head") if isinstance(model, dict) else None
@@ -184,7 +186,8 @@ def _finetune(config: Source, output: Path, source: Path, branch: str | None, sc
     changed = with_pretrained_model(data, pretrained.config, pretrained.new_head) if script else data
     changed = with_pretrained_sel(changed, pretrained.config)
     # the file itself, where nothing in it was replaced: messages then name its lines
-    return train_everywhere(run, config if changed is data else changed, output, tuning=_tuning({"": pretrained}))
+    source = config if changed is data else changed
+    return train_everywhere(run, source, output, tuning=_tuning({"": pretrained}), modifiers=MODIFIERS)
 
 
 def _pretrained(source: Path, start: Start, force: bool) -> Pretrained:

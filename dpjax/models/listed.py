@@ -15,7 +15,7 @@ neighbours within the cut-off, not the width of the list.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -114,19 +114,26 @@ def _packed(near: jax.Array, room: int) -> tuple[jax.Array, jax.Array]:
 
 
 def predict_listed(
-    model: StandardModel, variables: Variables, batch: Batch, *, nbrs: Sequence[int], **options: Any
+    model: StandardModel,
+    variables: Variables,
+    batch: Batch,
+    *,
+    nbrs: Sequence[int],
+    function: Callable[..., dict[str, jax.Array]] = predict,
+    **options: Any,
 ) -> dict[str, jax.Array]:
     """What :func:`dpjax.models.predict` says about a batch whose list has a skin.
 
     Args:
         nbrs: slots for the neighbours within the cut-off, from :func:`slots`.
-        options: those of ``predict``; ``grid`` belongs to the layout with ``nbrs``.
+        function: another one that is called like ``predict``.
+        options: those of ``function``; ``grid`` belongs to the layout with ``nbrs``.
 
     Returns:
-        The output of ``predict`` and ``needed`` (n_section,) int32; only right where that is at most ``nbrs``.
+        The output of ``function`` and ``needed`` (n_section,) int32; only right where that is at most ``nbrs``.
     """
     kept, needed = within_cutoff(batch, model.rcut, nbrs)
-    return {**predict(model, variables, kept, **options), NEEDED: needed}
+    return {**function(model, variables, kept, **options), NEEDED: needed}
 
 
 def still_serves(rcut: float, skin: float, coord, listed, cell=None, listed_cell=None) -> Any:

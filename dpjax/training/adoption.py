@@ -148,6 +148,7 @@ def _model_settings(path: str, config: ModelConfig, theirs: ModelConfig) -> list
     elif vectors[0] != vectors[1]:
         values.append((f"{path}/type_embedding", *vectors))
     values.append((f"{path}/spin/virtual_scale", config.virtual_scale, theirs.virtual_scale))
+    values.append((f"{path}/modifier", *(None if m.modifier is None else m.modifier.options for m in (config, theirs))))
     return values + [(f"{path}/{n}", getattr(config, n), getattr(theirs, n)) for n in (*_EXCLUSIONS, *_SHORT_RANGE)]
 
 

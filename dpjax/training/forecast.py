@@ -15,6 +15,7 @@ from dpjax.train_state import TrainState
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import Part, device_count, place_batch, place_state
 from dpjax.training.ensemble import Members
+from dpjax.training.modifier import Modifiers
 from dpjax.training.programs import step_functions
 from dpjax.training.rows import rows_of
 from dpjax.training.setup import TrainingSetup, prepare
@@ -89,18 +90,19 @@ class Forecast:
         return len(self.shapes.first) + len(self.validation_shapes.first)
 
 
-def forecast(config: Config, compiled: bool = True) -> Forecast:
+def forecast(config: Config, compiled: bool = True, modifiers: Modifiers | None = None) -> Forecast:
     """Build all parts of a training, look at all data and work out what will be compiled; nothing is written.
 
     Args:
         config: the whole input.
         compiled: compile the program of the largest batch, to know what it needs; a training then finds it in the cache.
+        modifiers: what models with the section ``modifier`` need.
 
     Raises:
         DataError, ConfigError: what a training with this input would raise, also late in its run.
     """
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
-        setup = prepare(config, keep=False)
+        setup = prepare(config, keep=False, modifiers=modifiers)
         training = survey(setup.training)
         validation = None if setup.validation is None else survey(setup.validation)
         steps = _shapes(setup, setup.training, training, setup.num_steps)

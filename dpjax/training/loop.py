@@ -24,6 +24,7 @@ from dpjax.training.fingerprint import Fingerprint
 from dpjax.training.full_validation import LABELS, measured
 from dpjax.training.interrupt import StopRequest
 from dpjax.training.lcurve import LearningCurve
+from dpjax.training.modifier import META, description, with_dipole_model
 from dpjax.training.observing import Board, Profile
 from dpjax.training.programs import Programs
 from dpjax.training.progress import Progress
@@ -87,6 +88,10 @@ class Task:
             rows.append(printed(self.programs.errors(params, data, step)))
             weights.append(float(np.sum(data.batch.natoms)))
         return {name: mean_found(name, [row[name] for row in rows], weights) for name in rows[0]}
+
+    def stored(self, stats: dict[str, Any]) -> dict[str, Any]:
+        """Its statistics as a checkpoint has them."""
+        return with_dipole_model(stats, self.setup.config.model)
 
     def shifted(self, params: Any) -> dict[str, Any]:
         """Its statistics with the bias shifted to what the model with these parameters leaves of the labels."""
@@ -243,7 +248,7 @@ class Loop:
 
     def _stats(self) -> Any:
         """Statistics of the data of the task, or of each of several."""
-        return _single_or_each({name: task.programs.stats for name, task in self.tasks.items()})
+        return _single_or_each({name: task.stored(task.programs.stats) for name, task in self.tasks.items()})
 
     def change_bias(self) -> None:
         """After the last step: shift each bias to what its model leaves of the labels, and write the last checkpoint again."""
@@ -252,7 +257,9 @@ class Loop:
         averaged = None if average is None else {name: task.shifted(average) for name, task in self.tasks.items()}
         for name, task in self.tasks.items():
             task.programs.stats = place_state(shifted[name], task.setup.mesh)
-        averaged_stats = None if averaged is None else _single_or_each(averaged)
+        averaged_stats = None
+        if averaged is not None:
+            averaged_stats = _single_or_each({name: self.tasks[name].stored(own) for name, own in averaged.items()})
         self.saver.save(int(self.state.step), self.state, self._stats(), self._meta(), averaged_stats)
 
     def _meta(self) -> dict[str, Any]:
@@ -265,7 +272,12 @@ class Loop:
             "seed": self.setup.seed,
             "conventions": "corrected",
             "best": {name: keeper.state() for name, keeper in self.keepers.items()},
-        }
+        } | self._dipole_models()
+
+    def _dipole_models(self) -> dict[str, Any]:
+        """What belongs to the dipole models of the tasks; nothing where none has one."""
+        each = {name: description(task.setup.config.model) for name, task in self.tasks.items()}
+        return {META: _single_or_each(each)} if any(each.values()) else {}
 
 
 def _named(outcome: Outcome) -> str:

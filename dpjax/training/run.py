@@ -24,6 +24,7 @@ from dpjax.memory import keep_freed_memory
 from dpjax.training.compile_cache import persistent_programs
 from dpjax.training.devices import busy_devices
 from dpjax.training.loop import TrainResult
+from dpjax.training.modifier import META, Modifiers, restored
 from dpjax.training.opening import KINDS, Prepared, Saved, best_directory, best_prefix, log_path, open_loop
 from dpjax.training.saving import Saver
 from dpjax.training.setup import TrainingSetup, prepare
@@ -44,11 +45,13 @@ def run(
     initial: Initial | Mapping[str, Initial] | None = None,
     tuning: Tuning | None = None,
     fill: bool = False,
+    modifiers: Modifiers | None = None,
 ) -> TrainResult:
     """Train; arguments and errors as for :func:`dpjax.interfaces.train.train`.
 
     ``initial`` is the model to start from, of several tasks one for each, and ``tuning`` what becomes of a fresh training where it
     is fine-tuned; it leaves its report in the output folder.  With ``fill`` what ``initial`` lacks is as in a fresh model.
+    ``modifiers`` is what models with the section ``modifier`` need.
     """
     start = time.perf_counter()
     keep_freed_memory()
@@ -62,7 +65,7 @@ def run(
         writable(folder, f"Change {name}.")
     with jax.enable_x64(True), persistent_programs(config.dpjax.compilation_cache):
         saved = read_saved(store, restart)
-        prepared = _prepared(given, saved, initial, tuning and partial(tuning, output=output), fill)
+        prepared = _prepared(given, saved, initial, tuning and partial(tuning, output=output), fill, modifiers)
         setup = prepared.first
         saver = saver_of(config.training, output, setup.num_steps)
         if saved is None:
@@ -97,6 +100,7 @@ def _prepared(
     initial: Initial | Mapping[str, Initial] | None,
     tune: Callable[[TrainingSetup, str], TrainingSetup] | None,
     fill: bool,
+    modifiers: Modifiers | None,
 ) -> Prepared:
     """Data, models and optimizers of a fresh run, or of one that is continued."""
     if saved is None:
@@ -104,16 +108,16 @@ def _prepared(
         if given.first.model.lora is not None and initial is None and tune is None:
             log.warning(_NOTHING_TO_CORRECT)
     if isinstance(given, Tasks):
-        return prepare_tasks(given, saved, initial, tune, fill)
+        return prepare_tasks(given, saved, initial, tune, fill, modifiers)
     if saved is None:
-        setup = prepare(given, initial, fill=fill)
+        setup = prepare(given, initial, fill=fill, modifiers=modifiers)
         setup = setup if tune is None else tune(setup, "")
     else:
         if "model_dict" in saved.meta["config"]["model"]:
             raise ConfigError("restart: the checkpoint is one of several tasks, but this input has a single model.")
-        model = model_of(saved.meta["config"])
-        variables = {"params": saved.arrays["params"], "stats": saved.arrays["stats"]}
-        setup = prepare(given, (model, variables), saved.meta["seed"], exact=True)
+        model, stats = restored(model_of(saved.meta["config"]), saved.arrays["stats"], saved.meta.get(META))
+        variables = {"params": saved.arrays["params"], "stats": stats}
+        setup = prepare(given, (model, variables), saved.meta["seed"], exact=True, modifiers=modifiers)
     return Prepared({"": setup}, setup.config.raw)
 
 

@@ -31,6 +31,7 @@ from dpjax.training.ensemble import Members, adopted_members, apart, member_of, 
 from dpjax.training.fresh import fresh_variables, trainable_labels
 from dpjax.training.hosts import agreed, rate_factor
 from dpjax.training.mixed_precision import LossScale
+from dpjax.training.modifier import Modifiers, corrected, with_bound_model
 from dpjax.training.noise import noise_rule
 from dpjax.training.sides import DataSide, data_side, open_systems, resolve_sel, validation_side
 from dpjax.training.step import UpdatePlan
@@ -126,6 +127,7 @@ def prepare(
     exact: bool = False,
     keep: bool = True,
     fill: bool = False,
+    modifiers: Modifiers | None = None,
 ) -> TrainingSetup:
     """Read the data and build all parts.
 
@@ -136,6 +138,7 @@ def prepare(
         exact: refuse an ``initial`` model that differs from the input's in more than its training.
         keep: write new statistics of the data to ``stat_file``.
         fill: what ``initial`` lacks is as in a fresh model; else it must have everything.
+        modifiers: what models with the section ``modifier`` need.
 
     Raises:
         DataError, ConfigError: as their packages say.
@@ -143,7 +146,9 @@ def prepare(
     seed = agreed(next(s for s in (seed, config.training.seed, secrets.randbelow(2**31)) if s is not None))
     start_lr = config.learning_rate.start_lr
     loss = losses.from_config(config.loss, start_lr, **losses.model_facts(config.model))
+    config = with_bound_model(config, initial if exact else None, modifiers)
     systems = open_systems(config.training.training_data, config.model, loss, options=config.dpjax)
+    systems = corrected(config.model, systems, modifiers)
     if isinstance(config.optimizer, LkfConfig):
         kalman.require_labels(systems)
     sampler = Sampler(systems, config.training.training_data, seed, workers=jax.process_count())
@@ -177,7 +182,7 @@ def prepare(
         model=model,
         variables=variables,
         training=training,
-        validation=validation_side(config, loss, seed),
+        validation=validation_side(config, loss, seed, modifiers),
         loss=losses.from_config(config.loss, start_lr, **losses.model_facts(config.model, variables["stats"])),
         needs_force=bool({"force", "force_mag", "virial"} & set(loss.predictions)),
         tx=build_optimizer(config, plan.schedule, flags),

@@ -35,6 +35,7 @@ from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.training.devices import Part
 from dpjax.training.full_validation import LABELS
 from dpjax.training.masked import most_atoms, searched
+from dpjax.training.modifier import Modifiers, corrected
 from dpjax.training.noise import NoiseRule
 from dpjax.training.points import points_of
 from dpjax.training.source import BatchSource, ModelNeeds
@@ -204,12 +205,15 @@ def _refuse_mixed_labels(systems: Sequence[System], labels: Sequence[str]) -> No
             )
 
 
-def validation_side(config: Config, loss: losses.Loss, seed: int) -> DataSide | None:
+def validation_side(
+    config: Config, loss: losses.Loss, seed: int, modifiers: Modifiers | None = None
+) -> DataSide | None:
     data = config.training.validation_data
     if data is None:
         return None
     extra = tuple(LABELS.values()) if config.validating.active else ()
     systems = open_systems(data, config.model, loss, extra, options=config.dpjax)
+    systems = corrected(config.model, systems, modifiers)
     sampler = Sampler(systems, data, seed, "training.validation_data")
     return data_side(config, data, systems, sampler, loss, extra)
 

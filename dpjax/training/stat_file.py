@@ -46,6 +46,8 @@ def statistics_key(model: ModelConfig) -> str:
     }
     if model.direct_forces:
         settings["direct_forces"] = True
+    if model.modifier is not None:  # takes a correction off the labels
+        settings["modifier"] = model.modifier.options
     return hashlib.sha256(json.dumps(settings, sort_keys=True, default=sorted).encode()).hexdigest()[:16]
 
 

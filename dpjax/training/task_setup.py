@@ -19,6 +19,7 @@ from dpjax.config.tasks import resolved_branches
 from dpjax.errors import ConfigError, DataError
 from dpjax.training.environment import Blocks, environment_moments, environment_of
 from dpjax.training.fresh import placed, trainable_labels
+from dpjax.training.modifier import META, Modifiers, restored
 from dpjax.training.opening import Prepared, Saved
 from dpjax.training.samples import sampled_frames
 from dpjax.training.setup import TrainingSetup, prepare, update_plan
@@ -36,6 +37,7 @@ def prepare_tasks(
     initial: Mapping[str, Model] | None = None,
     tune: Callable[[TrainingSetup, str], TrainingSetup] | None = None,
     fill: bool = False,
+    modifiers: Modifiers | None = None,
 ) -> Prepared:
     """Data, models and optimizers of all tasks, with one tree of parameters.
 
@@ -44,6 +46,7 @@ def prepare_tasks(
         initial: models to start from, by task.
         tune: what becomes of the fresh setup of a task that starts from a pretrained model.
         fill: what ``initial`` lacks is as in fresh models.
+        modifiers: what models with the section ``modifier`` need.
 
     Raises:
         DataError, ConfigError: as :func:`prepare`; the message starts with the task.
@@ -53,7 +56,7 @@ def prepare_tasks(
     for name, config in tasks.configs.items():
         start = (initial or {}).get(name) if saved is None else _saved_model(saved, name, tasks.pieces[name])
         with _of_task(name):
-            setups[name] = prepare(config, start, seed, exact=saved is not None, fill=fill)
+            setups[name] = prepare(config, start, seed, exact=saved is not None, fill=fill, modifiers=modifiers)
         seed = setups[name].seed  # a random one is drawn once
     weights, num_steps = task_weights(tasks, setups)
     if saved is None and initial is None:
@@ -119,7 +122,9 @@ def _saved_model(saved: Saved, task: str, pieces: Mapping[str, str]) -> Model:
             f"{', '.join(branches) or 'a single model'}. Restart with the input it was made with."
         )
     params = arranged(saved.arrays["params"], pieces)
-    return parse_model(branches[task]), {"params": params, "stats": saved.arrays["stats"][task]}
+    described = (saved.meta.get(META) or {}).get(task)
+    model, stats = restored(parse_model(branches[task]), saved.arrays["stats"][task], described)
+    return model, {"params": params, "stats": stats}
 
 
 def task_weights(tasks: Tasks, setups: Setups) -> tuple[dict[str, float], int]:

@@ -191,6 +191,8 @@ def test_dataclass_defaults_are_the_option_defaults(registry):
         (NETS, {"modifier": MODIFIER | {"ewald_h": 0}}, "model/modifier/ewald_h: found 0", "positive"),
         (NETS, {"modifier": MODIFIER | {"ewald_beta": -1}}, "model/modifier/ewald_beta: found -1", "positive"),
         (TABLE, {"modifier": MODIFIER | {"ewald_beta": -1}}, "model/modifier/ewald_beta: found -1", "positive"),
+        (LINEAR, {"models": [NETS | {"modifier": MODIFIER}]}, "model/models/0/modifier: ", "into the section of the whole"),
+        (NETS | {"fitting_net": {"type": "dipole"}}, {"modifier": MODIFIER}, "model/modifier: ", "predicts dipole"),
         (NETS, {"compress": []}, "model/compress: found [] (list), expected dict", ""),
     ],
 )  # fmt: skip

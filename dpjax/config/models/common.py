@@ -160,6 +160,7 @@ def check_common(cfg: CommonModelConfig, path: str, context: Context) -> Iterato
         yield from check_type_indices(cfg.atom_exclude_types, context.type_map, here)
     yield from _check_preset(cfg.preset_out_bias, context, join(path, "preset_out_bias"))
     yield from _check_pair_table(cfg, path)
+    yield from modifier.check_use(cfg, path)
 
 
 def _check_preset(preset: dict | None, context: Context, path: str) -> Iterator[Problem]:

@@ -134,6 +134,9 @@ def check_direct_forces(cfg: ModelConfig, path: str) -> Iterator[Problem]:
             'bridging acts by its derivative. Set it to "None", or use the loss ener.'
         )
         yield Problem(join(path, "bridging_method"), text)
+    if cfg.modifier is not None:
+        text = "found a section, but the loss dens trains forces that the model gives directly. Remove it, or use the loss ener."
+        yield Problem(join(path, "modifier"), text)
     if getattr(cfg, "lora", None) is not None:
         text = "found a section, but the heads that the loss dens trains have no such corrections. Remove it, or use the loss ener."
         yield Problem(join(path, "lora"), text)

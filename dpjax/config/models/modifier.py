@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from dpjax.config.checks import check_per_type, check_positive
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import join
+
+
+@dataclass(frozen=True, eq=False)
+class DipoleModel:
+    """The model that a modifier names, as it was read.
+
+    Attributes:
+        config: its ``ModelConfig``, with its conventions.
+        variables: its collections.
+    """
+
+    config: Any
+    variables: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +35,13 @@ class DipoleChargeConfig:
     ewald_beta: float = 0.4  # 1/angstrom
     ewald_h: float = 1.0  # angstrom
     type: str = "dipole_charge"
+    # once it is read; no option of the input
+    dipole: DipoleModel | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the input says."""
+        return {f.name: getattr(self, f.name) for f in fields(self) if f.name != "dipole"}
 
 
 def _options() -> list[Option]:
@@ -71,13 +91,28 @@ def _check(cfg: DipoleChargeConfig, path: str, context: Context) -> Iterator[Pro
     yield from check_positive(cfg, ["ewald_beta", "ewald_h"], path)
 
 
+PARTS = ("models", "qm_model", "qmmm_model")  # options that hold models which are part of another
+
+
+def check_use(cfg: Any, path: str) -> Iterator[Problem]:
+    """A modifier belongs to a whole model of energies."""
+    if cfg.modifier is None:
+        return
+    if set(path.split("/")) & set(PARTS):
+        text = "found a section in a model that is part of another. Write it into the section of the whole, which it corrects once."
+        yield Problem(join(path, "modifier"), text)
+    output = getattr(getattr(cfg, "fitting_net", None), "output", None)
+    if output is not None and output.label != "energy":
+        text = f"found a section, but the fitting_net predicts {output.label} and the correction is one of energies. Remove it."
+        yield Problem(join(path, "modifier"), text)
+
+
 DIPOLE_CHARGE = Component(
     "dipole_charge",
     DipoleChargeConfig,
     _options,
     _check,
     doc="Ewald sum over the charges of ions and Wannier centroids, so that the network learns only the rest.",
-    built=False,
 )
 
 MODIFIERS = Registry("modifier", (DIPOLE_CHARGE,), doc="Which correction is added.")
@@ -89,7 +124,6 @@ def argument() -> Option:
         "modifier",
         dict,
         "A correction that is added to what the network predicts, and taken off the labels before training.",
-        not_built="the modifier for electrostatics at long range",
         sub_variants=[MODIFIERS.variant()],
     )
 
