@@ -25,6 +25,7 @@ from dpjax.descriptors.facts import (
 )
 from dpjax.descriptors.hybrid import Hybrid
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
+from dpjax.descriptors.nvnmd import ContinuousSeAtten, ContinuousSeE2A, QuantizedSeAtten, QuantizedSeE2A
 from dpjax.descriptors.se_atten import SeAtten
 from dpjax.descriptors.se_e2_a import SeE2A
 from dpjax.descriptors.se_e2_r import SeE2R
@@ -74,6 +75,15 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "SeAttenConfig": SeAtten,
     "SeAttenV2Config": SeAtten,
 }
+CONTINUOUS_NVNMD = {"SeE2AConfig": ContinuousSeE2A, "SeAttenConfig": ContinuousSeAtten}
+QUANTIZED_NVNMD = {"SeE2AConfig": QuantizedSeE2A, "SeAttenConfig": QuantizedSeAtten}
+
+
+def _table(config: ModelConfig) -> dict[str, type[nn.Module]]:
+    """The descriptors among which a model has one."""
+    if config.nvnmd is None:
+        return DESCRIPTORS
+    return QUANTIZED_NVNMD if config.nvnmd.quantize_descriptor else CONTINUOUS_NVNMD
 
 
 def bridge_of(config: ModelConfig) -> Bridge | None:
@@ -93,7 +103,7 @@ def build_descriptor(config: ModelConfig) -> nn.Module:
 
     def make(member, **options) -> nn.Module:
         options["tabulated"] = config.compress is not None
-        kind = DESCRIPTORS[type(member).__name__]
+        kind = _table(config)[type(member).__name__]
         if not has_type_networks(member):  # type vectors may come from the elements
             options["type_map"] = config.type_map
         if kind is DPA4:

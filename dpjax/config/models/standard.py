@@ -26,6 +26,7 @@ from dpjax.config.fittings import (
 )
 from dpjax.config.models.bridging import bridge_of, bridging_options, check_bridging
 from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
+from dpjax.config.nvnmd import NvnmdConfig
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import did_you_mean, join
@@ -46,6 +47,9 @@ class ModelConfig(CommonModelConfig):
     bridging_r_inner: float | None = None
     bridging_r_outer: float | None = None
     direct_forces: bool = False  # has heads for forces, which the loss dens trains; follows from the loss, no option
+    nvnmd: NvnmdConfig | None = (
+        None  # in the form of the NVNMD hardware; follows from the section nvnmd of the input, no option
+    )
 
     @property
     def bridge(self) -> tuple[float, float] | None:

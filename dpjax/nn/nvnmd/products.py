@@ -52,21 +52,35 @@ def _pull(whole, fixed_pulls, own, g):
 product.defvjp(_push, _pull)
 
 
-@jax.custom_vjp
-def fixed_product(x: jax.Array, w: jax.Array) -> jax.Array:
+def fixed_product(x: jax.Array, w: jax.Array, weight: jax.Array | None = None) -> jax.Array:
     """Products of matrices (..., n, m) and (..., m, k) of numbers of the format: (..., n, k), in the format.
 
     Each product of two numbers is cut to 23 binary places, towards zero, before it is added.
+
+    Args:
+        x, w: the matrices.
+        weight: (..., m) whole numbers, how often each column of ``x`` and row of ``w`` counts; None: once.
     """
+    return _weighted(x, w, jnp.ones((*x.shape[:-2], x.shape[-1]), x.dtype) if weight is None else weight)
+
+
+@jax.custom_vjp
+def _weighted(x: jax.Array, w: jax.Array, weight: jax.Array) -> jax.Array:
     x, w = masked(x, CUT), masked(w, CUT)
-    each = jnp.trunc(x[..., :, :, None] * w[..., None, :, :] * 2.0**FIXED)
+    each = jnp.trunc(x[..., :, :, None] * w[..., None, :, :] * 2.0**FIXED) * weight[..., None, :, None]
     return masked(jnp.sum(each, axis=-2) * 2.0**-FIXED, CUT)
 
 
-fixed_product.defvjp(
-    lambda x, w: (fixed_product(x, w), (x, w)),
-    lambda own, g: (product(g, _turned(own[1])), product(_turned(own[0]), g)),
-)
+def _push_weighted(x, w, weight):
+    return _weighted(x, w, weight), (x, w, weight)
+
+
+def _pull_weighted(own, g):
+    x, w, weight = own
+    return product(g, _turned(w)), product(_turned(x), g), jnp.zeros_like(weight)
+
+
+_weighted.defvjp(_push_weighted, _pull_weighted)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
