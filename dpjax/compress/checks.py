@@ -24,6 +24,10 @@ def check_compressible(config: ModelConfig) -> None:
     """
     if config.compress is not None:
         raise ModelError("the model is compressed already; compress the one it was made from, to have other tables")
+    if config.nvnmd is not None:
+        raise ModelError(
+            "nvnmd: a model for the NVNMD hardware has tables of its own once it is quantised; there are no others"
+        )
     for path, member in descriptor_parts(config.descriptor):
         reason = _obstacle(member)
         if reason:

@@ -1,7 +1,7 @@
 """Energy fitting as the NVNMD hardware has it, continuous and quantised.
 
-Mo et al., npj Comput. Mater. 8, 107 (2022).  Layers have the activation function :func:`~dpjax.nn.nvnmd.tanh4`, and all but the first
-a skip connection.  A model with type vectors has them behind the descriptor; they are not quantised, only what they add is.
+Mo et al., npj Comput. Mater. 8, 107 (2022).  Layers have the activation function :func:`~dpjax.nn.nvnmd.tanh4`, and all but the
+first a skip connection.  A model with type vectors has them behind the descriptor; they are not quantised, only what they add is.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from dpjax.interfaces.programs import Programs
 from dpjax.interfaces.results import Reading, Results
 from dpjax.interfaces.stream import Given, Source
 from dpjax.memory import keep_freed_memory
-from dpjax.models import build_model, predict, require_derived
+from dpjax.models import build_model, predict, require_curvature
 from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
 from dpjax.neighbors import NeighborTable, expected_neighbors, search_many
@@ -132,7 +132,7 @@ class Potential(FeatureMethods):
             raise ModelError("spin was given but this model has no such input; leave it out")
         if hessian:
             require_energy(self.model.output)
-            require_derived(self.config, "hessian")
+            require_curvature(self.config)
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin)
         if atoms_per_batch is not None and not (isinstance(atoms_per_batch, int) and atoms_per_batch > 0):
             raise ConfigError(

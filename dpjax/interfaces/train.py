@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dpjax.compress import refuse_compressed
-from dpjax.config import ModelConfig
+from dpjax.config import ModelConfig, load_any
 from dpjax.config.files import read
 from dpjax.config.multi_task import is_multi_task
 from dpjax.errors import ConfigError
@@ -24,6 +24,7 @@ from dpjax.finetune import (
     with_pretrained_sel,
 )
 from dpjax.interfaces.files import branches, load
+from dpjax.interfaces.nvnmd import start_of
 from dpjax.training.everywhere import train_everywhere
 from dpjax.training.run import TrainResult, Tuning, run
 from dpjax.training.setup import TrainingSetup
@@ -82,7 +83,25 @@ def train(
         else:
             initial = _initial(init_model)
             config = _with_model_of(config, initial[0]) if use_pretrain_script else config
-    return train_everywhere(run, config, Path(output), restart=restart, initial=initial, fill=force_load)
+    elif not restart:
+        initial, force_load = _from_files(config)
+    else:
+        return train_everywhere(run, config, Path(output), restart=restart)
+    if init_model is not None and _from_files(config)[0] is not None:
+        raise ConfigError(
+            "init_model: the section nvnmd names files to start from (restore_descriptor, restore_fitting_net, "
+            "quantize_descriptor). Give init_model, or these; not both."
+        )
+    return train_everywhere(run, config, Path(output), initial=initial, fill=force_load)
+
+
+def _from_files(config: Source) -> tuple[tuple[ModelConfig, dict[str, Any]] | None, bool]:
+    """What the section ``nvnmd`` says a training starts from, and whether that lacks parts, which are then as in a new model."""
+    section = _content(config).get("nvnmd")
+    if not isinstance(section, dict) or section.get("enable") is not True:
+        return None, False
+    start = start_of(load_any(config).first)
+    return start, start is not None and not {"descriptor", "fitting_net"} <= start[1]["params"].keys()
 
 
 def _tasks(config: Source) -> dict[str, Any]:

@@ -46,6 +46,11 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
             "a model that gives its forces directly (trained with the loss dens) is not written for DeePMD-kit (.dp, .yaml), whose "
             "direct forces do not turn with the structure. Write it as an artifact: dpjax.export.save(pot, 'model.dpx')."
         )
+    if config.nvnmd is not None:
+        raise ModelError(
+            "a model for the NVNMD hardware is not written as .dp or .yaml, in which DeePMD-kit has no such models. Its weights are "
+            "in the files that `dpjax train-nvnmd` writes; write the model as an artifact: dpjax.export.save(pot, 'model.dpx')."
+        )
     _check_vectors(config)
     if config.conventions == "reference":
         return

@@ -1,12 +1,12 @@
 """Weight map of NVNMD models: the names of DeePMD-kit's files ``weight.npy`` and ``map.npy``.
 
-A scope and a variable are joined by a dot, as in ``filter_type_all.matrix_1_0``.  The weights are those of the continuous model; the
-quantised one takes its descriptor from the tables.
+A scope and a variable are joined by a dot, as in ``filter_type_all.matrix_1_0``.  The weights are those of the continuous model;
+the quantised one takes its descriptor from the tables.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -44,7 +44,8 @@ def _descriptor_names(config: ModelConfig) -> Iterator[tuple[Path, str]]:
     embedding = ("descriptor", "embedding")
     yield from _layers((*embedding, "network"), count, f"{scope}{{}}_{{}}")
     yield from _layers((*embedding, "type_network"), count, f"{scope}{{}}_{{}}_two_side_ebd")
-    yield ("descriptor", "type_embedding", "layer", "matrix"), "type_embed_net.matrix_1"
+    for leaf in ("matrix", "bias") if config.descriptor.use_tebd_bias else ("matrix",):
+        yield ("descriptor", "type_embedding", "layer", leaf), f"type_embed_net.{leaf}_1"
 
 
 def _fitting_names(config: ModelConfig) -> Iterator[tuple[Path, str]]:
@@ -61,8 +62,7 @@ def read_weights(
 ) -> Tree:
     """Variables of a model from the content of ``weight.npy``, and of ``map.npy`` for a quantised descriptor.
 
-    Weights that the quantised stage of DeePMD-kit does not store, those of the embedding nets, may be missing where there are
-    tables; they are zero then.
+    The file of a quantised model has no weights of the embedding nets; where there are tables they are not needed, and are zero.
 
     Args:
         config: the model, of a version of NVNMD.
@@ -72,26 +72,52 @@ def read_weights(
     Raises:
         ModelError: a weight is missing or has another shape.
     """
-    shapes = jax.eval_shape(lambda: init_variables(build_model(config)))
-    optional = tables is not None
-    params = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes["params"])
-    for path, name in (*_descriptor_names(config), *_fitting_names(config)):
-        if optional and path[0] == "descriptor" and _find(arrays, name) is None:
-            continue
-        _place(params, path, _weight(arrays, name, _shape(params, path)))
-    stats = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes["stats"])
-    for leaf, name in _STATISTICS.items():
-        rows = np.asarray(_required(arrays, name), np.float64).reshape(len(config.type_map), -1)
-        stats["descriptor"][leaf] = shared_row(rows.reshape(len(rows), -1, 4), name)
-    stats["fitting_net"]["bias_atom_e"] = np.asarray(_required(arrays, *_BIASES), np.float64).reshape(-1, 1)
-    stats["out_std"] = np.ones_like(stats["out_std"])
-    variables = {"params": params, "stats": stats}
-    if not config.nvnmd.quantize_descriptor:
-        return variables
-    if tables is None:
+    variables = _merged(_zeros(config), read_parts(config, arrays, ("descriptor", "fitting_net"), tables))
+    if config.nvnmd.quantize_descriptor and tables is None:
         return with_tables(config, variables, float(arrays.get(_MIN_DISTANCE, 0.0)))
-    stats["descriptor"] |= read_tables(config, tables)
     return variables
+
+
+def read_parts(
+    config: ModelConfig, arrays: Mapping[str, np.ndarray], parts: Sequence[str], tables: Mapping[str, Any] | None = None
+) -> Tree:
+    """Those variables of ``descriptor`` or ``fitting_net`` that files have; arguments and errors as for :func:`read_weights`.
+
+    Energy biases and statistics of the environment come with the parts that they belong to, tables whatever ``parts`` says.
+    """
+    tree: Tree = {"params": {}, "stats": {}}
+    shapes = jax.eval_shape(lambda: init_variables(build_model(config)))["params"] if parts else {}
+    for path, name in (*_descriptor_names(config), *_fitting_names(config)):
+        needless = path[0] == "descriptor" and tables is not None and _find(arrays, name) is None
+        if path[0] in parts and not needless:
+            _place(tree["params"], path, _weight(arrays, name, _shape(shapes, path)))
+    n_type = len(config.type_map)
+    if "descriptor" in parts:
+        for leaf, name in _STATISTICS.items():
+            rows = np.asarray(_required(arrays, name), np.float64).reshape(n_type, -1, 4)
+            _place(tree["stats"], ("descriptor", leaf), shared_row(rows, name))
+    if "fitting_net" in parts:
+        bias = np.asarray(_required(arrays, *_BIASES), np.float64).reshape(n_type, 1)
+        _place(tree["stats"], ("fitting_net", "bias_atom_e"), bias)
+        tree["stats"] |= {"out_bias": np.zeros_like(bias), "out_std": np.ones_like(bias)}
+    if tables is not None and config.nvnmd.quantize_descriptor:
+        for leaf, value in read_tables(config, tables).items():
+            _place(tree["stats"], ("descriptor", leaf), value)
+    return tree
+
+
+def _zeros(config: ModelConfig) -> Tree:
+    """Variables of a model, all zero."""
+    shapes = jax.eval_shape(lambda: init_variables(build_model(config)))
+    return jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
+
+
+def _merged(like: Tree, own: Tree) -> Tree:
+    """``like`` with the leaves of ``own`` in their places."""
+    return {
+        key: value if key not in own else _merged(value, own[key]) if isinstance(value, dict) else own[key]
+        for key, value in like.items()
+    }
 
 
 def with_tables(config: ModelConfig, variables: Tree, nearest: float) -> Tree:
@@ -99,9 +125,10 @@ def with_tables(config: ModelConfig, variables: Tree, nearest: float) -> Tree:
 
     Args:
         config: the model.
-        variables: its variables; tables in them are replaced.
+        variables: its variables, or those of the continuous model; tables in them are replaced.
         nearest: smallest distance of two atoms in the data, angstrom; 0 where it is not known.
     """
+    variables = _merged(_zeros(config), variables)
     made = build_model(config).apply(
         variables, nearest, method=lambda model, nearest: tables_of(model.descriptor, nearest)
     )
@@ -120,8 +147,8 @@ def _required(arrays: Mapping[str, np.ndarray], *names: str) -> np.ndarray:
         if found is not None:
             return found
     raise ModelError(
-        f"NVNMD weights: {names[0]} is missing; there are {', '.join(sorted(arrays)) or 'none'}. Give weights of a model with these "
-        "types, layers and version."
+        f"NVNMD weights: {names[0]} is missing; there are {', '.join(sorted(arrays)) or 'none'}. Give weights of a model with "
+        "these types, layers and version."
     )
 
 
@@ -143,7 +170,7 @@ def _shape(tree: Tree, path: Path) -> tuple[int, ...]:
 
 def _place(tree: Tree, path: Path, value: np.ndarray) -> None:
     for key in path[:-1]:
-        tree = tree[key]
+        tree = tree.setdefault(key, {})
     tree[path[-1]] = value
 
 

@@ -19,7 +19,7 @@ from dpjax.models.derivatives import (
     predict_features,
     resolutions,
 )
-from dpjax.models.derived import require_derived
+from dpjax.models.derived import require_curvature, require_derived
 from dpjax.models.geometry import Geometry
 from dpjax.models.standard import FEATURES, StandardModel, batch_geometry
 
@@ -39,6 +39,7 @@ __all__ = [
     "outputs_and_gradient",
     "predict",
     "predict_features",
+    "require_curvature",
     "require_derived",
     "resolutions",
 ]

@@ -1,9 +1,23 @@
-"""Which models have forces that are derivatives of the energy."""
+"""Which models have forces that are derivatives of the energy, and second derivatives."""
 
 from __future__ import annotations
 
 from dpjax.config import ModelConfig
 from dpjax.errors import ModelError
+
+
+def require_curvature(config: ModelConfig) -> None:
+    """Raise where second derivatives are asked of a model whose energy has none, or none that follow from it.
+
+    Raises:
+        ModelError: it gives its forces directly, or is quantised.
+    """
+    require_derived(config, "hessian")
+    if config.nvnmd is not None and config.nvnmd.quantizes:
+        raise ModelError(
+            "hessian: this model is quantised for the NVNMD hardware; its forces are steps, which have no derivatives. Take second "
+            "derivatives of the continuous model that it was made from."
+        )
 
 
 def require_derived(config: ModelConfig, what: str) -> None:

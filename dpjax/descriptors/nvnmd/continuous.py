@@ -21,7 +21,7 @@ def divisor(sel: int) -> float:
 
 
 def banded(products: jax.Array, width: int) -> jax.Array:
-    """(n, m * width) of products (n, m, m) of embeddings: of each its own and those with the next ones, the first after the last."""
+    """(n, m * width) of products (n, m, m) of embeddings: those with itself and with the next ones, the first after the last."""
     row = np.arange(products.shape[-1])[:, None]
     column = (row + np.arange(width)[None]) % products.shape[-1]
     return products[:, np.broadcast_to(row, column.shape), column].reshape(products.shape[0], -1)
