@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument(
         "input", metavar="INPUT",
-        help="input file, JSON or YAML; the model follows from version, max_nnei, sel, rcut, rcut_smth, type_map in its section nvnmd",
+        help="input file, JSON or YAML; its section nvnmd has version, max_nnei, sel, rcut, rcut_smth, type_map",
     )  # fmt: skip
     parser.add_argument(
         "-s", "--step", choices=("s1", "s2"), default="s1",

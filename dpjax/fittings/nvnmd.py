@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import jax
-import jax.numpy as jnp
 
 from dpjax.fittings.ener import EnerFitting
 from dpjax.nn.dense import DenseStack, with_bias

@@ -48,8 +48,8 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
         )
     if config.nvnmd is not None:
         raise ModelError(
-            "a model for the NVNMD hardware is not written as .dp or .yaml, in which DeePMD-kit has no such models. Its weights are "
-            "in the files that `dpjax train-nvnmd` writes; write the model as an artifact: dpjax.export.save(pot, 'model.dpx')."
+            "DeePMD-kit cannot evaluate a model for the NVNMD hardware from a .dp or .yaml file. Its weights are in the files that "
+            "`dpjax train-nvnmd` writes; write the model as an artifact: dpjax.export.save(pot, 'model.dpx')."
         )
     _check_vectors(config)
     if config.conventions == "reference":

@@ -165,16 +165,16 @@ class QuantizedSeAtten(Tables, ContinuousSeAtten):
         number = sel - jnp.sum(near.mask, axis=1)
         moments = with_empty(rows, embedded, empty_row[..., 0], empty, near.mask, number)
         features = self.described_by(moments, sel)
-        own = rows_of(self.tables["type_vectors"].value, view.centre_types)
+        own = rows_of(jnp.asarray(self.tables["type_vectors"].value), view.centre_types)
         return features._replace(values=jnp.concatenate([features.values, own], axis=1))
 
     def _spread(self, centres: jax.Array, s: jax.Array, h: jax.Array, own: jax.Array) -> tuple[jax.Array, ...]:
         """Numbers of :meth:`radial` in units of their spread, by the types (n,) of the centres."""
-        inverse = self.tables["dstd_inverse"].value[jnp.maximum(centres, 0)]
+        inverse = jnp.asarray(self.tables["dstd_inverse"].value)[jnp.maximum(centres, 0)]
         return truncated(scaled(inverse[:, :1], s)), truncated(scaled(inverse[:, 1:], h)), own
 
     def _embedded(self, s: jax.Array, centres: jax.Array, neighbors: jax.Array) -> jax.Array:
         """(n, k, neuron[-1]) embeddings of numbers (n, k) times factors of the types (n,) and (n, k); -1: an empty place."""
         n = self.n_type
         pair = jnp.maximum(centres, 0)[:, None] * (n + 1) + jnp.where(neighbors < 0, n, neighbors)
-        return truncated(mul(self.embedded(s, 0), truncated(self.tables["pair_factors"].value[pair])))
+        return truncated(mul(self.embedded(s, 0), truncated(jnp.asarray(self.tables["pair_factors"].value)[pair])))
