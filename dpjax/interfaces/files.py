@@ -269,9 +269,7 @@ def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[
     """
     dtype = dtype_of(precision)
     if config.nvnmd is not None and config.nvnmd.quantizes and dtype != np.float64:
-        raise ModelError(
-            f"dtype {precision}: numbers of a model that is quantised for the NVNMD hardware are float64; leave it out"
-        )
+        raise ModelError(f"dtype {precision}: numbers of a model that is quantised for NVNMD are float64; leave it out")
     changed = dataclasses.replace(
         config,
         descriptor=_parts_in_precision(config.descriptor, precision),

@@ -45,8 +45,10 @@ def _rounded(x: jax.Array) -> jax.Array:
 
 def tanh4(x: jax.Array) -> jax.Array:
     """``sign(x) (a^4/16 - a^3/4 + a)`` with ``a = min(|x|, 2)``: close to tanh, and reached with its slope where it ends."""
-    a = jnp.minimum(jnp.abs(x), 2.0)
-    return jnp.sign(x) * (a * (1.0 + a * a * (a / 16.0 - 0.25)))
+    x = jnp.clip(x, -2.0, 2.0)
+    return x * (
+        1.0 + x * x * (jnp.abs(x) / 16.0 - 0.25)
+    )  # so the slope is 1 at zero, where that of the sign is not defined
 
 
 def _down(x: jax.Array, places: int) -> jax.Array:
