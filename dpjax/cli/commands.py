@@ -59,6 +59,10 @@ COMMANDS = (
         "md",
     ),
     Command(
+        "train-nvnmd", "train one of the two stages of a model for the NVNMD hardware",
+        ("train-nvnmd cnn.json -s s1", "train-nvnmd qnn.json -s s2"), "train_nvnmd",
+    ),
+    Command(
         "compress", "write a model with tables in place of its embedding nets",
         ("compress -i run -o model.dpx", "compress -i model.dp -t input.json -o model.dpx"), "compress",
     ),
@@ -85,7 +89,6 @@ ELSEWHERE = {
     "both read: `dp convert-from -i old.pb -o new.pb`, then `dp convert-backend new.pb model.dp`",
     "transfer": "copies parameters between frozen TensorFlow files, which dpjax does not read. To start a training from "
     "the parameters of another model, use `dpjax train INPUT --init-model MODEL`",
-    "train-nvnmd": "trains for the NVNMD hardware, which dpjax does not support; `dpjax train` trains all other models",
     "pretrained": "downloads models, which dpjax does not do. Fetch one with `dp pretrained download`, and bring it over with "
     "`dp convert-backend MODEL model.dp`",
 }

@@ -39,7 +39,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "-n", "--node-names", metavar="NAMES", reason="names nodes of a TensorFlow graph, which dpjax does not have"
     )
     deepmd.option(
-        "-w", "--nvnmd-weight", metavar="FILE", reason="belongs to the NVNMD hardware, which dpjax does not support"
+        "-w",
+        "--nvnmd-weight",
+        metavar="FILE",
+        reason="is what `dpjax train-nvnmd` writes for the NVNMD hardware, as weight.npy",
     )
     deepmd.option(
         "--lower-kind", metavar="KIND", reason="chooses the inside of a .pt2 file; a .dpx file has one kind of program"

@@ -32,6 +32,10 @@ def check_compressible(config: ModelConfig) -> None:
         kind = "with a pair table (use_srtab)" if isinstance(config, ModelConfig) else f"of type {config.type!r}"
         raise ModelError(f"a model {kind} cannot be compressed; `dpjax freeze` writes it as it is")
     require_no_spins(config, "compression")
+    if config.nvnmd is not None:
+        raise ModelError(
+            "nvnmd: a model for the NVNMD hardware has tables of its own once it is quantised; there are no others"
+        )
     for path, member in descriptor_parts(config.descriptor):
         reason = _of_types(config, member) or _obstacle(member)
         if reason:

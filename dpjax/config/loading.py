@@ -190,6 +190,7 @@ def load_tasks(source: Source) -> Tasks:
     raw = checked.raw
     checked.report.extend(_missing_for_training(raw))
     checked.report.extend(tasks.problems(raw))
+    checked.report.extend(_hardware_of_tasks(raw))
     checked.raise_any()
     run = raw["training"]
     steps = run.get("numb_steps")
@@ -197,6 +198,14 @@ def load_tasks(source: Source) -> Tasks:
     configs = {name: _of_task(name, task.section) for name, task in inputs.items()}
     pieces = {name: task.pieces for name, task in inputs.items()}
     return Tasks(configs, pieces, run.get("model_prob") or {}, run.get("num_epoch_dict") or {}, raw)
+
+
+def _hardware_of_tasks(raw: dict[str, Any]) -> Iterator[Problem]:
+    if raw.get("nvnmd", {}).get("enable"):
+        yield Problem(
+            "nvnmd/enable",
+            "found true in an input of several tasks; the NVNMD hardware has one model. Set it to false.",
+        )
 
 
 def _of_task(name: str, section: dict[str, Any]) -> Config:
@@ -216,7 +225,10 @@ def load(source: Source) -> Config:
     if multi_task_input.is_multi_task(checked.raw):
         raise ConfigError("model/model_dict: this is an input of several tasks; read it with load_tasks or load_any.")
     checked.report.extend(_missing_for_training(checked.raw))
+    hardware = parts.pop("nvnmd", None)
     checked.report.extend(cross_checks.problems(parts))
+    if hardware is not None:
+        checked.report.extend(nvnmd.problems(hardware, parts))
     checked.report.extend(_refusals(checked))
     checked.raise_any()
     for problem in (*meaning.without_effect(_root(), checked.raw), *_idle(parts)):
@@ -227,8 +239,9 @@ def load(source: Source) -> Config:
 
 
 def as_trained(model: ModelConfig, raw: dict[str, Any]) -> ModelConfig:
-    """The model with the heads that the loss of a normalised input trains, of which its own section says nothing."""
-    return models.with_direct_forces(model) if raw.get("loss", {}).get("type") == "dens" else model
+    """The model in the form that other sections of a normalised input say: the loss, which may train heads, and ``nvnmd``."""
+    model = models.with_direct_forces(model) if raw.get("loss", {}).get("type") == "dens" else model
+    return nvnmd.in_form(model, raw.get("nvnmd"))
 
 
 def model_of(raw: dict[str, Any]) -> ModelConfig:
@@ -374,12 +387,13 @@ def _parsed(raw: dict[str, Any], context: Context, several: bool) -> dict[str, A
         "dpjax": dpjax_section.parse,
         "validating": validating.parse,
     }
-    nvnmd.parse(raw.get("nvnmd"), "nvnmd", context)
+    hardware = nvnmd.parse(raw.get("nvnmd"), "nvnmd", context)
     if several:
         multi_task_input.check(raw, context)
     else:
         parsers |= {"model": models.parse, "loss": LOSSES.parse, "training": training.parse}
-    return {name: parse(raw[name], name, context) for name, parse in parsers.items() if name in raw}
+    found = {name: parse(raw[name], name, context) for name, parse in parsers.items() if name in raw}
+    return found if hardware is None else found | {"nvnmd": hardware}
 
 
 def _type_map_missing(section: dict) -> Iterator[Problem]:

@@ -30,6 +30,7 @@ from dpjax.descriptors.hybrid import Hybrid
 from dpjax.descriptors.loc_frame import LocFrame
 from dpjax.descriptors.model_vectors import SeAEbdV2, SeE2AVectors, TakesModelVectors
 from dpjax.descriptors.neighborhood import Features, Neighborhood, ordered_pairs
+from dpjax.descriptors.nvnmd import ContinuousSeAtten, ContinuousSeE2A, QuantizedSeAtten, QuantizedSeE2A
 from dpjax.descriptors.se_a_mask import SeAMask
 from dpjax.descriptors.se_a_tpe import SeATpe
 from dpjax.descriptors.se_atten import SeAtten
@@ -95,6 +96,15 @@ DESCRIPTORS: dict[str, type[nn.Module]] = {
     "SeAMaskConfig": SeAMask,
 }
 WITH_VECTORS = DESCRIPTORS | {"SeE2AConfig": SeE2AVectors}  # in models with type vectors of their own
+CONTINUOUS_NVNMD = {"SeE2AConfig": ContinuousSeE2A, "SeAttenConfig": ContinuousSeAtten}
+QUANTIZED_NVNMD = {"SeE2AConfig": QuantizedSeE2A, "SeAttenConfig": QuantizedSeAtten}
+
+
+def _table(config: ModelConfig) -> dict[str, type[nn.Module]]:
+    """The descriptors among which a model has one."""
+    if config.nvnmd is None:
+        return DESCRIPTORS if config.type_embedding is None else WITH_VECTORS
+    return QUANTIZED_NVNMD if config.nvnmd.quantize_descriptor else CONTINUOUS_NVNMD
 
 
 def bridge_of(config: ModelConfig) -> Bridge | None:
@@ -118,7 +128,7 @@ def build_descriptor(config: ModelConfig, vectors: nn.Module | None = None) -> n
 
     def make(member, **options) -> nn.Module:
         options["tabulated"] = config.compress is not None
-        kind = (DESCRIPTORS if config.type_embedding is None else WITH_VECTORS)[type(member).__name__]
+        kind = _table(config)[type(member).__name__]
         if issubclass(kind, (TypeVectors, TakesModelVectors)):
             options["vectors"] = vectors
         if not has_type_networks(member):  # type vectors may come from the elements

@@ -23,7 +23,7 @@ from jax import export
 from dpjax.config import ModelConfig
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.export.listing import Lister, lister, search_shapes
-from dpjax.models import StandardModel, require_derived
+from dpjax.models import StandardModel, require_curvature
 from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy
 from dpjax.models.standard import contributes, neighborhood, table_rows, where_rows
@@ -63,7 +63,7 @@ def entries(config: ModelConfig, *, hessian: bool = False) -> tuple[Entry, ...]:
     output = config.fitting_net.output
     if hessian:
         require_energy(output)
-        require_derived(config, "hessian")
+        require_curvature(config)
     found = Entry("from_coordinates", force=output is ENERGY, search=True)
     if config.direct_forces:
         return Entry("energy"), Entry("output", force=True), found

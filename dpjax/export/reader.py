@@ -8,6 +8,7 @@ from typing import Any
 
 from dpjax.config import ModelConfig, parse_model, with_direct_forces
 from dpjax.config.models.compress import Compression
+from dpjax.config.nvnmd import in_form as in_nvnmd_form
 from dpjax.errors import ModelError
 from dpjax.export.runtime import ArtifactError, Container
 
@@ -32,7 +33,7 @@ def read_artifact(path: str | os.PathLike) -> tuple[ModelConfig, dict, str]:
         branch[leaf] = array
     config = _configuration(manifest["model"])
     config = with_direct_forces(config) if manifest.get("direct_forces") else config
-    return config, variables, manifest["conventions"]
+    return in_nvnmd_form(config, manifest.get("nvnmd")), variables, manifest["conventions"]
 
 
 def _configuration(section: dict[str, Any]) -> ModelConfig:

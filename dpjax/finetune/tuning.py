@@ -145,6 +145,11 @@ def _compare(config: ModelConfig, pretrained: Pretrained) -> None:
             "--init-model, with the same types and the loss dens."
         )
     refuse_spins(config, pretrained.config)
+    if config.nvnmd is not None or pretrained.config.nvnmd is not None:
+        raise ConfigError(
+            "nvnmd: models for the NVNMD hardware are not fine-tuned. Go on with such a model by --init-model, or start from its "
+            "files by nvnmd/weight_file."
+        )
     types = TypeChange(pretrained.config.type_map, config.type_map)
     kinds = [[DESCRIPTORS.name_of(part) for part in members(m.descriptor)] for m in (config, pretrained.config)]
     if kinds[0] != kinds[1]:

@@ -11,6 +11,7 @@ from dpjax.fittings.dos import DosFitting
 from dpjax.fittings.dpa4_ener import Dpa4EnerFitting
 from dpjax.fittings.ener import EnerFitting
 from dpjax.fittings.network import FittingNet
+from dpjax.fittings.nvnmd import NvnmdFitting
 from dpjax.fittings.property import PropertyFitting
 from dpjax.fittings.tensor import DipoleFitting, PolarFitting
 from dpjax.fittings.types import of_type
@@ -24,6 +25,7 @@ __all__ = [
     "DosFitting",
     "Dpa4EnerFitting",
     "EnerFitting",
+    "NvnmdFitting",
     "PolarFitting",
     "PropertyFitting",
     "build_direct_forces",
@@ -44,5 +46,9 @@ FITTINGS: dict[str, type[FittingNet]] = {
 def build_fitting(config: ModelConfig, descriptor: nn.Module, vectors: nn.Module | None = None) -> FittingNet:
     """The fitting module of a model section, for the outputs of a descriptor module and the model's table of type vectors."""
     section, n_type = with_widths(config.fitting_net, descriptor.dim_out), len(config.type_map)
-    kind = FITTINGS[type(section).__name__]
-    return kind(section, n_type, descriptor.dim_out, has_one_fitting_net(config), descriptor.dim_frame, vectors)
+    kind, options = FITTINGS[type(section).__name__], {}
+    if config.nvnmd is not None:
+        dim_type = getattr(descriptor, "dim_appended", 0)
+        kind, options = NvnmdFitting, {"quantized": config.nvnmd.quantize_fitting_net, "dim_type": dim_type}
+    one_net = has_one_fitting_net(config)
+    return kind(section, n_type, descriptor.dim_out, one_net, descriptor.dim_frame, vectors, **options)

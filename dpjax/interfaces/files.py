@@ -323,12 +323,18 @@ def _checkpoint_folder(output: Path) -> Path:
 
 
 def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[ModelConfig, dict]:
-    """The same model with all its networks in another precision; biases stay float64."""
+    """The same model with all its networks in another precision; biases stay float64.
+
+    Raises:
+        ModelError: it is quantised, and the precision is another than float64.
+    """
     dtype = dtype_of(precision)
     if isinstance(config, PairTableConfig):
         return config, variables
     if isinstance(config, LinearEnergyConfig):
         return _sum_in_precision(config, variables, precision)
+    if config.nvnmd is not None and config.nvnmd.quantizes and dtype != np.float64:
+        raise ModelError(f"dtype {precision}: numbers of a model that is quantised for NVNMD are float64; leave it out")
     changed = dataclasses.replace(
         config,
         descriptor=_parts_in_precision(config.descriptor, precision),

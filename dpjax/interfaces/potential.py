@@ -29,7 +29,7 @@ from dpjax.interfaces.results import Reading, Results
 from dpjax.interfaces.stream import Given, Source
 from dpjax.interfaces.table_start import TableStart
 from dpjax.memory import keep_freed_memory
-from dpjax.models import build_model, predict, require_derived, require_no_spins
+from dpjax.models import build_model, predict, require_curvature, require_no_spins
 from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
 from dpjax.models.unmodified import refuse_modifier
@@ -145,7 +145,7 @@ class Potential(FeatureMethods):
         """
         if hessian:
             require_energy(self.model.output)
-            require_derived(self.config, "hessian")
+            require_curvature(self.config)
             require_no_spins(self.config, "hessian")
             refuse_modifier(self.config, "hessian")
         if atomic:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dpjax.compress import refuse_compressed
-from dpjax.config import ModelConfig
+from dpjax.config import ModelConfig, load_any
 from dpjax.config.files import read
 from dpjax.config.multi_task import is_multi_task
 from dpjax.errors import ConfigError
@@ -27,6 +27,7 @@ from dpjax.finetune import (
 from dpjax.interfaces.files import branches, load, read_constant
 from dpjax.interfaces.frozen import FROZEN, thawed
 from dpjax.interfaces.modifiers import MODIFIERS
+from dpjax.interfaces.nvnmd import start_of
 from dpjax.training.constants import with_constants
 from dpjax.training.everywhere import train_everywhere
 from dpjax.training.run import TrainResult, Tuning, run
@@ -87,6 +88,14 @@ def train(
         else:
             initial = _initial(init_model)
             config = _with_model_of(config, initial[0]) if use_pretrain_script else config
+    start, lacks = _from_files(config)
+    if init_model is not None and start is not None:
+        raise ConfigError(
+            "init_model: the section nvnmd names files to start from (restore_descriptor, restore_fitting_net, "
+            "quantize_descriptor). Give init_model, or these; not both."
+        )
+    if start is not None and not restart:
+        initial, force_load = start, lacks
     tuning = _constant(constants) if constants and initial is None else None
     options = {"restart": restart, "initial": initial, "tuning": tuning, "fill": force_load}
     return train_everywhere(run, config, Path(output), modifiers=MODIFIERS, **options)
@@ -118,6 +127,15 @@ def _constant(constants: dict[str | int, dict]) -> Tuning:
         return with_constants(setup, constants)
 
     return tune
+
+
+def _from_files(config: Source) -> tuple[tuple[ModelConfig, dict[str, Any]] | None, bool]:
+    """What the section ``nvnmd`` says a training starts from, and whether that lacks parts, which are then as in a new model."""
+    section = _content(config).get("nvnmd")
+    if not isinstance(section, dict) or section.get("enable") is not True:
+        return None, False
+    start = start_of(load_any(config).first)
+    return start, start is not None and not {"descriptor", "fitting_net"} <= start[1]["params"].keys()
 
 
 def _tasks(config: Source) -> dict[str, Any]:

@@ -85,6 +85,11 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
         )
     check_known(config)
     _check_backends(config)
+    if config.nvnmd is not None:
+        raise ModelError(
+            "DeePMD-kit cannot evaluate a model for the NVNMD hardware from a .dp or .yaml file. Its weights are in the files that "
+            "`dpjax train-nvnmd` writes; write the model as an artifact: dpjax.export.save(pot, 'model.dpx')."
+        )
     _check_vectors(config)
     if config.conventions == "reference":
         return

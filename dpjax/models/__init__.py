@@ -19,7 +19,7 @@ from dpjax.models.derivatives import (
     predict_features,
     resolutions,
 )
-from dpjax.models.derived import require_derived, require_no_spins
+from dpjax.models.derived import require_curvature, require_derived, require_no_spins
 from dpjax.models.geometry import Geometry
 from dpjax.models.linear import LinearEnergy, PairTableModel, part_name
 from dpjax.models.standard import FEATURES, StandardModel, batch_geometry
@@ -41,6 +41,7 @@ __all__ = [
     "outputs_and_gradient",
     "predict",
     "predict_features",
+    "require_curvature",
     "require_derived",
     "require_no_spins",
     "resolutions",

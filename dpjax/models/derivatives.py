@@ -20,7 +20,7 @@ from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.expansion import Expansion
 from dpjax.descriptors.facts import embedded_pairs
 from dpjax.descriptors.neighborhood import nearest_distance
-from dpjax.models.derived import require_derived
+from dpjax.models.derived import require_curvature, require_derived
 from dpjax.models.direct import predict_directly
 from dpjax.models.geometry import Geometry
 from dpjax.models.gradients import summed_gradient
@@ -297,6 +297,7 @@ def predict(
         values, out = atomic_outputs(model, variables, geometry, batch, work, expansion), {}
     if hessian is not None:
         require_energy(output)
+        require_curvature(model.config)
 
         def forces(disp: jax.Array) -> jax.Array:
             own = geometry.replace(disp=disp)

@@ -1,9 +1,23 @@
-"""What some models cannot give: derivatives of the energy where forces are direct, and what does not know of spins."""
+"""What some models cannot give: derivatives of direct or quantised forces, and what does not know of spins."""
 
 from __future__ import annotations
 
 from dpjax.config import ModelConfig
 from dpjax.errors import ModelError
+
+
+def require_curvature(config: ModelConfig) -> None:
+    """Raise where second derivatives are asked of a model whose energy has none, or none that follow from it.
+
+    Raises:
+        ModelError: it gives its forces directly, or is quantised.
+    """
+    require_derived(config, "hessian")
+    if config.nvnmd is not None and config.nvnmd.quantizes:
+        raise ModelError(
+            "hessian: this model is quantised for the NVNMD hardware; its forces are steps, which have no derivatives. Take second "
+            "derivatives of the continuous model that it was made from."
+        )
 
 
 def require_derived(config: ModelConfig, what: str) -> None:

@@ -47,6 +47,7 @@ def adopted_variables(
             "Use the same elements in the same order."
         )
     _require_same_heads(config, theirs)
+    _require_same_form(config, theirs)
     differences = changed_settings(config, theirs)
     if exact and config.lora != theirs.lora:
         differences.append(_differs("model/lora", config.lora, theirs.lora))
@@ -81,6 +82,31 @@ def _require_same_heads(config: ModelConfig, theirs: ModelConfig) -> None:
         f"loss/type: the loss is {ours}, but that of the model to start from was {other}. Use the loss of that model, or start "
         "without it."
     )
+
+
+def _require_same_form(config: ModelConfig, theirs: ModelConfig) -> None:
+    """Parameters of a model for the NVNMD hardware mean something else in other models.
+
+    Raises:
+        ConfigError: one of the models is for it, or for another version, and the other is not; or is quantised where the other is
+            not, so that it has tables.
+    """
+    ours, other = (_form(model) for model in (config, theirs))
+    if ours != other:
+        raise ConfigError(
+            f"nvnmd: this input asks for {ours}, but the model to start from is {other}. Start from files by nvnmd/weight_file and "
+            "nvnmd/map_file, or use the section nvnmd of that model."
+        )
+
+
+def _form(config: ModelConfig) -> str:
+    own = config.nvnmd
+    if own is None:
+        return "a model for any hardware"
+    descriptor, fitting = (
+        "quantised" if flag else "continuous" for flag in (own.quantize_descriptor, own.quantize_fitting_net)
+    )
+    return f"one of NVNMD version {own.version} with {descriptor} descriptor and {fitting} fitting net"
 
 
 def filled(variables: dict[str, Any], fresh: dict[str, Any]) -> dict[str, Any]:

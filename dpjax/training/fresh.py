@@ -101,7 +101,7 @@ def placed(computed: dict[str, np.ndarray], like: dict[str, Any], needed: tuple[
 
 
 def trainable_labels(config: ModelConfig, params: dict) -> dict:
-    """True for every parameter that is trained, in the structure of ``params``; follows the ``trainable`` keys and ``lora``.
+    """True for every parameter that is trained, in the structure of ``params``; follows ``trainable``, ``lora`` and ``nvnmd``.
 
     The fitting net of a model that gives its forces directly takes no part, and stays as it is.
     """
@@ -116,6 +116,8 @@ def trainable_labels(config: ModelConfig, params: dict) -> dict:
         descriptor = jax.tree_util.tree_map_with_path(
             lambda path, flag: flag and lora.is_trained([key.key for key in path]), descriptor
         )
+    if config.nvnmd is not None and config.nvnmd.keeps_descriptor:
+        descriptor = jax.tree.map(lambda _: False, descriptor)
     labels = {"descriptor": descriptor, "fitting_net": fitting}
     if config.type_embedding is not None:
         labels["type_embedding"] = jax.tree.map(lambda _: config.type_embedding.trainable, params["type_embedding"])

@@ -16,6 +16,7 @@ from dpjax.batching.batch import Array, Batch
 from dpjax.models import RESOLVED, predict
 from dpjax.nn.blocks import Work
 from dpjax.nn.chebyshev import Grid
+from dpjax.nn.nvnmd import magnified
 from dpjax.train_state import TrainState
 from dpjax.training.mixed_precision import all_finite
 
@@ -87,6 +88,8 @@ def prediction_of(model, needs_force: bool, work: Work, spread: Spread | None = 
 
     def prediction(variables, batch: Batch, grid: Grid | None, hessian: int | None = None) -> dict[str, jax.Array]:
         one = partial(predict, model, force=needs_force, hessian=hessian, work=work, grid=grid)
+        if model.config.nvnmd is not None and model.config.nvnmd.quantizes:
+            one = magnified(one)  # else most of what the loss pulls would be rounded to nothing
         return (one if spread is None else spread.over(one))(variables, batch)
 
     return prediction

@@ -10,6 +10,7 @@ from dpjax.cli.backend import BACKENDS
 FLAGS = {
     "train": "-m --mpi-log -i --init-model -r --restart -f --init-frz-model -t --finetune --use-pretrain-script -o --output "
     "--skip-neighbor-stat --model-branch --force-load",
+    "train-nvnmd": "-i --init-model -r --restart -s --step --skip-neighbor-stat",
     "freeze": "-c --checkpoint-folder --checkpoint -o --output -n --node-names -w --nvnmd-weight --head --model-branch --hessian "
     "--lower-kind",
     "test": "-m --model -s --system -f --datafile --train-data --valid-data -S --set-prefix -n --numb-test -r --rand-seed "

@@ -29,7 +29,7 @@ class Bench:
 
     def __init__(self, case: Case):
         self.case = case
-        self.potential = potential(case.section)
+        self.potential = potential(case.section, form=case.form)
         self.model, self.variables = self.potential.model, self.potential.variables
         self.output = self.model.output
         wide = (20, 28) if self.model.by_type else (48,)  # what the structures need, and what most cases keep

@@ -12,8 +12,10 @@ import numpy as np
 import dpjax
 from dpjax.config import parse_model
 from dpjax.config.fittings import AtomicOutput
+from dpjax.config.nvnmd import in_form
 from dpjax.descriptors import members
 from dpjax.descriptors.hybrid import Grids
+from dpjax.models import build_model, init_variables
 from dpjax.nn.chebyshev import Grid
 from tests.shared import golden
 
@@ -26,6 +28,8 @@ class Case:
 
     ``touching`` are two types whose pair no option excludes: an excluded pair keeps a place in ``sel`` while it is near, so with
     non-zero ``davg`` the energy may jump where such a pair parts, in the reference as here.
+
+    ``form``: section ``nvnmd``, of models for that hardware.
 
     ``slow``: its parts are in other cases, too, which `make test` runs.
 
@@ -40,6 +44,7 @@ class Case:
     section: dict[str, Any]
     touching: tuple[int, int] = (0, 1)
     grid: Grid | Grids | None = None
+    form: dict[str, Any] | None = None
     in_pytorch: bool = True
     storable: bool = True
     slow: bool = False
@@ -128,6 +133,14 @@ def hybrid(*parts) -> dict[str, Any]:
     return {"type": "hybrid", "list": list(parts)}
 
 
+def nvnmd(version: int = 0, quantized: bool = False) -> dict[str, Any]:
+    """A section ``nvnmd`` without files."""
+    names = ("restore_descriptor", "restore_fitting_net", "quantize_descriptor", "quantize_fitting_net")
+    flags = dict(zip(names, (False, False, quantized, quantized), strict=True))
+    files = dict.fromkeys(("map_file", "config_file", "weight_file"), "none")
+    return {"version": version, "max_nnei": 128, "net_size": 128, **files, "enable": True, **flags}
+
+
 def model(descriptor: dict, *, fitting: dict | None = None, **options) -> dict[str, Any]:
     net = {"neuron": [6, 6], "seed": 2, "precision": "float64"} | (fitting or {})
     return {"type_map": ["O", "H"], "descriptor": descriptor, "fitting_net": net} | options
@@ -174,6 +187,15 @@ CASES = [
     Case(
         "dpa3-spin",
         model(dpa3({"nlayers": 1}), spin={"use_spin": ["O"], "virtual_len": [0.4], "spin_norm": [1.3]}),
+        slow=True,
+    ),
+    Case("nvnmd-v0", model(se_e2_a()), form=nvnmd(), in_pytorch=False, storable=False),
+    Case(
+        "nvnmd-v1",
+        model(se_atten(attn_layer=0, tebd_input_mode="strip", smooth_type_embedding=False)),
+        form=nvnmd(1),
+        in_pytorch=False,
+        storable=False,
         slow=True,
     ),
     Case("se_e2_r", model(se_e2_r(resnet_dt=True, exclude_types=[[0, 0]]))),
@@ -432,12 +454,15 @@ CASES = [
 ]
 
 
-def potential(section: dict[str, Any], seed: int = 0) -> dpjax.Potential:
+def potential(section: dict[str, Any], seed: int = 0, form: dict[str, Any] | None = None) -> dpjax.Potential:
     """A potential with random parameters and random statistics: nothing is zero, one or equal that need not be.
 
     ``davg`` is zero where the descriptor has ``set_davg_zero``: with type vectors energies may jump at the cut-off otherwise.
     """
     pot = dpjax.build(copy.deepcopy(section), seed=seed)
+    if form is not None:
+        config = in_form(pot.config, form)
+        pot = dpjax.Potential(config, jax.tree.map(np.asarray, init_variables(build_model(config), seed)))
     rng = np.random.default_rng(seed)
     stats = _statistics(pot.config, pot.variables["stats"], rng)
     params = pot.variables["params"]

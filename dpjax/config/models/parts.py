@@ -51,6 +51,7 @@ class EnergyModelFacts:
 
     bridge = None
     direct_forces = False
+    nvnmd = None
     takes_mask = False
     virtual_scale = ()
     fitting_net = EnergySum()

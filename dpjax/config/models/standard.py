@@ -31,6 +31,7 @@ from dpjax.config.fittings.outputs import ENERGY
 from dpjax.config.models import type_embedding, virtual_atoms
 from dpjax.config.models.bridging import bridge_of, bridging_options, check_bridging
 from dpjax.config.models.common import CommonModelConfig, check_common, common_sections
+from dpjax.config.nvnmd import NvnmdConfig
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option
 from dpjax.config.suggestions import did_you_mean, join
@@ -51,6 +52,9 @@ class ModelConfig(CommonModelConfig):
     bridging_r_inner: float | None = None
     bridging_r_outer: float | None = None
     direct_forces: bool = False  # has heads for forces, which the loss dens trains; follows from the loss, no option
+    nvnmd: NvnmdConfig | None = (
+        None  # in the form of that hardware; follows from the section nvnmd of the input, no option
+    )
     # with spins, for each type of the data: distance of its virtual atom per unit of spin, angstrom; ``type_map`` then has the
     # virtual partners behind these types
     virtual_scale: tuple[float, ...] = ()
