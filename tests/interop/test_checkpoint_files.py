@@ -221,12 +221,12 @@ def test_other_shapes_numbers_and_sources_are_refused(weights):
 
 def test_models_that_are_not_built_say_what_is_missing(weights, monkeypatch):
     section = copy.deepcopy(weights[0])
-    section["descriptor"] = {"type": "se_a_tpe", "rcut": 4.0, "rcut_smth": 1.0, "sel": [8, 16], "neuron": [2, 4]}
-    with pytest.raises(ConfigError, match="'se_a_tpe' is not built yet"):
+    section["descriptor"] = {"type": "dpa4c", "rcut": 4.0}
+    with pytest.raises(ConfigError, match="'dpa4c' is not built yet"):
         dpjax.interop.from_weights(section, weights[1])
     state = {"_extra_state": {"model_params": section}}
     monkeypatch.setattr(checkpoint_files, "read_torch", lambda path: {"model": state})
-    with pytest.raises(ModelError, match=r"model\.pt: .*'se_a_tpe' is not built yet"):
+    with pytest.raises(ModelError, match=r"model\.pt: .*'dpa4c' is not built yet"):
         dpjax.load(fixture("se_e2_a/model.pt"))
 
 
@@ -311,7 +311,7 @@ def test_tensorflow_names_of_shared_layers():
     assert_equal_trees(dpjax.interop.from_weights(section, named).variables, pot.variables)
 
 
-@pytest.mark.parametrize("case", ["se_atten_tebd", "se_e3_tebd", "se_a_tpe_one_side", "linear_sum"])
+@pytest.mark.parametrize("case", ["pairwise_dprc", "pairwise_dprc_se_atten"])
 def test_tensorflow_models_that_are_not_built(case):
     section = json.loads(shared("golden", "tf", case, "model.json").read_text())["model"]
     with pytest.raises((ConfigError, ModelError), match="not built"):

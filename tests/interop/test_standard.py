@@ -29,7 +29,7 @@ def tree_of(case: str) -> dict:
 
 
 @pytest.mark.parametrize("source", ["pytorch", "jax"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [case for case in CASES if not case.startswith(("linear", "zbl", "spin"))])
 def test_weights_are_found_by_the_names_of_the_backends(case, source):
     """Also those whose names are of tables in other models, as ``mean`` is."""
     stored = tree_of(case)
