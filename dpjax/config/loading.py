@@ -191,6 +191,7 @@ def load_tasks(source: Source) -> Tasks:
     checked.report.extend(_missing_for_training(raw))
     checked.report.extend(tasks.problems(raw))
     checked.report.extend(_hardware_of_tasks(raw))
+    checked.report.extend(_branches_without_networks(raw["model"]["model_dict"]))
     checked.raise_any()
     run = raw["training"]
     steps = run.get("numb_steps")

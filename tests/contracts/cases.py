@@ -421,7 +421,11 @@ CASES = [
         slow=True,
     ),
     Case(
-        "se_e2_a-short-range", model(se_e2_a(), **SHORT_RANGE, srtab_add_bias=False), in_pytorch=False, storable=False
+        "se_e2_a-short-range",
+        model(se_e2_a(), **SHORT_RANGE, srtab_add_bias=False),
+        in_pytorch=False,
+        storable=False,
+        slow=True,
     ),
     Case("se_atten-short-range", model(se_atten(attn_layer=0), pair_exclude_types=[[1, 1]], **SHORT_RANGE), slow=True),
     Case(
@@ -433,6 +437,7 @@ CASES = [
             pair_exclude_types=[[0, 0]],
         ),
         in_pytorch=False,  # whose numbers test_parts.py compares
+        slow=True,
     ),
     Case(
         "linear-networks-per-type",

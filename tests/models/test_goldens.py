@@ -18,6 +18,7 @@ HEAVY = {  # to compile; their parts are in others, too
     "ener_aparam",
     "ener_atom_ener_partial",
     "hybrid_att_sea_rcut",
+    "linear_att_pairtab",
     "hybrid_sea_ser",
     "se_atten_lmax2",
     "se_atten_not_smooth_sel_overflow",
