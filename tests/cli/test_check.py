@@ -23,7 +23,7 @@ def test_shipped_inputs_are_valid_and_say_what_they_are(path, capsys):
     normal = json.loads(capsys.readouterr().out)
     descriptor = normal["model"]["descriptor"]
     parts = descriptor.get("list", [descriptor])
-    filled = {part["activation_function"] for part in parts if "repinit" not in part} - {"silut:10.0", "silu"}
+    filled = {part["activation_function"] for part in parts if "activation_function" in part} - {"silut:10.0", "silu"}
     assert filled <= {"tanh"}
     assert not [key for key in normal if key.startswith("_")]
 
@@ -120,12 +120,12 @@ def test_nothing_is_written_but_what_is_asked_for(data, tmp_path, monkeypatch, c
 
 
 def test_what_is_not_built_is_refused_or_listed(tmp_path, capsys):
-    config = tiny.config(["absent"], {"model/type_embedding": {}})
+    config = tiny.config(["absent"], {"model/spin": {"use_spin": [True, False], "scheme": "native"}})
     assert check(tmp_path, config) == 1
-    assert "model/type_embedding" in capsys.readouterr().err
+    assert "model/spin/scheme" in capsys.readouterr().err
     assert check(tmp_path, config, "--config-only") == 0
     out = capsys.readouterr().out
-    assert "not built yet in this version:\n  model/type_embedding: " in out
+    assert "not built yet in this version:\n  model/spin/scheme: " in out
     assert check(tmp_path, tiny.config(["absent"]), "--config-only") == 0
     assert "not built" not in capsys.readouterr().out
 

@@ -31,5 +31,5 @@ def bare_config(fitting, silent=()) -> SimpleNamespace:
     """What the configuration of such a model says: its fitting net, and its inputs, none of which has a default."""
     sizes = {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam}
     inputs = {name: size for name, size in sizes.items() if size}
-    own = {"silent_types": silent, "inputs": inputs, "default_inputs": {}, "direct_forces": False}
+    own = {"silent_types": silent, "inputs": inputs, "default_inputs": {}, "direct_forces": False, "virtual_scale": ()}
     return SimpleNamespace(fitting_net=fitting, **own)
