@@ -128,7 +128,7 @@ def test_local_frames_are_trained_continued_and_tested(tmp_path):
     whole = dpjax.train(given, output=tmp_path / "whole")
     half = {**given, "training": given["training"] | {"numb_steps": 2}}
     dpjax.train(half, output=tmp_path / "half")
-    again = dpjax.train(given, output=tmp_path / "half", restart=tmp_path / "half" / "model.ckpt")
+    again = dpjax.train(given, output=tmp_path / "half", restart=True)
     first, second = dpjax.load(whole.checkpoint), dpjax.load(again.checkpoint)
     assert first.variables["params"]["descriptor"] == second.variables["params"]["descriptor"] == {}
     np.testing.assert_array_equal(
