@@ -229,7 +229,8 @@ def test_open_systems_and_labels_of_atoms_are_refused(tmp_path):
     types = np.array([1, 0, 1])
     open_system = tiny.write(tmp_path / "open", types, [tiny.arrays(types, 2, 0, virial=False)], nopbc=True)
     with pytest.raises(DataError, match="has no cell"):
-        dpjax.train(tiny.config([open_system], {"model/modifier": section()}), tmp_path / "out")
+        edits = {"model/modifier": section(), "loss/start_pref_v": 0, "loss/limit_pref_v": 0}
+        dpjax.train(tiny.config([open_system], edits), tmp_path / "out")
     values = tiny.arrays(types, 2, 0) | {"atom_ener": np.zeros((2, 3))}
     atomic = tiny.write(tmp_path / "atomic", types, [values])
     edits = {"model/modifier": section(), "loss/start_pref_ae": 1, "loss/limit_pref_ae": 1}
