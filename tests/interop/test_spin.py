@@ -119,7 +119,10 @@ def test_weights_by_pytorch_names():
         (lambda tree: tree["spin"].update(virtual_scale=None), "spin/virtual_scale: missing"),
         (lambda tree: tree["spin"].update(use_spin=[True]), "backbone_model/type_map: found 4 types, expected 2"),
         (
-            lambda tree: tree["backbone_model"].update(atom_exclude_types=[2, 3]),
+            lambda tree: [
+                tree["backbone_model"].update(atom_exclude_types=[3]),
+                tree["backbone_model"]["fitting"].update(exclude_types=[3]),
+            ],
             "backbone_model/atom_exclude_types: found",
         ),
     ],
