@@ -120,7 +120,7 @@ def test_weights_by_pytorch_names():
         (lambda tree: tree["spin"].update(use_spin=[True]), "backbone_model/type_map: found 4 types, expected 2"),
         (
             lambda tree: tree["backbone_model"].update(atom_exclude_types=[3]),
-            "backbone_model/atom_exclude_types: found",
+            r"types \[2\] are excluded here but not",
         ),
     ],
 )
