@@ -64,6 +64,23 @@ def weights_only(arrays: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return found
 
 
+def check_skips(tree: Tree) -> None:
+    """Fitting nets of TensorFlow add a layer's input to its output between equal widths only, and never in the first layer.
+
+    Raises:
+        ModelError: in this model the other backends, and these networks, would add more.
+    """
+    networks = [own for own in tree["fitting"]["nets"]["networks"] if own]
+    for number, layer in enumerate(networks[0]["layers"][:-1] if networks else ()):
+        n_in, n_out = layer["@variables"]["w"].shape
+        if n_out == 2 * n_in or (number == 0 and n_out == n_in):
+            raise ModelError(
+                f"fitting_net/neuron/{number}: layer {number + 1} makes {n_out} numbers of {n_in}; DeePMD-kit's TensorFlow backend "
+                "adds no input to its output there, as its other backends and this version do. Such a network is not read; its "
+                "energies would be others."
+            )
+
+
 def as_built(section: Mapping[str, Any], conventions: str) -> Tree:
     """The section of the model that the TensorFlow backend builds: other defaults, and type vectors that belong to the model.
 

@@ -77,6 +77,7 @@ def read_weights(
     names = names_of(tree, source)
     given = dict(arrays)
     if by_tensorflow:
+        tensorflow_names.check_skips(tree)
         given = tensorflow_names.weights_only(arrays)
     else:
         alone = any(energy is not None for energy in getattr(config.fitting_net, "atom_ener", ()))

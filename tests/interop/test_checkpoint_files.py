@@ -311,6 +311,13 @@ def test_tensorflow_names_of_shared_layers():
     assert_equal_trees(dpjax.interop.from_weights(section, named).variables, pot.variables)
 
 
+def test_networks_of_tensorflow_that_would_get_more_skips_are_refused():
+    """There a first layer as wide as the descriptor, or twice as wide, has none."""
+    section = model(se_e2_a(neuron=[2, 4], axis_neuron=2), fitting={"neuron": [8, 8]})
+    with pytest.raises(ModelError, match="fitting_net/neuron/0: layer 1 makes 8 numbers of 8"):
+        dpjax.interop.from_weights(section, {"descrpt_attr/t_avg": np.zeros(1)}, "tensorflow")
+
+
 @pytest.mark.parametrize("case", ["pairwise_dprc", "pairwise_dprc_se_atten"])
 def test_tensorflow_models_that_are_not_built(case):
     section = json.loads(shared("golden", "tf", case, "model.json").read_text())["model"]
