@@ -86,8 +86,6 @@ def backbone_arrays(arrays: Mapping[str, Any]) -> dict[str, Any]:
 def as_in_tensorflow(config: ModelConfig) -> ModelConfig:
     """The model of DeePMD-kit's TensorFlow backend: no places for partners that are not there, and distances as they are.
 
-    Its operations get the cut-off and where the switch begins as numbers of float32.
-
     Raises:
         ModelError: another descriptor than ``se_e2_a`` with one network for each neighbour type, or types with spin behind others.
     """
@@ -99,8 +97,7 @@ def as_in_tensorflow(config: ModelConfig) -> ModelConfig:
     own = descriptor.sel[: len(carriers)]
     sel = (*own, *(n if on else 0 for n, on in zip(own, carriers, strict=True)))
     protection = config.raw["descriptor"].get("env_protection", 0.0)
-    rounded = {name: float(np.float32(getattr(descriptor, name))) for name in ("rcut", "rcut_smth")}
-    return replace(config, descriptor=replace(descriptor, sel=sel, env_protection=protection, **rounded))
+    return replace(config, descriptor=replace(descriptor, sel=sel, env_protection=protection))
 
 
 def filled_up(arrays: Mapping[str, Any], config: ModelConfig) -> dict[str, Any]:

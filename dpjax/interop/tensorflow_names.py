@@ -26,6 +26,7 @@ _ATTENTION = re.compile(r"attention_layers\.attention_layers\.(\d+)\.(?:attentio
 _NORM = {"w": "gamma", "b": "beta"}
 _PARTS = ("c_query", "c_key", "c_value")  # which are one layer here
 _BOOKKEEPING = ("t_nei_type",)
+_ROUNDED = ("rcut", "rcut_smth", "smin_alpha", "sw_rmin", "sw_rmax")  # lengths that its operations get as float32
 
 
 def name_of(model: Tree, path: str) -> str | None:
@@ -95,10 +96,19 @@ def as_built(section: Mapping[str, Any], conventions: str) -> Tree:
         built.setdefault("type_embedding", {"activation_function": "none"})
         descriptor["temperature"] = 1.0  # whatever the input says
         descriptor["ln_eps"] = 1e-3 if descriptor.get("ln_eps") is None else descriptor["ln_eps"]
-    for key in ("rcut", "rcut_smth") if conventions == "reference" else ():
-        if isinstance(descriptor.get(key), (int, float)):
-            descriptor[key] = float(np.float32(descriptor[key]))
-    return built
+    return in_single_precision(built) if conventions == "reference" else built
+
+
+def in_single_precision(section: Any) -> Any:
+    """A section whose lengths are numbers of float32, as TensorFlow's operations get them; it moves results by about 1e-8."""
+    if isinstance(section, dict):
+        return {
+            key: float(np.float32(value))
+            if key in _ROUNDED and isinstance(value, (int, float))
+            else in_single_precision(value)
+            for key, value in section.items()
+        }
+    return [in_single_precision(item) for item in section] if isinstance(section, list) else copy.deepcopy(section)
 
 
 def _descriptor_name(tree: Tree, path: str) -> str | None:

@@ -16,12 +16,12 @@ import numpy as np
 from dpjax.config import parse_model
 from dpjax.errors import ModelError
 from dpjax.formats.pair_table import PairTable
+from dpjax.interop.tensorflow_names import in_single_precision
 from dpjax.models.linear import part_name
 from dpjax.models.pair_table import NAME, table_stats
 
 Tree = dict[str, Any]
 _INFO, _DATA = "model_attr/t_tab_info", "model_attr/t_tab_data"
-_ROUNDED = ("rcut", "rcut_smth", "smin_alpha", "sw_rmin", "sw_rmax")
 _SHORT_RANGE = ("use_srtab", "smin_alpha", "sw_rmin", "sw_rmax", "srtab_add_bias")
 
 
@@ -30,20 +30,23 @@ def is_made_of_parts(section: Mapping[str, Any]) -> bool:
     return section.get("type") in ("linear_ener", "pairtab") or section.get("use_srtab") is not None
 
 
-def read(section: Mapping[str, Any], arrays: Mapping[str, np.ndarray], read_part: Callable) -> tuple[Any, Tree]:
+def read(
+    section: Mapping[str, Any], arrays: Mapping[str, np.ndarray], read_part: Callable, conventions: str
+) -> tuple[Any, Tree]:
     """Configuration and variables.
 
     Args:
         section: the ``model`` section.
         arrays: variables of the graph by name.
         read_part: section, variables -> configuration and variables of a model that is not made of others.
+        conventions: ``"reference"``: lengths are rounded as there.
 
     Raises:
         ModelError: a variable is missing or left over.
     """
-    section = in_single_precision(dict(section))
+    section = in_single_precision(dict(section)) if conventions == "reference" else copy.deepcopy(dict(section))
     if section.get("type") == "linear_ener":
-        return _read_sum(section, arrays, read_part)
+        return _read_sum(section, arrays, read_part, conventions)
     if section.get("type") == "pairtab":
         return _read_table(section, arrays)
     alone = {key: value for key, value in section.items() if key not in _SHORT_RANGE}
@@ -58,17 +61,9 @@ def read(section: Mapping[str, Any], arrays: Mapping[str, np.ndarray], read_part
     return config, variables | {"stats": stats | table}
 
 
-def in_single_precision(section: Any) -> Any:
-    """A section whose lengths are numbers of float32, as the operations of TensorFlow get them."""
-    if isinstance(section, dict):
-        return {
-            key: float(np.float32(value)) if key in _ROUNDED and value is not None else in_single_precision(value)
-            for key, value in section.items()
-        }
-    return [in_single_precision(item) for item in section] if isinstance(section, list) else copy.deepcopy(section)
-
-
-def _read_sum(section: Tree, arrays: Mapping[str, np.ndarray], read_part: Callable) -> tuple[Any, Tree]:
+def _read_sum(
+    section: Tree, arrays: Mapping[str, np.ndarray], read_part: Callable, conventions: str
+) -> tuple[Any, Tree]:
     params: Tree = {}
     stats: Tree = {}
     models = section["models"]
@@ -77,7 +72,7 @@ def _read_sum(section: Tree, arrays: Mapping[str, np.ndarray], read_part: Callab
         own = {name: left.pop(name) for name in list(left) if f"_model{i}/" in name}
         own = {re.sub(rf"_model{i}(?=/)", "", name): array for name, array in own.items()}
         part = {"type_map": section.get("type_map"), **part}
-        _, variables = read(part, own, read_part) if is_made_of_parts(part) else read_part(part, own)
+        _, variables = read(part, own, read_part, conventions) if is_made_of_parts(part) else read_part(part, own)
         stats[part_name(i)] = variables["stats"]
         params |= {part_name(i): variables["params"]} if variables["params"] else {}
     if left:

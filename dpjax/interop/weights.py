@@ -58,7 +58,9 @@ def read_weights(
                 f"a model made of several parts is not read from {source} names, only from .dp and .yaml files. Convert it with "
                 "DeePMD-kit (dp convert-backend model.pth model.dp) and load that."
             )
-        return tensorflow_parts.read(section, arrays, lambda own, given: read_weights(own, given, source, conventions))
+        return tensorflow_parts.read(
+            section, arrays, lambda own, given: read_weights(own, given, source, conventions), conventions
+        )
     dpa4.check_stored_version(arrays)
     by_tensorflow = source == "tensorflow"
     defined = parse_model(tensorflow_names.as_built(section, conventions) if by_tensorflow else _as_built(section))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -12,33 +11,11 @@ from dpjax.data import System
 from dpjax.data.checks import without_virtual
 from dpjax.errors import DataError
 from dpjax.neighbors.frames import FrameSource
+from dpjax.training.system_view import SystemView
 
 
-@dataclass(frozen=True, eq=False)
-class RealAtoms:
-    """A system whose virtual atoms are placeholders: they are nobody's neighbours, and may lie on one point."""
-
-    system: System
-
-    @property
-    def name(self) -> str:
-        return self.system.name
-
-    @property
-    def n_frame(self) -> int:
-        return self.system.n_frame
-
-    @property
-    def n_atom(self) -> int:
-        return self.system.n_atom
-
-    @property
-    def periodic(self) -> bool:
-        return self.system.periodic
-
-    @property
-    def mixed(self) -> bool:
-        return self.system.mixed
+class RealAtoms(SystemView):
+    """A system whose virtual atoms are placeholders: they are nobody's neighbours, and may lie on one point; it has no cells."""
 
     def frame_types(self, frame: int) -> np.ndarray:
         """(n_atom,) types, -1 for placeholders and virtual atoms."""
@@ -47,14 +24,6 @@ class RealAtoms:
             return without_virtual(self.system.frame_types(frame), aparam)
         except DataError as error:
             raise DataError(f"system {self.name}, frame {frame}: {error}") from None
-
-    def coord(self, frame: int) -> np.ndarray:
-        """(n_atom, 3) angstrom."""
-        return self.system.coord(frame)
-
-    def cell(self, frame: int) -> None:
-        """There is none."""
-        return None
 
     def content_hash(self, names: Iterable[str]) -> str:
         """Of types and files; which atoms are real belongs to them."""

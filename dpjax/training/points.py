@@ -11,10 +11,11 @@ import numpy as np
 from dpjax.batching.virtual import point_types, points
 from dpjax.data import System
 from dpjax.neighbors.frames import FrameSource
+from dpjax.training.system_view import SystemView
 
 
 @dataclass(frozen=True, eq=False)
-class SpinPoints:
+class SpinPoints(SystemView):
     """A system's atoms, then the virtual partner of each, as ``batching.virtual`` has them.
 
     Attributes:
@@ -22,30 +23,13 @@ class SpinPoints:
         scale: (n_type,) angstrom per unit of spin for each type of the data.
     """
 
-    system: System
     scale: tuple[float, ...]
     partners = True
-
-    @property
-    def name(self) -> str:
-        return self.system.name
-
-    @property
-    def n_frame(self) -> int:
-        return self.system.n_frame
 
     @property
     def n_atom(self) -> int:
         """Points of a frame."""
         return 2 * self.system.n_atom
-
-    @property
-    def periodic(self) -> bool:
-        return self.system.periodic
-
-    @property
-    def mixed(self) -> bool:
-        return self.system.mixed
 
     def frame_types(self, frame: int) -> np.ndarray:
         """(n_atom,) types, -1 for placeholders."""
@@ -55,10 +39,6 @@ class SpinPoints:
         """(n_atom, 3) angstrom."""
         arrays = self.system.arrays(np.array([frame]), ["coord", "spin"])
         return points(arrays["coord"][0], self.system.frame_types(frame), arrays["spin"][0], self.scale)
-
-    def cell(self, frame: int) -> np.ndarray | None:
-        """(3, 3) angstrom or None."""
-        return self.system.cell(frame)
 
     def content_hash(self, names: Iterable[str]) -> str:
         """Hash of types, spins, scales and of the named arrays, wherever the files lie."""
