@@ -94,11 +94,11 @@ def checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
     Raises:
         ModelError: a model that cannot be exported, weights that are not finite.
     """
-    refuse_modifier(potential.config, "an artifact")
     if not isinstance(potential.model, StandardModel):
         raise ModelError(
             f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"
         )
+    refuse_modifier(potential.config, "an artifact")
     require_no_spins(potential.config, "an artifact")
     weights = flat_weights(jax.device_get(potential.variables))
     bad = [name for name, array in weights.items() if not np.isfinite(array.astype(np.float64)).all()]
