@@ -139,7 +139,10 @@ BAD_INPUT = {
         {"model/descriptor/type": "se_e2_b"},
         r"input\.json, line 1: model/descriptor/type\b.*se_e2_a",
     ),
-    "unbuilt option": ({"model/type_embedding": {}}, r"input\.json, line 1: model/type_embedding\b.*not built"),
+    "unbuilt option": (
+        {"model/spin": {"use_spin": [True, False], "scheme": "native"}},
+        r"input\.json, line 1: model/spin/scheme\b.*not built",
+    ),
     "no batch fits": ({"training/training_data/batch_size": "filter:3"}, r"training/training_data/batch_size"),
     "bad probabilities": ({"training/training_data/sys_probs": [0.5, 0.5]}, r"training/training_data/sys_probs"),
 }
