@@ -122,9 +122,13 @@ def test_the_next_neighbour_takes_the_place_of_one_that_is_opposite():
     ("disp", "rule"),
     [
         ([[1.0, 0, 0]], ALONE),
-        ([[1.0, 0, 0], [-1.2, 0, 0]], ALONE),
-        ([[1.0, 0, 0], [1.2, 0, 0], [0, 2.0, 0]], ALONE),
-        ([[1.0, 0, 0], [0, 1.2, 0]], replace(ALONE, axes=(Axis(0, 0, 0), Axis(0, 0, 0)))),
+        pytest.param([[1.0, 0, 0], [-1.2, 0, 0]], ALONE, marks=pytest.mark.slow),
+        pytest.param([[1.0, 0, 0], [1.2, 0, 0], [0, 2.0, 0]], ALONE, marks=pytest.mark.slow),
+        pytest.param(
+            [[1.0, 0, 0], [0, 1.2, 0]],
+            replace(ALONE, axes=(Axis(0, 0, 0), Axis(0, 0, 0))),
+            marks=pytest.mark.slow,
+        ),
         ([[1.0, 0, 0], [0, 1.2, 0]], replace(ALONE, axes=(Axis(0, 0, 0), Axis(1, -1, 0)))),
     ],
     ids=["one neighbour", "only the opposite", "in one direction", "twice the same", "a class without slots"],

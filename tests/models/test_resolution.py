@@ -174,6 +174,7 @@ def test_training_by_series_is_the_same_training(config, tmp_path, monkeypatch):
     assert 0.0 < largest_difference(plain, series) < 1e-9
 
 
+@pytest.mark.slow
 def test_a_step_that_is_not_resolved_is_done_again(config, tmp_path, monkeypatch, caplog, request):
     """Bit by bit what the networks alone give: nothing of the attempts is left."""
     plain = final_params(config, tmp_path / "plain")

@@ -40,7 +40,7 @@ def leaves(pot: dpjax.Potential, part: str) -> list[np.ndarray]:
 
 @pytest.mark.parametrize(
     ("version", "edits"),
-    [(0, tiny.ENERGY_ONLY), *(pytest.param(v, {}, marks=pytest.mark.slow) for v in (0, 1))],
+    [pytest.param(*case, marks=pytest.mark.slow) for case in ((0, tiny.ENERGY_ONLY), (0, {}), (1, {}))],
     ids=["0-energies", "0", "1"],
 )
 def test_both_stages(version, edits, tmp_path):
