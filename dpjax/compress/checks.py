@@ -14,7 +14,7 @@ from dpjax.descriptors import is_one_of
 from dpjax.descriptors.se_atten import is_stripped
 from dpjax.errors import ModelError
 from dpjax.models import require_no_spins
-from dpjax.models.unmodified import refuse_modifier
+from dpjax.models.derived import require_no_modifier
 
 TABULATED = ("se_e2_a", "se_e2_r", "se_e3", "se_e3_tebd", "se_atten", "se_atten_v2")
 
@@ -25,7 +25,7 @@ def check_compressible(config: ModelConfig) -> None:
     Raises:
         ModelError: it is compressed already, or a descriptor cannot be; with the option and the reason.
     """
-    refuse_modifier(config, "compression")
+    require_no_modifier(config, "compression")
     if config.compress is not None:
         raise ModelError("the model is compressed already; compress the one it was made from, to have other tables")
     if not isinstance(config, ModelConfig) or config.use_srtab is not None:

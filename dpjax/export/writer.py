@@ -23,7 +23,7 @@ from dpjax.export import runtime
 from dpjax.export.manifest import describe_model
 from dpjax.export.program import Entry, entries, export_entry, flat_weights
 from dpjax.models import StandardModel, require_no_spins
-from dpjax.models.unmodified import refuse_modifier
+from dpjax.models.derived import require_no_modifier
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that JAX lowers for without having them
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # date of every member, so that equal models give equal files
@@ -98,7 +98,7 @@ def checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
         raise ModelError(
             f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"
         )
-    refuse_modifier(potential.config, "an artifact")
+    require_no_modifier(potential.config, "an artifact")
     require_no_spins(potential.config, "an artifact")
     weights = flat_weights(jax.device_get(potential.variables))
     bad = [name for name, array in weights.items() if not np.isfinite(array.astype(np.float64)).all()]

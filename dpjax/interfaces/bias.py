@@ -19,7 +19,7 @@ from dpjax.interfaces.files import load, models_of, save, stored
 from dpjax.interfaces.foreign import is_own_folder
 from dpjax.interfaces.potential import Potential
 from dpjax.interop.checkpoint_files import CHECKPOINT_SUFFIXES
-from dpjax.models.unmodified import refuse_modifier
+from dpjax.models.derived import require_no_modifier
 from dpjax.training.bias import bias_by_error
 from dpjax.training.modifier import with_dipole_model
 from dpjax.training.preparation import output_statistics
@@ -202,7 +202,7 @@ def _from_data(members: Sequence[Potential], systems: Sequence[System], mode: st
     """Statistics of the models that change."""
     pot = members[0]
     if mode == SET:
-        refuse_modifier(pot.config, f"a bias from the labels alone (mode {SET})")
+        require_no_modifier(pot.config, f"a bias from the labels alone (mode {SET})")
         return output_statistics(pot.config, systems)
     if mode != CHANGE:
         raise ConfigError(f"mode: found {mode!r}, expected one of {', '.join(MODES)}")

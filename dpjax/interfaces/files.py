@@ -29,8 +29,8 @@ from dpjax.interfaces.potential import Potential
 from dpjax.interop import check_written, read_weights, unread, write_model
 from dpjax.models import build_model, init_variables, with_tables
 from dpjax.models.adapters import without_adapters
+from dpjax.models.derived import require_no_modifier
 from dpjax.models.linear import part_name
-from dpjax.models.unmodified import refuse_modifier
 from dpjax.nn.precision import dtype_of
 from dpjax.nn.table import COLLECTION, PLACES
 from dpjax.training.modifier import META, restored
@@ -419,7 +419,7 @@ def save(potential: Potential, path: str | os.PathLike) -> None:
     path = Path(path)
     foreign.refuse_to_write(path)
     check_written(potential.config, potential.variables["stats"])
-    refuse_modifier(potential.config, "files for DeePMD-kit")
+    require_no_modifier(potential.config, "files for DeePMD-kit")
     if note := unread(potential.config):
         log.warning("%s: %s", path, note)
     tree = write_model(potential.config, jax.device_get(potential.variables))

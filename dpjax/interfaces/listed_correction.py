@@ -13,9 +13,9 @@ from dpjax.batching import Batch, Frame
 from dpjax.interfaces.dipole_charge import correction_shapes, require_cell
 from dpjax.interfaces.listed import SKIN, ListedPotential
 from dpjax.interfaces.potential import Output, Potential
+from dpjax.models.derived import require_no_modifier
 from dpjax.models.dipole_charge import predict_correction
 from dpjax.models.listed import predict_listed
-from dpjax.models.unmodified import refuse_modifier
 
 
 def listed_potential(potential: Potential, skin: float = SKIN) -> ListedPotential:
@@ -53,7 +53,7 @@ class CorrectedListedPotential(ListedPotential):
             ModelError: ``atomic`` is asked for.
         """
         if atomic:
-            refuse_modifier(self.potential.config, "atomic energies and virials")
+            require_no_modifier(self.potential.config, "atomic energies and virials")
         require_cell(cell, "the structure", pbc)
         out = super().evaluate(coord, atype, cell, pbc=pbc, **inputs)
         added = self.correction.evaluate(coord, self.correction.types[np.asarray(atype)], cell, pbc=pbc)

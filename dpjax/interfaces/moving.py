@@ -25,9 +25,9 @@ from dpjax.geometry.cells import inverse3
 from dpjax.geometry.displacements import displacements
 from dpjax.interfaces.potential import Potential
 from dpjax.models import StandardModel, require_derived
+from dpjax.models.derived import require_no_modifier
 from dpjax.models.energy_rule import atomic_energies
 from dpjax.models.listed import slots, still_serves, within_cutoff
-from dpjax.models.unmodified import refuse_modifier
 from dpjax.neighbors import CellListPlan, NeighborFlags, NeighborTable, allocate, grow, search, update
 from dpjax.neighbors.device import BIN_FULL, CELL_SMALL, LIST_FULL, NOT_FINITE
 from dpjax.neighbors.device_frames import FramesPlan, grow_frames, reach_of, update_frames
@@ -130,7 +130,7 @@ class MovingSystem:
         if model.output is not ENERGY:
             raise ModelError(f"this model predicts {model.output.total}, not energies, so nothing moves by it")
         require_derived(potential.config, "molecular dynamics and energy functions")
-        refuse_modifier(potential.config, "JAX-MD and `dpjax md`")
+        require_no_modifier(potential.config, "JAX-MD and `dpjax md`")
         if not (math.isfinite(skin) and skin > 0):
             raise DataError(f"skin: found {skin}, expected a number of angstrom above 0")
         self.potential, self.skin, self.pbc = potential, float(skin), np.asarray(pbc, bool)

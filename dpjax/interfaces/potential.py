@@ -30,9 +30,9 @@ from dpjax.interfaces.stream import Given, Source
 from dpjax.interfaces.table_start import TableStart
 from dpjax.memory import keep_freed_memory
 from dpjax.models import build_model, predict, require_curvature, require_no_spins
+from dpjax.models.derived import require_no_modifier
 from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
-from dpjax.models.unmodified import refuse_modifier
 from dpjax.neighbors import NeighborTable, expected_neighbors, search_many
 
 log = logging.getLogger(__name__)
@@ -147,9 +147,9 @@ class Potential(FeatureMethods):
             require_energy(self.model.output)
             require_curvature(self.config)
             require_no_spins(self.config, "hessian")
-            refuse_modifier(self.config, "hessian")
+            require_no_modifier(self.config, "hessian")
         if atomic:
-            refuse_modifier(self.config, "atomic energies and virials")
+            require_no_modifier(self.config, "atomic energies and virials")
         structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, spin)
         if atoms_per_batch is not None and not (isinstance(atoms_per_batch, int) and atoms_per_batch > 0):
             raise ConfigError(
@@ -186,7 +186,7 @@ class Potential(FeatureMethods):
         """What :meth:`evaluate` gives, for each of the frames."""
         types = [frame.own_types for frame in frames]
         if atomic or hessian:
-            refuse_modifier(self.config, "atomic energies, atomic virials and Hessians")
+            require_no_modifier(self.config, "atomic energies, atomic virials and Hessians")
         found = self._run(Given(frames), types, False, atomic=atomic, hessian=hessian)
         self._correct(found, [frame.coord for frame in frames], types, [frame.cell for frame in frames])
         return [{name: values[i] for name, values in found.items()} for i in range(len(frames))]

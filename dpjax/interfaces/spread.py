@@ -19,8 +19,8 @@ from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.potential import Output, Potential
 from dpjax.interfaces.spread_structure import SpreadStructure
 from dpjax.models import StandardModel, require_no_spins
+from dpjax.models.derived import require_no_modifier
 from dpjax.models.spread import SlabFlags, SlabPlan, SpreadPrograms, slab_mesh
-from dpjax.models.unmodified import refuse_modifier
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ class SpreadPotential:
                 "dpjax.load gives it for .dp files and checkpoints"
             )
         require_no_spins(potential.config, "one structure on several devices")
-        refuse_modifier(potential.config, "one structure on several devices")
+        require_no_modifier(potential.config, "one structure on several devices")
         if potential.model.passes_messages:
             raise ModelError(
                 f"the descriptor {potential.config.title} passes messages: an atom depends on more than its "

@@ -10,6 +10,7 @@ import numpy as np
 
 from dpjax.config import ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS, DPA2Config, Dpa4Config, SeAttenConfig, SeAttenV2Config
+from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.descriptors.kinds import ONLY_TENSORFLOW
 from dpjax.config.fittings.tensor import TensorFittingConfig
 from dpjax.config.models import LinearEnergyConfig, PairTableConfig
@@ -19,7 +20,6 @@ from dpjax.descriptors.dpa2.parts import repinit_of
 from dpjax.descriptors.se_atten import empty_types_matter
 from dpjax.errors import ModelError
 from dpjax.interop import parts
-from dpjax.interop.model_vectors import check_known
 from dpjax.models.linear import part_name
 
 log = logging.getLogger(__name__)
@@ -83,7 +83,6 @@ def check_conventions(config: ModelConfig, stats: Tree) -> None:
             "a model that gives its forces directly (trained with the loss dens) is not written for DeePMD-kit (.dp, .yaml), whose "
             "direct forces do not turn with the structure. Write it as an artifact: dpjax.export.save(pot, 'model.dpx')."
         )
-    check_known(config)
     _check_backends(config)
     if config.nvnmd is not None:
         raise ModelError(
@@ -125,13 +124,14 @@ def unread(config: ModelConfig) -> str:
 
 
 def _check_backends(config: ModelConfig) -> None:
-    for member in members(config.descriptor):
-        if is_one_of(member, ONLY_TENSORFLOW):
-            raise ModelError(
-                f"model/descriptor: DeePMD-kit cannot evaluate {DESCRIPTORS.name_of(member)!r} from a model file of this kind "
-                "(.dp, .yaml): only its TensorFlow backend has this descriptor, and that keeps models as graphs. Write the model "
-                "as an artifact, dpjax.export.save(pot, 'model.dpx'), or load the checkpoint."
-            )
+    """Raise if no file of DeePMD-kit holds such a model: its TensorFlow backend keeps models as graphs."""
+    own = [f"{path}/type" for path, member in descriptor_parts(config.descriptor) if is_one_of(member, ONLY_TENSORFLOW)]
+    found = ["model/type_embedding"] if config.type_embedding is not None else own
+    if found:
+        raise ModelError(
+            f"{found[0]}: only DeePMD-kit's TensorFlow backend has such models, and DeePMD-kit cannot evaluate one from a .dp or "
+            ".yaml file. Write it as an artifact, dpjax.export.save(pot, 'model.dpx'), or keep its checkpoint."
+        )
 
 
 def _check_vectors(config: ModelConfig) -> None:

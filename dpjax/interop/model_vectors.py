@@ -10,9 +10,7 @@ from typing import Any
 
 from dpjax.config import SeE2AConfig
 from dpjax.config.descriptors import DESCRIPTORS, SeATpeConfig
-from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.models import TypeEmbeddingConfig
-from dpjax.errors import ModelError
 from dpjax.interop import se_e2_a
 from dpjax.interop.networks import (
     common_precision,
@@ -98,24 +96,6 @@ def write_model_vectors(config: TypeEmbeddingConfig, type_map: tuple[str, ...], 
 def read_model_vectors(tree: Tree) -> tuple[Tree, Tree]:
     """The section ``type_embedding`` of a model and the parameters of the stored net."""
     return {key: tree[key] for key in (*_OPTIONS, "precision")}, {"net": read_stack(tree["embedding"])}
-
-
-def check_known(config: Any) -> None:
-    """Raise if no file of DeePMD-kit holds such a model.
-
-    Args:
-        config: of the model.
-
-    Raises:
-        ModelError: with what to do instead.
-    """
-    tpe = [path for path, member in descriptor_parts(config.descriptor) if isinstance(member, SeATpeConfig)]
-    where = "model/type_embedding" if config.type_embedding is not None else f"{tpe[0]}/type" if tpe else ""
-    if where:
-        raise ModelError(
-            f"{where}: only DeePMD-kit's TensorFlow backend has such models, and DeePMD-kit cannot evaluate one from a .dp or "
-            ".yaml file. Write it as an artifact, dpjax.export.save(pot, 'model.dpx'), or keep its checkpoint."
-        )
 
 
 def _plain(value: Any) -> Any:

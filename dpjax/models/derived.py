@@ -1,4 +1,4 @@
-"""What some models cannot give: derivatives of direct or quantised forces, and what does not know of spins."""
+"""What some models cannot give: derivatives of direct or quantised forces, and what does not know of spins or modifiers."""
 
 from __future__ import annotations
 
@@ -44,4 +44,17 @@ def require_no_spins(config: ModelConfig, what: str) -> None:
         raise ModelError(
             f"{what}: not built yet for a model with spins (model/spin). Such a model is evaluated with Potential.evaluate(..., "
             "spin=...), dpjax.interfaces.deepmd.DeepPot, the ASE calculator and `dpjax test`."
+        )
+
+
+def require_no_modifier(config: ModelConfig, what: str) -> None:
+    """Raise where ``what`` is asked of a model with a modifier.
+
+    Raises:
+        ModelError: it has one.
+    """
+    if config.modifier is not None:
+        raise ModelError(
+            f"{what}: not built for models with the modifier {config.modifier.type}, whose energy is that of a network and an "
+            "Ewald sum. Energies, forces and virials come from Potential.evaluate, `dpjax test`, and the ASE calculator."
         )

@@ -19,4 +19,8 @@ OWN_CUT = ("loc_frame", "se_a_mask")  # choose among all neighbours by a rule of
 OPEN = (
     "se_a_mask",
 )  # every atom sees all others, so there is no cut-off and no cell; a mask says which atoms are real
-ONLY_TENSORFLOW = ("loc_frame", "se_a_mask")  # of DeePMD-kit's backends only this one has them: no .dp file holds them
+ONLY_TENSORFLOW = (
+    "loc_frame",
+    "se_a_mask",
+    "se_a_tpe",
+)  # of DeePMD-kit's backends only this one has them: no .dp file holds them
