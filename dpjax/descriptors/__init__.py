@@ -133,6 +133,8 @@ def build_descriptor(config: ModelConfig, vectors: nn.Module | None = None) -> n
             options["vectors"] = vectors
         if not has_type_networks(member):  # type vectors may come from the elements
             options["type_map"] = config.type_map
+        if kind is SeAEbdV2:
+            options["padding"] = config.conventions == "reference"
         if kind is DPA4:
             options |= {"bridge": bridge_of(config), "exact": config.conventions == "corrected", "lora": config.lora}
         return kind(member, len(config.type_map), excluded, **options)

@@ -9,6 +9,8 @@ alone, like a network of that pair, and everything that holds for those holds he
 of type vectors is computed once for a pair, not for each neighbour.
 
 Only DeePMD-kit's TensorFlow backend has these descriptors.  There a pair in ``exclude_types`` and its empty places add nothing.
+Empty places of ``se_a_ebd_v2`` have the vector of padding there, so that with ``davg`` not zero the energy jumps where a neighbour
+leaves the cut-off; in "corrected" models they have that of their section.
 """
 
 from __future__ import annotations
@@ -112,9 +114,14 @@ class SeE2AVectors(TakesModelVectors):
 
 
 class SeAEbdV2(TakesModelVectors):
-    """``se_a_ebd_v2``, with one network for numbers and one for type vectors."""
+    """``se_a_ebd_v2``, with one network for numbers and one for type vectors.
+
+    Attributes:
+        padding: empty places have the vector of padding, as in DeePMD-kit; else that of the type of their section.
+    """
 
     config: SeAEbdV2Config
+    padding: bool = False
 
     def add_networks(self) -> None:
         self.network = self.new_network()
@@ -145,7 +152,7 @@ class SeAEbdV2(TakesModelVectors):
         return lambda number: double(number) * factor.astype(number.dtype)[None]
 
     def empty_type(self, neighbor: int) -> int:
-        return PADDING
+        return PADDING if self.padding else neighbor
 
 
 def concatenated(network: DenseStack, number: jax.Array, table: jax.Array, types: tuple[int, ...]) -> jax.Array:

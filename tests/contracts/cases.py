@@ -188,6 +188,7 @@ CASES = [
         "dpa3-spin",
         model(dpa3({"nlayers": 1}), spin={"use_spin": ["O"], "virtual_len": [0.4], "spin_norm": [1.3]}),
         slow=True,
+        step=5e-4,
     ),
     Case("nvnmd-v0", model(se_e2_a()), form=nvnmd(), in_pytorch=False, storable=False),
     Case(
@@ -302,6 +303,7 @@ CASES = [
         in_pytorch=False,
         storable=False,
         slow=True,
+        smooth=False,
     ),
     Case(
         "se_a_tpe-two-side-series",
