@@ -155,8 +155,8 @@ def pairtab(**options) -> dict[str, Any]:
 
 
 TABLE = str(golden("pair_tables", "smooth.tab"))
-# the soft minimum hears of neighbours up to the cut-off, where they leave it with a jump of exp(-rcut / smin_alpha)
-SHORT_RANGE = {"use_srtab": TABLE, "smin_alpha": 0.08, "sw_rmin": 0.9, "sw_rmax": 2.4}
+# DeePMD-kit's soft minimum of distances beyond 46 smin_alpha is zero, so let that be more than the cut-off
+SHORT_RANGE = {"use_srtab": TABLE, "smin_alpha": 0.068, "sw_rmin": 0.9, "sw_rmax": 2.4}
 
 CASES = [
     Case("se_e2_a", model(se_e2_a())),

@@ -71,7 +71,8 @@ def dimer(bench, distance: float):
     first, second = bench.case.touching
     s = bench.structure("cluster", numbers=(2, 2))
     along = np.array([0.6, 0.0, 0.8])
-    coord = np.stack([np.zeros(3), distance * along, np.array([0.0, 1.3, 0.0]), np.array([40.0, 0.0, 0.0])])
+    near = 1.0 if "use_srtab" in bench.case.section else 1.3  # whose soft minimum forgets what is 2 angstrom farther
+    coord = np.stack([np.zeros(3), distance * along, np.array([0.0, near, 0.0]), np.array([40.0, 0.0, 0.0])])
     spin = None if s.spin is None else np.zeros_like(s.spin)  # virtual atoms cross the cut-off with their atoms
     return s.replace(coord=coord, atype=np.array([first, second, second, first]), spin=spin)
 

@@ -62,12 +62,14 @@ def atoms_of(s: Structure, pbc=True) -> Atoms:
         atoms.set_array("aparam", s.aparam)
     if s.charge_spin is not None:
         atoms.info["charge_spin"] = s.charge_spin
+    if s.spin is not None:
+        atoms.set_initial_magnetic_moments(s.spin)
     return atoms
 
 
 def now(s: Structure, atoms: Atoms) -> Structure:
     """The structure where the atoms are."""
-    return s.replace(coord=atoms.positions.copy(), cell=atoms.cell.array.copy())
+    return s.replace(coord=atoms.positions.copy(), cell=atoms.cell.array.copy() if s.cell is not None else None)
 
 
 def assert_as_evaluated(atoms: Atoms, want: dict[str, np.ndarray]) -> None:
@@ -75,6 +77,8 @@ def assert_as_evaluated(atoms: Atoms, want: dict[str, np.ndarray]) -> None:
     np.testing.assert_allclose(atoms.get_potential_energies(), want["atom_energy"], rtol=0, atol=1e-10)
     np.testing.assert_allclose(atoms.get_potential_energy(), want["energy"][0], rtol=0, atol=1e-10)
     np.testing.assert_allclose(atoms.get_forces(), want["force"], rtol=0, atol=1e-9)
+    if not atoms.cell.rank:  # nothing to divide a virial by
+        return
     stress = -want["virial"].reshape(3, 3) / atoms.get_volume()
     np.testing.assert_allclose(atoms.get_stress(voigt=False), (stress + stress.T) / 2, rtol=0, atol=1e-9)
     own = -want["atom_virial"].reshape(-1, 3, 3) / atoms.get_volume()
@@ -88,16 +92,16 @@ def assert_as_evaluated(atoms: Atoms, want: dict[str, np.ndarray]) -> None:
 )
 def test_numbers_are_those_of_evaluate_while_the_list_is_reused(case: Case):
     bench = Bench(case)
-    s, rng = bench.structure(), np.random.default_rng(0)
-    atoms, before = atoms_of(s), np.zeros(0)
+    s, rng, near = bench.structure(), np.random.default_rng(0), set()
+    atoms = atoms_of(s)
     atoms.calc = calc = DPCalculator(quick(bench.potential), skin=1.2)
     for _ in range(3):
         assert_as_evaluated(atoms, bench(now(s, atoms))[0])
-        near = search(atoms.positions, s.atype, 2, bench.model.rcut, atoms.cell.array).count
-        assert not np.array_equal(near, before), "no neighbour came or went, so nothing was tested"
-        before = near
+        near.add(search(atoms.positions, s.atype, 2, bench.model.rcut, now(s, atoms).cell).count.tobytes())
         atoms.positions += rng.uniform(-0.1, 0.1, s.coord.shape)
-    atoms.set_cell(atoms.cell.array * 1.01, scale_atoms=True)  # a strain of one per cent is within the skin
+    assert case.whole or len(near) > 1, "no neighbour came or went, so nothing was tested"
+    if s.cell is not None:
+        atoms.set_cell(atoms.cell.array * 1.01, scale_atoms=True)  # a strain of one per cent is within the skin
     assert_as_evaluated(atoms, bench(now(s, atoms))[0])
     assert calc.listed.searches == 1
     atoms.positions += rng.uniform(-0.7, 0.7, s.coord.shape)

@@ -11,11 +11,14 @@ import jax
 import numpy as np
 import pytest
 
+from dpjax import Potential
+from dpjax.config import parse_model
 from dpjax.errors import DataError, ModelError, NonFiniteError
 from dpjax.interfaces.spread import SpreadPotential
+from dpjax.models import build_model
 from dpjax.models.spread import STALE
 from dpjax.neighbors.device import LIST_FULL
-from tests.contracts.cases import CASES, potential
+from tests.contracts.cases import CASES, Case, potential
 from tests.export.frames import frame, thin_frame
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,22 +26,25 @@ QUICK = ("se_atten_v2",)
 TOLERANCE = {"energy": 1e-10}  # others 1e-9, relative to max(1, largest number)
 
 
-MESSAGES = ("dpa2", "dpa3", "dpa4")
-
-
-@pytest.mark.parametrize("name", MESSAGES)
-def test_where_messages_pass_it_is_refused(name):
-    with pytest.raises(ModelError, match=f"descriptor {name} passes messages"):
-        SpreadPotential(potential(named(name).section))
-
-
 def named(name: str):
     return next(case for case in CASES if case.name == name)
 
 
-def case_parameters():
-    one_hop = [case for case in CASES if not case.name.startswith((*MESSAGES, "se_a_tpe-parameters"))]
-    return [pytest.param(case, marks=() if case.name in QUICK else pytest.mark.slow, id=case.name) for case in one_hop]
+def is_local(case: Case) -> bool:
+    """Whether slabs can compute the model: its atoms see their own neighbours and nothing of these but where they are."""
+    built = build_model(parse_model(case.section))
+    return not (built.passes_messages or built.sees_parameters or built.takes_mask or built.config.virtual_scale)
+
+
+def case_parameters(local: bool):
+    chosen = [case for case in CASES if is_local(case) == local]
+    return [pytest.param(c, marks=() if c.name in QUICK or not local else pytest.mark.slow, id=c.name) for c in chosen]
+
+
+@pytest.mark.parametrize("case", case_parameters(False))
+def test_where_atoms_see_more_it_is_refused(case):
+    with pytest.raises(ModelError, match=r"passes messages|atomic parameters of neighbours|no cut-off|with spins"):
+        SpreadPotential(Potential(parse_model(case.section), {"stats": {}}))
 
 
 def compare(got: dict, want: dict, where: str = "") -> None:
@@ -54,7 +60,7 @@ def parameters(pot) -> dict[str, int]:
     return {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam}
 
 
-@pytest.mark.parametrize("case", case_parameters())
+@pytest.mark.parametrize("case", case_parameters(True))
 def test_two_devices_give_the_numbers_of_one(case):
     pot = potential(case.section)
     given = frame(100, **parameters(pot))
