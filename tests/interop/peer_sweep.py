@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from deepmd.dpmodel.utils.serialization import load_dp_model
 from deepmd.pt.model.model.model import BaseModel
+from deepmd.pt.model.model.spin_model import SpinEnergyModel
 
 
 def evaluate(model, frames: dict) -> dict:
@@ -25,10 +26,18 @@ def evaluate(model, frames: dict) -> dict:
         coord = given["coord"]
         atype = given["atype"].broadcast_to(coord.shape[:2]).contiguous()
         box = given["box"].reshape(-1, 9) if "box" in given else None
-        more = {name: given[name] for name in ("charge_spin",) if name in given}  # not all models take it
-        found = model(coord, atype, box, given.get("fparam"), given.get("aparam"), do_atomic_virial=True, **more)
+        more = {name: given[name] for name in ("charge_spin", "spin") if name in given}  # not all models take them
+        more |= {"box": box, "fparam": given.get("fparam"), "aparam": given.get("aparam"), "do_atomic_virial": True}
+        found = model(coord, atype, **more)
         out |= {f"{situation}/{name}": value.detach().numpy() for name, value in found.items() if value is not None}
     return out
+
+
+def read(tree: dict) -> torch.nn.Module:
+    """The model of the PyTorch backend; those with spins are not in the table of its base class."""
+    if tree["type"] == "spin_ener":
+        return SpinEnergyModel.deserialize(tree)
+    return BaseModel.deserialize(tree)
 
 
 def jax_state(tree: dict) -> dict:
@@ -46,7 +55,7 @@ def jax_state(tree: dict) -> dict:
 def main(folder: Path) -> None:
     """All models of a folder."""
     for stored in sorted(folder.glob("*.dp")):
-        model = BaseModel.deserialize(load_dp_model(str(stored))["model"])
+        model = read(load_dp_model(str(stored))["model"])
         model.eval()
         np.savez(stored.with_suffix(".out.npz"), **evaluate(model, dict(np.load(stored.with_suffix(".in.npz")))))
         state = {name: value.numpy() for name, value in model.state_dict().items() if isinstance(value, torch.Tensor)}

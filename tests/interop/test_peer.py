@@ -27,7 +27,7 @@ convert_backend(INPUT=stored, OUTPUT=stored + ".pth", atomic_virial=True)
 data = dict(np.load(inputs))
 coord, cell, atype = (data.pop(name) for name in ("coord", "cell", "atype"))
 out = DeepPot(stored + ".pth").eval(coord, cell, atype, atomic=True, **data)
-np.savez(outputs, **dict(zip(("energy", "force", "virial", "atom_energy", "atom_virial"), out)))
+np.savez(outputs, **dict(zip(("energy", "force", "virial", "atom_energy", "atom_virial", "force_mag"), out)))
 """
 OTHER_OUTPUTS = """
 import sys
@@ -113,7 +113,7 @@ def test_deepmd_kit_gives_the_same_tensors_and_properties(case, tmp_path):
 def crystal(pot: dpjax.Potential) -> dict[str, np.ndarray]:
     """A frame with whatever inputs the potential takes."""
     s = make("crystal", numbers=(5, 8), **pot.config.inputs)
-    given = {name: getattr(s, name) for name in ("coord", "cell", "fparam", "aparam", "charge_spin")}
+    given = {name: getattr(s, name) for name in ("coord", "cell", "fparam", "aparam", "charge_spin", "spin")}
     return {name: array[None] for name, array in given.items() if array is not None} | {"atype": s.atype}
 
 

@@ -24,8 +24,10 @@ from pathlib import Path
 import numpy as np
 from deepmd.dpmodel.utils.serialization import load_dp_model
 from deepmd.pt.model.model import BaseModel, get_model
+from deepmd.pt.model.model.spin_model import SpinEnergyModel
 for stored in Path(sys.argv[1]).glob("*.dp"):
-    read = BaseModel.deserialize(load_dp_model(str(stored))["model"])
+    tree = load_dp_model(str(stored))["model"]
+    read = (SpinEnergyModel if tree["type"] == "spin_ener" else BaseModel).deserialize(tree)
     made = get_model(json.loads(stored.with_suffix(".json").read_text()))
     named = {name: value for name, value in read.named_parameters() if value.numel()}
     names = [name for name, value in made.named_parameters() if value.numel()]
@@ -33,7 +35,7 @@ for stored in Path(sys.argv[1]).glob("*.dp"):
     np.savez(stored.with_suffix(".npz"), *(value.detach().numpy() for value in named.values()))
 """
 CHECKED = [
-    *(case for case in CASES if case.in_pytorch),
+    *(case for case in CASES if case.in_pytorch and case.name != "dpa3-spin"),  # which is spelt as for TensorFlow
     Case("se_e3-time-steps", model(se_e3(neuron=[3, 3, 3], resnet_dt=True))),
     Case("se_e2_a-deep", model(se_e2_a(type_one_side=False, neuron=[2] * 11), fitting={"resnet_dt": True})),
 ]

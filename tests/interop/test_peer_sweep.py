@@ -23,12 +23,17 @@ from tests.models.test_goldens import SHIPPED, buildable
 from tests.shared import golden, shared_root
 from tests.training import tiny
 
-CASES = sorted({*SHIPPED, *buildable()})
+MODIFIED = "modifier_dipole_charge"  # is not saved as .dp
+CASES = sorted({*SHIPPED, *buildable()} - {MODIFIED})
 TRAINED = {"trained-se_e2_a": se_e2_a(), "trained-se_atten": se_atten()}
 PYTORCH_FAILS = {  # where its PyTorch backend does not give what its file says
     "polar_constant_matrix": "the PyTorch backend leaves out constant_matrix",
 }
+NAMED = [
+    case for case in CASES if not case.startswith(("linear_", "pairtab", "zbl_"))
+]  # others are read from .dp files only
 JAX_FAILS = {"ener_no_hidden": "the JAX backend cannot build a net without hidden layers"}
+JAX_FAILS |= {case: "the JAX backend reads no files with spins" for case in CASES if case.startswith("spin_")}
 UNUSED_NETWORKS = (
     "hybrid_sea_se3",
     "se_e2_a_two_side_exclude_types",
@@ -77,7 +82,7 @@ def test_deepmd_kit_evaluates_what_we_saved(case, sweep):
         pytest.skip(PYTORCH_FAILS[case])
     file = sweep / f"{case}.want.npz" if case in TRAINED else folder_of(case) / "ref.npz"
     want, got = dict(np.load(file)), dict(np.load(sweep / f"{case}.out.npz"))
-    names = [name for name in want if name.partition("/")[2] not in INPUTS and not name.endswith("mask")]
+    names = [name for name in want if name.partition("/")[2] not in INPUTS and "mask" not in name]
     assert any("energy" in n or "polar" in n or "dipole" in n or "dos" in n or "gap" in n for n in names)
     for name in names:
         error = np.abs(got[name].reshape(want[name].shape) - want[name]).max() / max(1.0, np.abs(want[name]).max())
@@ -86,7 +91,7 @@ def test_deepmd_kit_evaluates_what_we_saved(case, sweep):
 
 
 @pytest.mark.parametrize("source", ["pytorch", "jax"])
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", NAMED)
 def test_weights_by_their_names_are_those_of_the_file(case, source, sweep):
     """Every name that a checkpoint of this model would have is known, and none is missing."""
     if source == "jax" and case in JAX_FAILS:
