@@ -204,7 +204,7 @@ class MovingSystem:
         rows, cells = np.asarray(coord, np.float64), np.asarray(cell, np.float64)
         most, within, now = self._counted(rows, cells)
         width = tuple(max(4, 4 * math.ceil(m * margin / 4)) for m in most.tolist())
-        plan = self._plan(rows, cells, width, margin)
+        plan = self._plan(rows, cells, most.tolist(), width, margin)
         capacity = Capacity(plan, slots(within, self.model.sel, max(margin, 1.0)))
         return self.made(coord, cell, capacity if least is None else _larger(capacity, least), min(now, nearest))
 
@@ -315,7 +315,7 @@ class MovingSystem:
         place = np.concatenate([atoms, partner[atoms]])
         return coord[place], np.where(place >= 0, self.section[place], -1)
 
-    def _plan(self, coord, cells, width, margin) -> CellListPlan | FramesPlan:
+    def _plan(self, coord, cells, most, width, margin) -> CellListPlan | FramesPlan:
         rcut = self.model.rcut
         if self.n_frame == 1:
             pbc = self.pbc[0]
@@ -328,6 +328,7 @@ class MovingSystem:
                 pbc=pbc,
                 skin=self.skin,
                 margin=margin,
+                most=most,
             )
             return replace(plan, nbrs=width)
         sections = self.section[self.members]

@@ -22,7 +22,7 @@ TYPES = maker.crystal()[1]
 
 @pytest.fixture(scope="module", params=[0, 1], ids=["strained", "thin"])
 def frame(request):
-    """Coordinates, cell, types and spins; of the crystal, and of two atoms in a cell that is thinner than the range of the model."""
+    """Coordinates, cell, types and spins; of the crystal, and of two atoms in a cell thinner than the range of the model."""
     rng = np.random.default_rng(request.param)
     if request.param:
         cell = np.array([[2.4, 0.1, 0.0], [-0.3, 3.1, 0.2], [0.4, 0.0, 5.0]])
