@@ -123,6 +123,7 @@ def test_deviation_of_models(pot, structure):
     np.testing.assert_allclose(found.energy, np.std(energies) / len(s.atype))
 
 
+@pytest.mark.slow
 def test_hessian_is_the_slope_of_the_forces(pot, structure):
     """Of positions at fixed spins, in the order of the atoms that are given; placeholders have zeros."""
     s = structure.take(np.arange(6))

@@ -63,7 +63,7 @@ def magnet(folder: Path, n_frame: int = 8, seed: int = 0, n_atom: int = 6) -> Pa
 def config(systems: list[Path], edits: dict | None = None) -> dict:
     """An input of a few steps with the loss ``ener_spin``."""
     own = {
-        "model/spin": SPIN,
+        "model/spin": dict(SPIN),
         "loss": {"type": "ener_spin", "start_pref_fr": 10, "start_pref_fm": 10},
         "training/numb_steps": 4,
         "training/save_freq": 4,
