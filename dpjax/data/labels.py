@@ -124,7 +124,7 @@ INPUTS: dict[str, LabelSpec] = {
 }
 """Every array that a model can take as input; sizes of fparam and aparam come from the model."""
 
-DESCRIPTOR_INPUTS = ("charge_spin",)  # those that descriptors take; the others enter the fitting net
+DESCRIPTOR_INPUTS = ("charge_spin", "spin")  # those that descriptors take; the others enter the fitting net
 
 _ADVICE: dict[str, tuple[str, str]] = {
     "tensor": ("set loss/pref to 0", "set loss/pref_atomic to 0"),

@@ -14,7 +14,7 @@ import numpy as np
 from jax import export
 
 from dpjax.errors import ModelError
-from dpjax.export.program import Symbols, entries, evaluate, structure_shapes
+from dpjax.export.program import Symbols, absent_sections, entries, evaluate, structure_shapes
 from dpjax.export.writer import Exportable, checked_weights
 
 
@@ -50,7 +50,8 @@ def fixed_program(
     Args:
         potential: model and weights.
         places: atoms of each section, padding included; multiples of ``block``.
-        nbrs: slots for neighbours of each section.
+        nbrs: slots for neighbours of each section.  With spins and networks per type the virtual atoms of each type are a section,
+            behind those of the types; what is said of such as are never there is not used.
         bins: at least the product of ``grid``, which is an input.
         bin_atoms: most atoms of each section in one bin.
         block: atoms worked on at once; the number of places on an accelerator.
@@ -62,14 +63,21 @@ def fixed_program(
     """
     model, variables = potential.model, potential.variables
     checked_weights(potential)
-    for name, given in (("places", places), ("nbrs", nbrs), ("bin_atoms", bin_atoms)):
-        if len(given) != model.n_section or min(given) < 1:
-            raise ModelError(f"{name}: found {list(given)}, expected {model.n_section} numbers of at least 1")
+    wanted = (("places", places, model.n_atom_section), ("nbrs", nbrs, model.n_section))
+    for name, given, n in (*wanted, ("bin_atoms", bin_atoms, model.n_section)):
+        if len(given) != n or min(given) < 1:
+            raise ModelError(f"{name}: found {list(given)}, expected {n} numbers of at least 1")
     if any(n % block for n in places):
         raise ModelError(f"places: found {list(places)}, expected multiples of block, which is {block}")
     [entry] = [e for e in entries(model.config) if e.search]
+    if model.passes_messages and places[0] != block:
+        raise ModelError(
+            f"block: found {block}, expected {places[0]}, as atoms of this model see one another and are one block"
+        )
     blocks = tuple(n // block for n in places)
-    sizes = Symbols(1, blocks, (block,) * len(blocks), tuple(nbrs), bins, stencil, tuple(bin_atoms), 0)
+    absent = absent_sections(model)
+    nbrs = tuple(0 if t in absent else n for t, n in enumerate(nbrs))
+    sizes = Symbols(1, blocks, (block,) * len(blocks), nbrs, bins, stencil, tuple(bin_atoms), 0)
     with jax.enable_x64(True), jax.default_matmul_precision("highest"):
         shapes = structure_shapes(model, sizes, entry)
         program = jax.jit(lambda structure: evaluate(model, variables, structure, entry))

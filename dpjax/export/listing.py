@@ -56,15 +56,14 @@ class Lister(NamedTuple):
         return {"flags": flags.bits[None], "bin_atoms": flags.bin_atoms, "nbrs": flags.nbrs, "heights": flags.heights}
 
 
-def lister(model: StandardModel, structure: Arrays) -> Lister:
-    """The search over a structure without neighbours, which is one frame."""
-    parts = []
-    for section, atoms in enumerate(structure["atoms"]):
-        real = jnp.reshape(atoms["real"], (atoms["real"].shape[0] * atoms["real"].shape[1],))
-        parts.append(jnp.where(real, section, -1).astype(jnp.int32))
-    coord = jnp.concatenate(
-        [jnp.reshape(a["coord"], (a["coord"].shape[0] * a["coord"].shape[1], 3)) for a in structure["atoms"]]
-    )
+def lister(model: StandardModel, structure: Arrays, coord: jax.Array, section: jax.Array) -> Lister:
+    """The search over a structure without neighbours, which is one frame.
+
+    Args:
+        model: says how far to look.
+        structure: sizes and cell.
+        coord, section: (n, 3) angstrom and (n,) of all points, as ``dpjax.export.points`` has them.
+    """
     sizes = SearchSizes(
         rlist=model.rcut,
         pbc=structure["pbc"],
@@ -75,5 +74,5 @@ def lister(model: StandardModel, structure: Arrays) -> Lister:
         bin_atoms=tuple(room.shape[0] for room in structure["bin_atoms"]),
         nbrs=tuple(slots.shape[0] for slots in structure["slots"]),
     )
-    section, cell = jnp.concatenate(parts), structure["cell"][0]
+    cell = structure["cell"][0]
     return Lister(sizes, sort_into_bins(sizes, coord, section, cell), section, cell)

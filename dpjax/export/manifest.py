@@ -18,7 +18,8 @@ from dpjax.descriptors import members
 from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import is_one_of, works_on_pairs
 from dpjax.export import runtime
-from dpjax.export.program import Entry
+from dpjax.export.points import PARTNERS
+from dpjax.export.program import Entry, absent_sections
 from dpjax.models import StandardModel
 from dpjax.models.pair_table import NAME as PAIR_TABLE
 from dpjax.models.pair_table import START
@@ -35,6 +36,7 @@ _FLAGS = {
     "nbrs": {"shape": ["section"], "dtype": "int32"},
     "heights": {"shape": [3], "dtype": "float64", "unit": units.LENGTH},
 }
+OF_SPINS = f"{units.ENERGY} per unit of spin"
 _DERIVATIVES = {"force": units.FORCE, "virial": units.VIRIAL, "atom_virial": units.VIRIAL}
 _CONVENTIONS = {
     "force": "-dE/dr",
@@ -42,6 +44,11 @@ _CONVENTIONS = {
     "atom_virial": "belongs to the atom that is moved; sums to virial",
     "cell": "rows are the cell vectors",
     "displacement": "coord[index] + shift @ cell - coord[centre]",
+}
+_OF_MAGNETS = {
+    "force_mag": "-dE/dspin, at fixed positions",
+    "spin": "of each atom, in the unit of the training data; its virtual atom is at coord + scale * spin",
+    "index": "point on the axis of all places of atoms in a row, then their virtual atoms in the same order",
 }
 
 
@@ -54,7 +61,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         "format": runtime.FORMAT,
         "format_version": _format_version(model),
         "made_with": {name: version(name) for name in ("dpjax", "jax", "jaxlib")},
-        "type_map": list(config.type_map),
+        "type_map": list(config.data_types),
         "rcut": model.rcut,
         "by_type": model.by_type,
         "sel": list(model.sel),
@@ -80,7 +87,8 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         "numb_aparam": fitting.numb_aparam,
         "default_fparam": None if fitting.default_fparam is None else list(fitting.default_fparam),
         **({"charge_spin": _describe_charge_spin(config)} if model.takes_charge_spin else {}),
-        "atom_exclude_types": list(config.silent_types),
+        **({"spin": _describe_spins(config)} if model.takes_spins else {}),
+        "atom_exclude_types": [t for t in config.silent_types if t < len(config.data_types)],
         "predicts": {"total": model.output.total, "atomic": model.output.atomic},
         "entries": {entry.name: _describe_entry(model, entry) for entry in wanted},
         "inputs": _describe_inputs(model),
@@ -106,6 +114,12 @@ def _describe_charge_spin(config: ModelConfig) -> dict[str, Any]:
     return {"default_chg_spin": None if default is None else list(default), "ranges": ranges}
 
 
+def _describe_spins(config: ModelConfig) -> dict[str, Any]:
+    """Where virtual atoms stand for spins, and whether a spin may be zero, which puts its virtual atom on its atom."""
+    protected = all(member.env_protection for member in members(config.descriptor))
+    return {"scale": list(config.virtual_scale), "may_be_zero": protected}
+
+
 def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:
     """What each descriptor keeps of the list, and whether its networks run for angles between neighbours."""
     return [
@@ -122,6 +136,8 @@ def _describe_cuts(config: ModelConfig) -> list[dict[str, Any]]:
 
 def _meanings(config: ModelConfig) -> dict[str, str]:
     """What signs and axes mean."""
+    if config.virtual_scale:
+        return _CONVENTIONS | _OF_MAGNETS
     if not config.direct_forces:
         return _CONVENTIONS
     kept = {name: text for name, text in _CONVENTIONS.items() if "virial" not in name}
@@ -130,6 +146,8 @@ def _meanings(config: ModelConfig) -> dict[str, str]:
 
 def _format_version(model: StandardModel) -> int:
     """The oldest format that says it all: 1 knows energies, atoms in sections by type and lists that are cut before the program."""
+    if model.takes_spins:
+        return 7
     if model.config.direct_forces:
         return 6
     if model.takes_charge_spin:
@@ -148,7 +166,8 @@ def _units(model: StandardModel) -> dict[str, str]:
         return {"energy": units.ENERGY, "atom_energy": units.ENERGY, "force": units.FORCE}
     if output is ENERGY:
         hessian = {"hessian": f"{units.ENERGY}/{units.LENGTH}^2"}
-        return {"energy": units.ENERGY, "atom_energy": units.ENERGY, **_DERIVATIVES, **hessian}
+        magnetic = {"force_mag": OF_SPINS} if model.takes_spins else {}
+        return {"energy": units.ENERGY, "atom_energy": units.ENERGY, **_DERIVATIVES, **magnetic, **hessian}
     found = dict.fromkeys((output.total, output.atomic), OF_LABELS)
     per_length = {"force": f"{OF_LABELS} per angstrom", "virial": OF_LABELS, "atom_virial": OF_LABELS}
     return found | (per_length if output.differentiated else {})
@@ -161,6 +180,8 @@ def _describe_entry(model: StandardModel, entry: Entry) -> dict[str, Any]:
         shapes |= {"force": [PLACES, *output.shape, 3]}
     if entry.force and not model.config.direct_forces:
         shapes |= {"virial": ["frames", *output.shape, 9]}
+    if entry.force and model.takes_spins:
+        shapes |= {"force_mag": [PLACES, 3]}
     if entry.atom_virial:
         shapes |= {"atom_virial": [PLACES, *output.shape, 9]}
     if entry.hessian:
@@ -170,14 +191,16 @@ def _describe_entry(model: StandardModel, entry: Entry) -> dict[str, Any]:
     described = {"member": runtime.program_member(entry.name), "outputs": outputs}
     if entry.search:
         described["flags"] = _FLAGS
-    without, more = _input_changes(entry)
+    without, more = _input_changes(model, entry)
     return described | {"inputs without": without, "inputs with": more} if more else described
 
 
-def _input_changes(entry: Entry) -> tuple[list[str], dict[str, Any]]:
+def _input_changes(model: StandardModel, entry: Entry) -> tuple[list[str], dict[str, Any]]:
     """How the input of an entry point differs from ``inputs``."""
     if entry.search:
-        return ["atoms/frame", "atoms/index", "atoms/shift", "atoms/count"], {
+        without = ["atoms/frame", "atoms/index", "atoms/shift", "atoms/count"]
+        without += [PARTNERS] if model.takes_spins and model.passes_messages else []
+        return without, {
             "pbc": ["bool", [3]],
             "grid": ["int32", [3]],
             "width": ["float64", [3]],
@@ -196,14 +219,19 @@ def _describe_inputs(model: StandardModel) -> dict[str, Any]:
     """Second argument of every program, after the weights."""
     fitting, n_section = model.config.fitting_net, model.n_section
     places = ["blocks_t", "block_t"]
-    atoms = {
-        "coord": ["float64", [*places, 3]],
-        "real": ["bool", places],
-        "frame": ["int32", places],
+    listed = {
         "index": ["int32", [*places, "nbrs"]],
         "shift": ["int16", [*places, "nbrs", 3]],
         "count": ["int32", [*places, n_section]],
     }
+    atoms = {
+        "coord": ["float64", [*places, 3]],
+        "real": ["bool", places],
+        "frame": ["int32", places],
+        **listed,
+    }
+    if model.takes_spins:
+        atoms["spin"] = ["float64", [*places, 3]]
     if not model.by_type:
         atoms["type"] = ["int32", places]
     if fitting.numb_aparam:
@@ -214,6 +242,8 @@ def _describe_inputs(model: StandardModel) -> dict[str, Any]:
         f"slots (a list, one array for each neighbour {section})": ["int8", ["nbrs_t"]],
         "cell": ["float64", ["frames", 3, 3]],
     }
+    if model.takes_spins and model.passes_messages:
+        inputs[PARTNERS] = listed
     if model.takes_first:
         inputs["first"] = ["int32", ["frames"]]
     for name in ("fparam", "charge_spin"):
@@ -225,6 +255,8 @@ def _describe_inputs(model: StandardModel) -> dict[str, Any]:
 def _describe_symbols(model: StandardModel) -> dict[str, str]:
     section = "type t" if model.by_type else "section t"
     bounded = f"1 to sel[t] = {list(model.sel)}, 0 where sel[t] is 0"
+    if absent := absent_sections(model):
+        bounded += f" and for t in {list(absent)}, virtual atoms of types without spin"
     return {
         "frames": ">= 1",
         "blocks_t": f">= 1, for each {section}",

@@ -22,7 +22,8 @@ from jax import export
 
 from dpjax.config import ModelConfig
 from dpjax.config.fittings.outputs import ENERGY
-from dpjax.export.listing import Lister, lister, search_shapes
+from dpjax.export.listing import lister, search_shapes
+from dpjax.export.points import PARTNERS, all_points, centres, joined, magnetic_forces, of_atoms, point_sections
 from dpjax.models import StandardModel, require_curvature
 from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy
@@ -93,27 +94,33 @@ class Symbols:
     columns: Any
 
     @classmethod
-    def create(cls, sel: Sequence[int | None], entry: Entry, *, one_block: bool = False) -> Symbols:
+    def create(cls, model: StandardModel, entry: Entry) -> Symbols:
         """One scope for all.  Neighbours of a section are at most ``sel``, which keeps truncation out of the program, or any
         number where that is None or the program finds them itself.  Models that pass messages have one block."""
-        n = range(len(sel))
-        bounds = [None] * len(sel) if entry.search else sel
+        one_block, n, own = model.passes_messages, range(model.n_section), range(model.n_atom_section)
+        bounds = [0 if t in absent_sections(model) else None if entry.search else model.sel[t] for t in n]
         wide = [t for t in n if bounds[t] is None or bounds[t] > 0]
         names = ["bins", "stencil", "columns", *(f"room_{t}" for t in n)]
-        names += [*(f"blocks_{t}" for t in n if not one_block)]
-        names += ["frames", *(f"block_{t}" for t in n), *(f"nbrs_{t}" for t in wide)]
+        names += [*(f"blocks_{t}" for t in own if not one_block)]
+        names += ["frames", *(f"block_{t}" for t in own), *(f"nbrs_{t}" for t in wide)]
         limits = [f"nbrs_{t} <= {bounds[t]}" for t in wide if bounds[t] is not None]
         by_name = dict(zip(names, export.symbolic_shape(", ".join(names), constraints=limits), strict=True))
         return cls(
             1 if entry.search else by_name["frames"],
-            tuple(1 if one_block else by_name[f"blocks_{t}"] for t in n),
-            tuple(by_name[f"block_{t}"] for t in n),
+            tuple(1 if one_block else by_name[f"blocks_{t}"] for t in own),
+            tuple(by_name[f"block_{t}"] for t in own),
             tuple(by_name.get(f"nbrs_{t}", 0) for t in n),
             by_name["bins"],
             by_name["stencil"],
             tuple(by_name[f"room_{t}"] for t in n),
             by_name["columns"],
         )
+
+
+def absent_sections(model: StandardModel) -> tuple[int, ...]:
+    """Sections of neighbours that are never there: virtual atoms of types without spin."""
+    scale = model.config.virtual_scale if model.by_type else ()
+    return tuple(len(scale) + t for t, length in enumerate(scale) if length == 0.0)
 
 
 def structure_shapes(model: StandardModel, sizes: Symbols, entry: Entry) -> dict[str, Any]:
@@ -124,18 +131,22 @@ def structure_shapes(model: StandardModel, sizes: Symbols, entry: Entry) -> dict
     def of(dtype, *shape):
         return jax.ShapeDtypeStruct(shape, dtype)
 
+    def listed(*places) -> Arrays:
+        return {
+            "index": of(jnp.int32, *places, width),
+            "shift": of(jnp.int16, *places, width, 3),
+            "count": of(jnp.int32, *places, n_section),
+        }
+
     def section(blocks, block) -> Arrays:
         arrays = {
             "coord": of(jnp.float64, blocks, block, 3),
             "real": of(jnp.bool_, blocks, block),
         }
         if not entry.search:
-            arrays |= {
-                "frame": of(jnp.int32, blocks, block),
-                "index": of(jnp.int32, blocks, block, width),
-                "shift": of(jnp.int16, blocks, block, width, 3),
-                "count": of(jnp.int32, blocks, block, n_section),
-            }
+            arrays |= {"frame": of(jnp.int32, blocks, block), **listed(blocks, block)}
+        if model.takes_spins:
+            arrays["spin"] = of(jnp.float64, blocks, block, 3)
         if entry.hessian:
             arrays["number"] = of(jnp.int32, blocks, block)
         if not model.by_type:
@@ -144,13 +155,16 @@ def structure_shapes(model: StandardModel, sizes: Symbols, entry: Entry) -> dict
             arrays["aparam"] = of(jnp.float64, blocks, block, fitting.numb_aparam)
         return arrays
 
+    places = list(zip(sizes.blocks, sizes.block, strict=True))
     shapes = {
-        "atoms": [section(*pair) for pair in zip(sizes.blocks, sizes.block, strict=True)],
+        "atoms": [section(*pair) for pair in places],
         "slots": [of(jnp.int8, size) for size in sizes.nbrs],  # contents unused: they tell the widths of the sections
         "cell": of(jnp.float64, sizes.frames, 3, 3),
     }
     if entry.search:
         shapes |= search_shapes(n_section, sizes.bins, sizes.stencil, sizes.rooms)
+    elif model.takes_spins and model.passes_messages:
+        shapes[PARTNERS] = [listed(*pair) for pair in places]
     if entry.hessian:
         shapes["columns"] = of(jnp.int8, sizes.columns)
     if model.takes_first:
@@ -168,7 +182,7 @@ def export_entry(model: StandardModel, variables: Any, entry: Entry, platforms: 
     """
     weights = flat_weights(variables)
     shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
-    sizes = Symbols.create(model.sel, entry, one_block=model.passes_messages)
+    sizes = Symbols.create(model, entry)
     structure = structure_shapes(model, sizes, entry)
     treedef = jax.tree.structure(variables)
     order = list(weights)  # of the leaves; a dictionary handed to a program comes back sorted
@@ -188,22 +202,22 @@ def evaluate(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
         ``energy`` (frames, 1) and ``atom_energy`` (n_atom,) eV, ``force`` (n_atom, 3) eV/angstrom, ``virial`` (frames, 9) and
         ``atom_virial`` (n_atom, 9) eV, with ``n_atom`` the places of all sections in a row.  Models of other quantities give theirs
         (frames, *output.total_shape) and (n_atom, *output.shape); derivatives of dipoles have an axis for the components after the
-        first.  With ``search`` also :data:`~dpjax.export.listing.FLAGS`; with ``hessian`` also ``hessian`` (n_atom, 9 * columns)
-        eV/angstrom^2, d2E / dx_a dy_b at ``[x, 3 * columns * a + 3 * r + b]``, where r is the number of y in the frame of x.
+        first.  With spins and forces also ``force_mag`` (n_atom, 3) eV per unit of spin.  With ``search`` also
+        :data:`~dpjax.export.listing.FLAGS`; with ``hessian`` also ``hessian`` (n_atom, 9 * columns) eV/angstrom^2, d2E / dx_a dy_b
+        at ``[x, 3 * columns * a + 3 * r + b]``, where r is the number of y in the frame of x.
     """
-    find = lister(model, structure) if entry.search else None
-    if find:
+    if entry.search:
         structure = structure | {"atoms": _with_places(structure["atoms"])}
     if not entry.hessian:
-        return _outputs(model, variables, structure, entry, find)
+        return _outputs(model, variables, structure, entry)
 
     def forces(moved: jax.Array) -> tuple[jax.Array, Arrays]:
-        out = _outputs(model, variables, _moved(structure, moved), entry, find)
+        out = _outputs(model, variables, _moved(structure, moved), entry)
         return out["force"], out
 
     n_atom = sum(atoms["real"].shape[0] * atoms["real"].shape[1] for atoms in structure["atoms"])
     still = jnp.zeros((n_atom, 3), structure["cell"].dtype)
-    number = jnp.concatenate([_joined(atoms["number"]) for atoms in structure["atoms"]])
+    number = jnp.concatenate([joined(atoms["number"]) for atoms in structure["atoms"]])
 
     def column(i: jax.Array) -> jax.Array:
         along = (number == i // 3)[:, None] & (jnp.arange(3) == i % 3)[None, :]
@@ -237,12 +251,13 @@ def _moved(structure: Arrays, moved: jax.Array) -> Arrays:
     return {**structure, "atoms": sections}
 
 
-def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Entry, find: Lister | None) -> Arrays:
+def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Entry) -> Arrays:
     """:func:`evaluate` without second derivatives."""
-    output, sections = model.output, structure["atoms"]
-    told = model.sees_parameters or model.takes_mask
-    names = ["coord", "frame", *([] if model.by_type else ["type"]), *(["aparam"] if told else [])]
-    every = {name: jnp.concatenate([_joined(atoms[name]) for atoms in sections]) for name in names}
+    output, every = model.output, all_points(model, structure["atoms"])
+    find = None
+    if entry.search:
+        find = lister(model, structure, every["coord"], point_sections(model, structure["atoms"]))
+    sections = centres(model, structure, every)
     moved = _zero_sums(every["coord"].shape[0], model, entry)
     rows, needs = [], []
     for section, atoms in enumerate(sections):
@@ -250,11 +265,12 @@ def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
         moved, out = jax.lax.scan(run, moved, atoms)
         if find:
             needs.append(jnp.max(out.pop("need"), axis=0))
-        rows.append(jax.tree.map(_joined, out))
+        rows.append(jax.tree.map(joined, out))
     per_atom = jax.tree.map(lambda *parts: jnp.concatenate(parts), *rows)
+    frame = jnp.concatenate([joined(atoms["frame"]) for atoms in sections])
 
     def summed(name: str) -> jax.Array:
-        return jax.ops.segment_sum(per_atom[name], every["frame"], structure["cell"].shape[0])
+        return jax.ops.segment_sum(per_atom[name], frame, structure["cell"].shape[0])
 
     total = summed("values")
     if output.intensive:
@@ -263,21 +279,28 @@ def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Ent
     if entry.force and model.config.direct_forces:
         result["force"] = per_atom["force"]
     elif entry.force:
-        result["force"] = per_atom["pull"] + moved["force"]
+        pull = per_atom["pull"]
+        if model.takes_spins and not model.passes_messages:  # virtual atoms were no centres
+            pull = jnp.concatenate([pull, jnp.zeros_like(pull)])
+        result["force"] = pull + moved["force"]
         result["virial"] = summed("virial")
     if entry.atom_virial:
         result["atom_virial"] = moved["atom_virial"]
     result |= {
         name: jnp.zeros_like(result[name]) for name in result if model.leaves_virials and name.endswith("virial")
     }
+    result = _of_atoms(model, result, every) if model.takes_spins else result
     if find:
         result |= find.report(jnp.max(jnp.stack(needs), axis=0))
     return result
 
 
-def _joined(array: jax.Array) -> jax.Array:
-    """(blocks, block, ...) as (blocks * block, ...)."""
-    return jnp.reshape(array, (array.shape[0] * array.shape[1], *array.shape[2:]))
+def _of_atoms(model: StandardModel, result: Arrays, every: Arrays) -> Arrays:
+    """Outputs with those of virtual atoms given to their atoms; virtual atoms have no energy."""
+    n_atom, own = every["coord"].shape[0] // 2, model.output.atomic
+    magnetic = {"force_mag": magnetic_forces(result["force"], every)} if "force" in result else {}
+    found = {name: of_atoms(result[name]) for name in ("force", "atom_virial") if name in result}
+    return result | {own: result[own][:n_atom]} | found | magnetic
 
 
 def _zero_sums(n_atom: Any, model: StandardModel, entry: Entry) -> Arrays:
@@ -292,21 +315,30 @@ def _block_program(model, variables, structure, every, section, entry, find):
     """One step of a scan over the blocks of a section: its rows, and its share of what neighbours receive.
 
     The share is added up while the block is at hand, so that nothing of the size of the neighbour list is kept.  ``every`` holds
-    arrays of all sections in a row, which ``index`` refers to.
+    :func:`all_points`, which ``index`` refers to.
     """
     coord, number = every["coord"], model.output.shape
     nbrs = tuple(slots.shape[0] for slots in structure["slots"])
 
-    def shares(gradient, values, atoms, disp):
-        """:func:`virial_shares` (n, k, *number, 9) and (n, *number, 9); a block of a model that passes messages is all atoms."""
+    def between(positions, centre, atoms):
+        """(n, k, 3) from the centres to their neighbours, of positions of all points."""
+        image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(coord.dtype), structure["cell"][atoms["frame"]])
+        return positions[atoms["index"]] + image - centre[:, None, :]
+
+    def shares(gradient, values, atoms, disp, way):
+        """:func:`virial_shares` (n, k, *number, 9) and (n, *number, 9); a block of a model that passes messages is all atoms.
+
+        With spins the positions of virtual atoms are those of their atoms.
+        """
         moments = position = None
         if model.passes_messages:
             position = wrapped(atoms["coord"], structure["cell"], atoms["frame"])
+            position = position - (atoms["coord"] - atoms["home"]) if model.takes_spins else position
             moments = moments_gradient(lambda disp: values(disp)[1], disp, position)
         if not number:
-            return virial_shares(gradient, disp, moments, position)
+            return virial_shares(gradient, way, moments, position)
         each = jax.vmap(virial_shares, in_axes=(1, None, None if moments is None else 1, None), out_axes=1)
-        there, here = each(gradient, disp, moments, position)
+        there, here = each(gradient, way, moments, position)
         return jnp.moveaxis(there, 1, 2), here
 
     def given(disp, fparam, rows, atoms):
@@ -318,8 +350,7 @@ def _block_program(model, variables, structure, every, section, entry, find):
 
     def run(moved, atoms):
         atoms = atoms | find.of_block(atoms["place"]) if find else atoms
-        image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(coord.dtype), structure["cell"][atoms["frame"]])
-        disp = coord[atoms["index"]] + image - atoms["coord"][:, None, :]
+        disp = between(coord, atoms["coord"], atoms)
         fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
         own = {**atoms, "atype": atoms.get("type")}
         told = structure.get("first"), structure.get("charge_spin"), every.get("aparam")
@@ -339,10 +370,11 @@ def _block_program(model, variables, structure, every, section, entry, find):
             return moved, out | {"values": values(disp)[1]}
         found, gradient = summed_gradient(values, disp)
         pull = jnp.moveaxis(gradient, 1, 2) if number else gradient  # (n, k, *number, 3)
-        virial = -jnp.einsum("nk...a,nkb->n...ab", pull, disp).reshape(-1, *number, 9)
+        way = between(every["home"], atoms["home"], atoms) if model.takes_spins else disp
+        virial = -jnp.einsum("nk...a,nkb->n...ab", pull, way).reshape(-1, *number, 9)
         moved = {**moved, "force": moved["force"].at[atoms["index"]].add(-pull)}
         if entry.atom_virial:
-            there, here = shares(gradient, values, atoms, disp)
+            there, here = shares(gradient, values, atoms, disp, way)
             moved["atom_virial"] = moved["atom_virial"].at[atoms["index"]].add(there)
             moved["atom_virial"] = moved["atom_virial"] if here is None else moved["atom_virial"] + here
         return moved, out | {"values": found, "pull": jnp.sum(pull, axis=1), "virial": virial}

@@ -32,8 +32,8 @@ from jax import export
 SUFFIX = ".dpx"
 FORMAT = "dpjax-artifact"
 # a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before, 3 adds outputs beside
-# energies, 4 models that pass messages, 5 charge and spin of frames, 6 forces that are no derivatives
-FORMAT_VERSION = 6
+# energies, 4 models that pass messages, 5 charge and spin of frames, 6 forces that are no derivatives, 7 spins of atoms
+FORMAT_VERSION = 7
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.npz"
 
@@ -184,6 +184,11 @@ class Artifact:
             self._weights = jax.device_put(self._container.weights(), self._device)
 
     @property
+    def _messages(self) -> bool:
+        """Whether all atoms see one another."""
+        return self.manifest.get("messages", False)
+
+    @property
     def programs(self) -> int:
         """Programs compiled so far: one for each entry point and each set of padded sizes."""
         return len(self._signatures)
@@ -203,6 +208,7 @@ class Artifact:
         hessian: bool = False,
         search_on_device: bool = False,
         charge_spin=None,
+        spin=None,
     ) -> dict[str, np.ndarray]:
         """Energies, forces and virials of frames with equally many atoms, or what else the model predicts.
 
@@ -218,12 +224,16 @@ class Artifact:
             search_on_device: the program finds the neighbours, which are otherwise found here with NumPy.  Frames go one by one;
                 not together with ``atomic`` or ``hessian``.
             charge_spin: (n_frame, 2) charge and spin of each frame, for models that take them; the model's default where absent.
+            spin: (n_frame, n_atom, 3) magnetic moments of the atoms, for models that take them; what types without spin have is
+                not used.
 
         Returns:
-            ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV, which is missing
-            where the forces of the model are no derivatives of its energy (``direct_forces`` in the manifest).  Models of other
-            quantities give the values of frames and of atoms under the names in ``manifest["predicts"]``, and with ``atomic`` a
-            mask of the atoms that count and, of dipoles, derivatives with an axis for the component.
+            ``energy`` (n_frame, 1) eV, ``force`` (n_frame, n_atom, 3) eV/angstrom, ``virial`` (n_frame, 9) eV, with spins also
+            ``force_mag`` (n_frame, n_atom, 3) eV per unit of spin and ``mask_mag`` (n_frame, n_atom, 1) bool, True for atoms of
+            types that carry one.  The virial is missing where the forces of the model are no derivatives of its energy
+            (``direct_forces`` in the manifest).  Models of other quantities give the values of frames and of atoms under the names
+            in ``manifest["predicts"]``, and with ``atomic`` a mask of the atoms that count and, of dipoles, derivatives with an
+            axis for the component.
 
         Raises:
             ArtifactError: shapes, types or numbers that do not fit.
@@ -237,7 +247,7 @@ class Artifact:
             )
         if search_on_device and (atomic or hessian):
             raise ArtifactError("search_on_device gives energy, force and virial; leave atomic and hessian out")
-        frames = _frames(self.manifest, coord, atype, cell, fparam, aparam, charge_spin)
+        frames = _frames(self.manifest, coord, atype, cell, fparam, aparam, charge_spin, spin)
         if not frames:
             return {}
         if search_on_device:
@@ -245,7 +255,7 @@ class Artifact:
             return {
                 name: np.stack([row[name] for row in rows])
                 for name in rows[0]
-                if force or name not in ("force", "virial")
+                if force or name not in ("force", "virial", "force_mag", "mask_mag")
             }
         for i, frame in enumerate(frames):
             self._find_neighbors(frame, i)
@@ -271,9 +281,9 @@ class Artifact:
         sel = np.asarray([np.inf if keep is None else keep for keep in self.manifest["sel"]])
         self._check_pair_tables(edges, i)
         self._watch_tables(edges, frame)
-        edges, most = edges.ordered(frame.section, len(sel))
+        edges, most = edges.ordered(frame.point_section, len(sel))
         self._warn_truncation(edges, frame)
-        frame.edges = edges.truncated(frame.section, sel) if np.any(most > sel) else edges
+        frame.edges = edges.truncated(frame.point_section, sel) if np.any(most > sel) else edges
 
     def _check_pair_tables(self, edges: Edges, i: int) -> None:
         """Pairs below the first distance of a pair table have no energy there."""
@@ -285,7 +295,13 @@ class Artifact:
             )
 
     def _edges(self, frame: Frame) -> Edges:
-        """All neighbours; virtual atoms, where the model has them, are nobody's, and may lie on one point."""
+        """All neighbours; virtual atoms that the atomic parameter marks are nobody's, and may lie on one point.
+
+        Virtual atoms for spins are neighbours like others.  They have neighbours of their own where messages pass.
+        """
+        if frame.spin is not None:
+            edges = search_points(frame, self.rcut)
+            return edges if self.manifest.get("messages") else edges.take(edges.centre < len(frame.coord))
         if not self.manifest.get("mask"):
             return search(frame.coord, frame.cell, self.rcut)
         real = np.flatnonzero(frame.aparam[:, 0] >= 1.0)
@@ -310,7 +326,10 @@ class Artifact:
     def _warn_truncation(self, edges: Edges, frame: Frame) -> None:
         """Say once where descriptors leave neighbours out."""
         for cut in () if self._warned else _cuts(self.manifest):
-            kind, sel = frame.atype if cut["by_type"] else np.zeros_like(frame.atype), np.asarray(cut["sel"])
+            kind, sel = (
+                frame.point_types if cut["by_type"] else np.zeros_like(frame.point_types),
+                np.asarray(cut["sel"]),
+            )
             near = edges if cut["rcut"] >= self.rcut else edges.take(edges.square < cut["rcut"] ** 2)
             most = near.count(kind, len(sel)).max(axis=0, initial=0)
             for t in np.flatnonzero(most > sel):
@@ -319,15 +338,14 @@ class Artifact:
     def _warn(self, cut: dict, t: int, most: int) -> None:
         log.warning(
             "an atom has %d neighbours%s within %g angstrom, but sel%s keeps %d: the farthest are left out",
-            most, f" of type {self.type_map[t]}" if cut["by_type"] else "", cut["rcut"],
+            most, f" of type {_names(self.manifest)[t]}" if cut["by_type"] else "", cut["rcut"],
             f" of {cut['part']}" if cut["part"] else "", cut["sel"][t],
         )  # fmt: skip
         self._warned = True
 
     def _run(self, entry: str, frames: list[Frame], atomic: bool) -> list[dict[str, np.ndarray]]:
         """All frames in groups of one size, so that the last, shorter group compiles nothing new."""
-        sel = self.manifest["sel"]
-        nbrs = _neighbor_sizes(frames, sel)
+        nbrs = _neighbor_sizes(frames, self.manifest)
         per_call = max(1, SLOTS_PER_CALL // max(1, len(frames[0].real) * sum(nbrs)))
         groups = [frames[i : i + per_call] for i in range(0, len(frames), per_call)]
         sizes = Sizes.choose(groups, nbrs, self.manifest, self._platform)
@@ -335,7 +353,7 @@ class Artifact:
         rows = []
         with jax.enable_x64(True):
             for group in groups:
-                structure, places = pack(group, sizes, by_type=_by_type(self.manifest))
+                structure, places = pack(group, sizes, by_type=_by_type(self.manifest), messages=self._messages)
                 if entry == "hessian":
                     number_atoms(structure, group, places)
                 out = self._call(entry, structure)
@@ -353,12 +371,13 @@ class Artifact:
         entry, n_section = "from_coordinates", len(self.manifest["sel"])
         bins = divide(frame, self.rcut)
         if self._listed.nbrs is None:  # a first guess, so that the first program is the right one
-            most = self._edges(frame).ordered(frame.section, n_section)[1]
-            self._listed = Capacity(tuple(ladder(int(n * ROOM), 4) for n in most), (1,) * n_section)
+            most = self._edges(frame).ordered(frame.point_section, n_section)[1]
+            most = np.where(_absent(self.manifest), 0, np.maximum(most, 1))
+            self._listed = Capacity(tuple(ladder(int(n * ROOM), 4) if n else 0 for n in most), (1,) * n_section)
         self._listed = self._listed.holding(atoms_in_bins(frame, bins, n_section), (0,) * n_section)
         while True:
             sizes = Sizes.choose([[frame]], self._listed.nbrs, self.manifest, self._platform)
-            structure, places = pack([frame], sizes, by_type=_by_type(self.manifest))
+            structure, places = pack([frame], sizes, by_type=_by_type(self.manifest), messages=self._messages)
             structure |= bins.arrays() | {"bin_atoms": [np.zeros(size, np.int8) for size in self._listed.bin_atoms]}
             with jax.enable_x64(True):
                 self._signatures.add((entry, sizes, self._listed.bin_atoms, bins.shape))
@@ -405,6 +424,9 @@ class Artifact:
                     values = values if values.ndim > 1 else values[:, None]
                     row[name] = np.zeros((len(frame.real), *values.shape[1:]))
                     row[name][frame.real] = values[own]
+            if "force_mag" in wanted:
+                row["mask_mag"] = np.zeros((len(frame.real), 1), bool)
+                row["mask_mag"][frame.real, 0] = frame.scale != 0.0
             if atomic:
                 silent = self.manifest["atom_exclude_types"]
                 row["mask"] = (frame.real & ~np.isin(frame.all_types, silent)).astype(np.int32)
@@ -432,6 +454,24 @@ def _check_convention(path: Path, manifest: dict) -> None:
 def _by_type(manifest: dict) -> bool:
     """Whether atoms and neighbours come in sections by type; else in one section."""
     return manifest.get("by_type", True)  # format 1 did not have to say it
+
+
+def _scale(manifest: dict) -> list[float]:
+    """Distance of virtual atoms for each type, angstrom per unit of spin, 0 without; empty for models without spins."""
+    return manifest.get("spin", {"scale": []})["scale"]
+
+
+def _absent(manifest: dict) -> np.ndarray:
+    """(n_section,) which sections of neighbours are virtual atoms of types without spin, and have no slots."""
+    absent = np.zeros(len(manifest["sel"]), bool)
+    if _by_type(manifest) and _scale(manifest):
+        absent[len(manifest["type_map"]) :] = np.equal(_scale(manifest), 0.0)
+    return absent
+
+
+def _names(manifest: dict) -> list[str]:
+    """Of types, then of the virtual atoms for their spins."""
+    return manifest["type_map"] + [f"{name}_spin" for name in manifest["type_map"] if _scale(manifest)]
 
 
 def _cuts(manifest: dict) -> list[dict]:
@@ -462,7 +502,11 @@ class Frame:
     aparam: np.ndarray | None  # (n, numb_aparam)
     charge_spin: np.ndarray | None  # (2,)
     all_types: np.ndarray  # (n_given,) with placeholders
+    point_types: np.ndarray  # (n_point,) of atoms, with spins then of their virtual atoms; -1 where there is none
+    point_section: np.ndarray  # (n_point,) as section
     first: int | None = None  # type of the first atom as given, for models that take it
+    spin: np.ndarray | None = None  # (n, 3)
+    scale: np.ndarray | None = None  # (n,) angstrom per unit of spin, 0 for types without
     edges: Edges | None = None
 
     @property
@@ -470,8 +514,15 @@ class Frame:
         """(n_given,) which of the given atoms are no placeholders."""
         return self.all_types >= 0
 
+    def points(self, coord: np.ndarray) -> np.ndarray:
+        """(n_point, 3) angstrom: atoms at ``coord`` and, with spins, then their virtual atoms."""
+        if self.spin is None:
+            return coord
+        length = self.scale[:, None]
+        return np.concatenate([coord, coord + np.where(length != 0.0, length * self.spin, 0.0)])
 
-def _frames(manifest: dict, coord, atype, cell, fparam, aparam, charge_spin=None) -> list[Frame]:
+
+def _frames(manifest: dict, coord, atype, cell, fparam, aparam, charge_spin=None, spin=None) -> list[Frame]:
     coord = _numbers(coord, "coord")
     if coord.ndim != 3 or coord.shape[-1] != 3:
         raise ArtifactError(
@@ -483,6 +534,7 @@ def _frames(manifest: dict, coord, atype, cell, fparam, aparam, charge_spin=None
     fparam = _parameters(fparam, "fparam", (n_frame, manifest["numb_fparam"]), manifest["default_fparam"])
     aparam = _parameters(aparam, "aparam", (n_frame, n_atom, manifest["numb_aparam"]))
     charge_spin = _charge_spin(manifest, charge_spin, n_frame)
+    spin, scale = _spins(manifest, spin, types)
     if manifest.get("mask"):
         _check_mask(cell, types, aparam)
     out = []
@@ -493,20 +545,32 @@ def _frames(manifest: dict, coord, atype, cell, fparam, aparam, charge_spin=None
             raise ArtifactError(
                 f"frame {i}: the coordinates of atom {bad[0]} are {coord[i, bad[0]].tolist()}; expected finite numbers"
             )
+        own = types[i][real]
+        points = own if spin is None else _point_types(own, scale[i][real], len(manifest["type_map"]))
+        section = points if _by_type(manifest) else np.minimum(points, 0)
         out.append(
             Frame(
                 coord[i][real],
-                types[i][real],
-                types[i][real] if _by_type(manifest) else np.zeros(real.sum(), np.int64),
+                own,
+                section[: len(own)],
                 None if cell is None else cell[i],
                 None if fparam is None else fparam[i],
                 None if aparam is None else aparam[i][real],
                 None if charge_spin is None else charge_spin[i],
                 types[i],
+                points,
+                section,
                 _first(types[i]) if "first" in manifest["inputs"] else None,
+                None if spin is None else spin[i][real],
+                None if spin is None else scale[i][real],
             )
         )
     return out
+
+
+def _point_types(atype: np.ndarray, scale: np.ndarray, n_type: int) -> np.ndarray:
+    """(2 n,) types of n atoms, then of their virtual atoms, -1 where there is none."""
+    return np.concatenate([atype, np.where(scale != 0.0, atype + n_type, -1)])
 
 
 def _check_mask(cell: np.ndarray | None, types: np.ndarray, aparam: np.ndarray) -> None:
@@ -582,6 +646,32 @@ def _charge_spin(manifest: dict, value, n_frame: int) -> np.ndarray | None:
     return rows
 
 
+def _spins(manifest: dict, value, types: np.ndarray) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """(n_frame, n_atom, 3) spins, and (n_frame, n_atom) distances of virtual atoms per unit of them; None without spins."""
+    if not _scale(manifest):
+        if value is not None:
+            raise ArtifactError("spin was given but this model takes none; leave it out")
+        return None, None
+    shape = (*types.shape, 3)
+    if value is None:
+        raise ArtifactError(f"this model needs spin of shape {shape}, the magnetic moment of each atom; zeros for none")
+    spin, scale = (
+        _shaped(value, shape, "spin"),
+        np.append(_scale(manifest), 0.0)[types],
+    )  # the last one for placeholders
+    length = np.linalg.norm(spin, axis=-1)
+    if not np.isfinite(length).all():
+        raise ArtifactError(
+            f"spin of frame {np.argwhere(~np.isfinite(length))[0][0]}: found a number that is not finite"
+        )
+    short = np.argwhere((scale != 0.0) & (np.abs(scale) * length < COINCIDENT))
+    if len(short) and not manifest["spin"]["may_be_zero"]:
+        raise ArtifactError(
+            f"spin of frame {short[0][0]}: that of atom {short[0][1]} is zero, where this model has no energy (env_protection is 0)"
+        )
+    return spin, scale
+
+
 # --- neighbours ---------------------------------------------------------------------------------------------------------------
 
 
@@ -629,13 +719,14 @@ def _rank(group: np.ndarray) -> np.ndarray:
     return np.arange(len(group)) - np.searchsorted(group, group)
 
 
-def search(coord: np.ndarray, cell: np.ndarray | None, rcut: float) -> Edges:
+def search(coord: np.ndarray, cell: np.ndarray | None, rcut: float, atom: np.ndarray | None = None) -> Edges:
     """All pairs nearer than ``rcut``, images included, in time linear in the number of atoms.
 
     Args:
         coord: (n_atom, 3) angstrom.
         cell: (3, 3) angstrom, any shape, however thin; None for open boundaries.
         rcut: angstrom.
+        atom: (n_atom,) that each belongs to; those of one atom may be on one point. None: each is an atom.
 
     Raises:
         ArtifactError: a cell without volume, two atoms on one point.
@@ -648,11 +739,42 @@ def search(coord: np.ndarray, cell: np.ndarray | None, rcut: float) -> Edges:
         coord, owner, shift = _images(coord, cell, rcut)
         points = coord[owner] + shift @ cell
     centre, other, square = _near_pairs(points, n_atom, rcut)
-    if len(square) and square.min() < COINCIDENT**2:
-        worst = int(square.argmin())
-        pair = sorted((int(centre[worst]), int(owner[other[worst]])))
-        raise ArtifactError(f"atoms {pair[0]} and {pair[1]} are on one point; remove one of them")
+    _check_apart(centre, owner[other], square, np.arange(n_atom) if atom is None else atom)
     return Edges(coord, centre, owner[other], shift[other], square)
+
+
+def _check_apart(centre: np.ndarray, index: np.ndarray, square: np.ndarray, atom: np.ndarray) -> None:
+    """Raise ArtifactError for two atoms on one point; arguments as for :func:`search` and in :class:`Edges`."""
+    close = np.flatnonzero(square < COINCIDENT**2)
+    close = close[(atom[centre[close]] != atom[index[close]]) | (centre[close] == index[close])]
+    if len(close):
+        worst = close[square[close].argmin()]
+        pair = sorted((int(atom[centre[worst]]), int(atom[index[worst]])))
+        raise ArtifactError(f"atoms {pair[0]} and {pair[1]} are on one point; remove one of them")
+
+
+def search_points(frame: Frame, rcut: float) -> Edges:
+    """The neighbours of the atoms of a frame and of the virtual atoms for their spins.
+
+    Shifts refer to virtual atoms that are next to their atoms, wherever these lie in the cell.
+    """
+    n, cell = len(frame.coord), frame.cell
+    coord = frame.coord if cell is None else _wrapped(frame.coord, cell)[0]
+    there = np.flatnonzero(frame.point_types >= 0)
+    points = frame.points(coord)
+    found = search(points[there], cell, rcut, there % max(n, 1))
+    shift = found.shift
+    if cell is not None and n:
+        turns = np.rint((points[there] - found.coord) @ np.linalg.inv(cell)).astype(np.int64)
+        shift = shift + turns[found.centre] - turns[found.index]
+    return Edges(points, there[found.centre], there[found.index], shift, found.square)
+
+
+def _wrapped(coord: np.ndarray, cell: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Coordinates moved into the cell, in angstrom and as fractions of the cell vectors."""
+    fraction = coord @ np.linalg.inv(cell)
+    turns = np.floor(fraction)
+    return coord - turns @ cell, fraction - turns
 
 
 def _images(coord: np.ndarray, cell: np.ndarray, rcut: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -662,9 +784,7 @@ def _images(coord: np.ndarray, cell: np.ndarray, rcut: float) -> tuple[np.ndarra
         raise ArtifactError(
             f"the cell {cell.tolist()} is too small for a cut-off of {rcut} angstrom; check the units (angstrom)"
         )
-    fraction = coord @ np.linalg.inv(cell)
-    wrapped = coord - np.floor(fraction) @ cell
-    fraction -= np.floor(fraction)
+    wrapped, fraction = _wrapped(coord, cell)
     owner, shift = np.arange(len(coord)), np.zeros((len(coord), 3), np.int64)
     for axis in range(3):
         steps = np.arange(-int(np.ceil(reach[axis])) - 1, int(np.ceil(reach[axis])) + 2)
@@ -765,9 +885,10 @@ class Division:
 def divide(frame: Frame, rcut: float) -> Division:
     """Bins for a frame, not many more than it has atoms."""
     periodic, reach = frame.cell is not None, rcut * (1 + 1e-5)
-    size = _heights(frame.cell) if periodic else np.ptp(frame.coord, axis=0) if len(frame.coord) else np.zeros(3)
+    points = frame.points(frame.coord)
+    size = _heights(frame.cell) if periodic else np.ptp(points, axis=0) if len(points) else np.zeros(3)
     grid = np.clip(np.floor(size / reach), 1, 2**10).astype(np.int64)
-    while grid.prod() > max(64, 4 * len(frame.coord)):
+    while grid.prod() > max(64, 4 * len(points)):
         grid[grid.argmax()] = -(-grid.max() // 2)
     width = np.maximum(reach, size / grid)
     steps = np.ceil(reach * grid / size).astype(int) if periodic else np.ones(3, int)
@@ -777,13 +898,14 @@ def divide(frame: Frame, rcut: float) -> Division:
 
 def atoms_in_bins(frame: Frame, bins: Division, n_section: int) -> np.ndarray:
     """(n_section,) most atoms of each section in one bin, up to rounding at the borders of bins."""
+    there = frame.point_section >= 0
+    points, section = frame.points(frame.coord)[there], frame.point_section[there]
     if frame.cell is not None:
-        fraction = frame.coord @ np.linalg.inv(frame.cell)
-        place = np.floor((fraction - np.floor(fraction)) * bins.grid)
+        place = np.floor(_wrapped(points, frame.cell)[1] * bins.grid)
     else:
-        place = np.floor((frame.coord - frame.coord.min(axis=0, initial=0)) / bins.width)
+        place = np.floor((points - points.min(axis=0, initial=0)) / bins.width)
     place = np.clip(place, 0, bins.grid - 1).astype(np.int64)
-    flat = np.ravel_multi_index(place.T, bins.grid) + bins.grid.prod() * frame.section
+    flat = np.ravel_multi_index(place.T, bins.grid) + bins.grid.prod() * section
     return np.bincount(flat, minlength=n_section * bins.grid.prod()).reshape(n_section, -1).max(axis=1)
 
 
@@ -812,11 +934,12 @@ def ladder(n: int, unit: int = 1) -> int:
     return -(-n // step) * step * unit
 
 
-def _neighbor_sizes(frames: list[Frame], sel: list[int | None]) -> tuple[int, ...]:
+def _neighbor_sizes(frames: list[Frame], manifest: dict) -> tuple[int, ...]:
     """Width of each neighbour section: from the ladder, at most ``sel``."""
-    most = np.max([f.edges.count(f.section, len(sel)).max(axis=0, initial=0) for f in frames], axis=0)
+    sel = np.where(_absent(manifest), 0, manifest["sel"])
+    most = np.max([f.edges.count(f.point_section, len(sel)).max(axis=0, initial=0) for f in frames], axis=0)
     widths = [ladder(int(n), 8) for n in most]
-    return tuple(width if keep is None else min(width, keep) for width, keep in zip(widths, sel))
+    return tuple(width if keep is None else min(width, int(keep)) for width, keep in zip(widths, sel))
 
 
 @dataclass(frozen=True)
@@ -831,7 +954,8 @@ class Sizes:
     @classmethod
     def choose(cls, groups: list[list[Frame]], nbrs: tuple[int, ...], manifest: dict, platform: str) -> Sizes:
         """Ladder sizes that hold every group of frames."""
-        most = np.max([sum(np.bincount(f.section, minlength=len(nbrs)) for f in group) for group in groups], axis=0)
+        n = len(manifest["type_map"]) if _by_type(manifest) else 1
+        most = np.max([sum(np.bincount(f.section, minlength=n) for f in group) for group in groups], axis=0)
         if manifest.get("messages", False):  # all atoms see one another
             chosen = [(1, ladder(int(n), 16)) for n in most]
         else:
@@ -868,38 +992,35 @@ def _blocks(n_atom: int, at_once: int, platform: str) -> tuple[int, int]:
     return ladder(-(-n_atom // size)), size
 
 
-def pack(frames: list[Frame], sizes: Sizes, *, by_type: bool) -> tuple[dict, np.ndarray]:
+def pack(frames: list[Frame], sizes: Sizes, *, by_type: bool, messages: bool = False) -> tuple[dict, np.ndarray]:
     """Frames as the structure that programs take, and the place of every atom, frame after frame, on its atom axis."""
-    listed = frames[0].edges is not None
+    listed, spins = frames[0].edges is not None, frames[0].spin is not None
     places = _places(np.concatenate([f.section for f in frames]), sizes)
-    width, n_place = sum(sizes.nbrs), int(sizes.places.sum())
+    n_place = int(sizes.places.sum())
     rows = {
         "coord": np.zeros((n_place, 3)),
         "real": np.zeros(n_place, bool),
     }
+    lists = _no_neighbors(2 * n_place if spins and messages else n_place, sizes)
     if listed:
-        rows |= {
-            "frame": np.zeros(n_place, np.int32),
-            "index": np.zeros((n_place, width), np.int32),
-            "shift": np.zeros((n_place, width, 3), np.int16),
-            "count": np.zeros((n_place, len(sizes.nbrs)), np.int32),
-        }
+        rows |= {"frame": np.zeros(n_place, np.int32)} | {name: array[:n_place] for name, array in lists.items()}
     cell = np.zeros((sizes.frames, 3, 3))
     rows["real"][places] = True
     if not by_type:
         rows["type"] = np.full(n_place, -1, np.int32)
         rows["type"][places] = np.concatenate([f.atype for f in frames])
-    if frames[0].aparam is not None:
-        rows["aparam"] = np.zeros((n_place, frames[0].aparam.shape[1]))
-        rows["aparam"][places] = np.concatenate([f.aparam for f in frames])
+    for name in ("aparam", "spin"):
+        if getattr(frames[0], name) is not None:
+            rows[name] = np.zeros((n_place, getattr(frames[0], name).shape[1]))
+            rows[name][places] = np.concatenate([getattr(f, name) for f in frames])
     start = 0
     for i, frame in enumerate(frames):
         own = places[start : start + len(frame.atype)]
         start += len(own)
-        rows["coord"][own] = frame.edges.coord if listed else frame.coord
+        rows["coord"][own] = frame.edges.coord[: len(own)] if listed else frame.coord
         if listed:
             rows["frame"][own] = i
-            _fill_neighbors(rows, frame, own, sizes)
+            _fill_neighbors(lists, frame, np.concatenate([own, own + n_place]) if spins else own, sizes)
         if frame.cell is not None:
             cell[i] = frame.cell
     structure = {
@@ -907,6 +1028,8 @@ def pack(frames: list[Frame], sizes: Sizes, *, by_type: bool) -> tuple[dict, np.
         "slots": [np.zeros(size, np.int8) for size in sizes.nbrs],
         "cell": cell,
     }
+    if listed and spins and messages:
+        structure["partners"] = _cut({name: array[n_place:] for name, array in lists.items()}, sizes)
     if frames[0].first is not None:
         structure["first"] = np.zeros(sizes.frames, np.int32)
         structure["first"][: len(frames)] = [f.first for f in frames]
@@ -918,6 +1041,16 @@ def pack(frames: list[Frame], sizes: Sizes, *, by_type: bool) -> tuple[dict, np.
     return structure, places
 
 
+def _no_neighbors(n_row: int, sizes: Sizes) -> dict[str, np.ndarray]:
+    """Empty neighbour lists of so many atoms."""
+    width = sum(sizes.nbrs)
+    return {
+        "index": np.zeros((n_row, width), np.int32),
+        "shift": np.zeros((n_row, width, 3), np.int16),
+        "count": np.zeros((n_row, len(sizes.nbrs)), np.int32),
+    }
+
+
 def _places(section: np.ndarray, sizes: Sizes) -> np.ndarray:
     """Place of each atom: section after section, within a section in the given order."""
     order = np.argsort(section, kind="stable")
@@ -927,13 +1060,15 @@ def _places(section: np.ndarray, sizes: Sizes) -> np.ndarray:
     return places
 
 
-def _fill_neighbors(rows: dict, frame: Frame, own: np.ndarray, sizes: Sizes) -> None:
-    edges, n_section = frame.edges, len(sizes.nbrs)
+def _fill_neighbors(lists: dict, frame: Frame, own: np.ndarray, sizes: Sizes) -> None:
+    """Writes the neighbours of a frame, whose points are number ``own`` (n_point,) on the axis of all points, into its rows."""
+    edges, section, n_section = frame.edges, frame.point_section, len(sizes.nbrs)
     start = np.cumsum(sizes.nbrs) - sizes.nbrs
-    slot = start[frame.section[edges.index]] + _rank(edges.group(frame.section, n_section))
-    rows["index"][own[edges.centre], slot] = own[edges.index]
-    rows["shift"][own[edges.centre], slot] = edges.shift
-    rows["count"][own] = edges.count(frame.section, n_section)
+    slot = start[section[edges.index]] + _rank(edges.group(section, n_section))
+    lists["index"][own[edges.centre], slot] = own[edges.index]
+    lists["shift"][own[edges.centre], slot] = edges.shift
+    counted = own < len(lists["count"])
+    lists["count"][own[counted]] = edges.count(section, n_section)[counted]
 
 
 def number_atoms(structure: dict, frames: list[Frame], places: np.ndarray) -> None:

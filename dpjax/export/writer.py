@@ -22,7 +22,7 @@ from dpjax.errors import ModelError, OutputError
 from dpjax.export import runtime
 from dpjax.export.manifest import describe_model
 from dpjax.export.program import Entry, entries, export_entry, flat_weights
-from dpjax.models import StandardModel, require_no_spins
+from dpjax.models import StandardModel
 from dpjax.models.derived import require_no_modifier
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that JAX lowers for without having them
@@ -99,7 +99,6 @@ def checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
             f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"
         )
     require_no_modifier(potential.config, "an artifact")
-    require_no_spins(potential.config, "an artifact")
     weights = flat_weights(jax.device_get(potential.variables))
     bad = [name for name, array in weights.items() if not np.isfinite(array.astype(np.float64)).all()]
     if bad:

@@ -27,11 +27,10 @@ def with_pretrained_model(data: Section, pretrained: ModelConfig, new_head: bool
     Raises:
         ConfigError: the pretrained model says nothing about a new type that its descriptor must know.
     """
-    refuse_spins(pretrained)
     model = data.get("model")
     if not isinstance(model, dict) or not isinstance(model.get("type_map"), list):
         return data  # what is wrong is said when the input is checked
-    types = TypeChange(pretrained.type_map, tuple(model["type_map"]))
+    types = TypeChange(pretrained.data_types, tuple(model["type_map"]))
     theirs = in_our_types(pretrained, types)
     parts = [
         "descriptor",
@@ -99,12 +98,17 @@ def _with_flags(section: Section, own: Any) -> Section:
     return {**section, "list": [_with_flags(part, flags) for part, flags in zip(section["list"], given, strict=True)]}
 
 
-def refuse_spins(*configs: ModelConfig) -> None:
-    """Raise ConfigError where a model has spins."""
-    if any(config.virtual_scale for config in configs):
+def require_like_spins(ours: ModelConfig, theirs: ModelConfig) -> None:
+    """Raise where one model has spins and the other has not: what one knows of virtual atoms would have no place in the other.
+
+    Raises:
+        ConfigError: it is so.
+    """
+    if bool(ours.virtual_scale) != bool(theirs.virtual_scale):
+        found, has = ("found", "none") if ours.virtual_scale else ("missing", "one")
         raise ConfigError(
-            "model/spin: fine-tuning is not built yet for models with spins. Go on with such a model by --init-model, with the "
-            "same types and spins."
+            f"model/spin: {found}, but the pretrained model has {has}. A model with spins is fine-tuned from one with spins, and "
+            "one without from one without: add the section, or remove it."
         )
 
 
@@ -117,9 +121,9 @@ def with_pretrained_sel(data: Section, pretrained: ModelConfig) -> Section:
     own = model.get("descriptor") if isinstance(model, dict) else None
     if not isinstance(own, dict) or not isinstance(model.get("type_map"), list):
         return data
-    if pretrained.virtual_scale:
-        return data
-    types = TypeChange(pretrained.type_map, tuple(model["type_map"]))
+    if bool(pretrained.virtual_scale) != (model.get("spin") is not None):
+        return data  # they do not count the same
+    types = TypeChange(pretrained.data_types, tuple(model["type_map"]))
     parts, theirs = _parts(own), _parts(pretrained.raw["descriptor"])
     alike = len(parts) == len(theirs) and all(
         isinstance(part, dict) and part.get("type", "se_e2_a") == other["type"] for part, other in zip(parts, theirs)
@@ -161,6 +165,7 @@ def in_our_types(pretrained: ModelConfig, types: TypeChange, ours: ModelConfig |
     """The model section of the pretrained model with everything that is given per type in our types.
 
     Args:
+        types: of atoms, without virtual ones for spins.
         ours: says what new types have; without it a new type that needs a number is an error.
 
     Raises:
@@ -185,9 +190,18 @@ def in_our_types(pretrained: ModelConfig, types: TypeChange, ours: ModelConfig |
     raw["type_map"] = list(types.ours)
     raw["pair_exclude_types"] = types.pairs(raw.get("pair_exclude_types") or [])
     raw["atom_exclude_types"] = types.indices(raw.get("atom_exclude_types") or [])
+    if pretrained.virtual_scale:
+        raw["spin"] = _spin_section(pretrained, types, ours)
     for name, values in (raw.get("preset_out_bias") or {}).items():
         raw["preset_out_bias"][name] = None if values is None else types.entries(values)
     return raw
+
+
+def _spin_section(pretrained: ModelConfig, types: TypeChange, ours: ModelConfig | None) -> Section:
+    """Which of our types carry a spin, and where their virtual atoms stand; new types as in our model, else without."""
+    fill = (0.0,) * len(types.ours) if ours is None or not ours.virtual_scale else ours.virtual_scale
+    scale = types.entries(pretrained.virtual_scale, fill)
+    return {"use_spin": [length != 0.0 for length in scale], "virtual_scale": scale}
 
 
 def _write_sels(section: dict[str, Any], config: Any, types: TypeChange, fill: Any) -> None:
@@ -202,7 +216,8 @@ def _write_sels(section: dict[str, Any], config: Any, types: TypeChange, fill: A
 
 def _sel(config: Any, types: TypeChange, fill: Any) -> list[int]:
     """``sel`` of a descriptor with networks per type in our types."""
-    given = fill if isinstance(fill, Sequence) and len(fill) == len(types.ours) else None
+    known = isinstance(fill, Sequence) and not isinstance(fill, str) and len(fill) >= len(types.ours)
+    given = fill[: len(types.ours)] if known else None  # behind them stand those of virtual atoms
     if types.new and given is None:
         raise ConfigError(
             f"model/descriptor/sel: the pretrained model has networks per type, and no number of neighbours for "

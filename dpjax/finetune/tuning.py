@@ -18,7 +18,7 @@ from dpjax.descriptors import has_type_networks, members
 from dpjax.errors import ConfigError, OutputError
 from dpjax.finetune.remap import ADVICE, UNORDERED, remapped
 from dpjax.finetune.report import Row, summary, table
-from dpjax.finetune.sections import in_our_types, refuse_spins
+from dpjax.finetune.sections import in_our_types, require_like_spins
 from dpjax.finetune.types import TypeChange
 from dpjax.training.adoption import changed_settings
 from dpjax.training.bias import drawn_batches, shifted_bias
@@ -96,7 +96,7 @@ def tuned(setup: TrainingSetup, pretrained: Pretrained, report: Path) -> Trainin
     setup = _with_variables(setup, variables)
     if not pretrained.new_head and not pretrained.unchanged:
         setup, rows = _shifted(setup, rows)
-    types = TypeChange(pretrained.config.type_map, config.type_map)
+    types = TypeChange(pretrained.config.data_types, config.data_types)
     log.info("fine-tuning from %s, types %s%s", pretrained.name, " ".join(types.ours), _new_text(types))
     for line in summary(rows):
         log.info("fine-tuning: %s", line)
@@ -144,13 +144,13 @@ def _compare(config: ModelConfig, pretrained: Pretrained) -> None:
             "loss/type: models that give their forces directly (loss dens) are not fine-tuned. Go on with such a model by "
             "--init-model, with the same types and the loss dens."
         )
-    refuse_spins(config, pretrained.config)
+    require_like_spins(config, pretrained.config)
     if config.nvnmd is not None or pretrained.config.nvnmd is not None:
         raise ConfigError(
             "nvnmd: models for the NVNMD hardware are not fine-tuned. Go on with such a model by --init-model, or start from its "
             "files by nvnmd/weight_file."
         )
-    types = TypeChange(pretrained.config.type_map, config.type_map)
+    types = TypeChange(pretrained.config.data_types, config.data_types)
     kinds = [[DESCRIPTORS.name_of(part) for part in members(m.descriptor)] for m in (config, pretrained.config)]
     if kinds[0] != kinds[1]:
         ours, theirs = (" and ".join(names) for names in kinds)

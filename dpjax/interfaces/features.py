@@ -16,7 +16,7 @@ from dpjax.fittings.widths import with_widths
 from dpjax.interfaces.batches import Job
 from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.results import Reading
-from dpjax.models import FEATURES, predict_features, require_no_spins
+from dpjax.models import FEATURES, predict_features
 
 if TYPE_CHECKING:
     from dpjax.interfaces.potential import Potential
@@ -27,14 +27,14 @@ DESCRIPTOR, LAST_LAYER = FEATURES
 class FeatureMethods:
     """The methods of a :class:`~dpjax.interfaces.potential.Potential` that give features in place of predictions."""
 
-    def descriptor(self: Potential, coord, atype, cell=None, charge_spin=None, *, aparam=None) -> Any:
+    def descriptor(self: Potential, coord, atype, cell=None, charge_spin=None, *, aparam=None, spin=None) -> Any:
         """Descriptors of atoms, as the fitting net is given them.
 
         Atoms of types that are excluded from the prediction have one, too.  Frame and atomic parameters do not enter, but for
         those of neighbours where the descriptor takes them (``se_a_tpe``).
 
         Args:
-            coord, atype, cell, charge_spin, aparam: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+            coord, atype, cell, charge_spin, aparam, spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
 
         Returns:
             (n_frame, n_atom, dim) float64, atoms in the given order, zero for placeholders; a list of (n_atom, dim) if frames were
@@ -42,15 +42,17 @@ class FeatureMethods:
 
         Raises:
             DataError: as for ``evaluate``.
-            ModelError: charge and spin are given or missing, and should not be.
+            ModelError: charge and spin, or the spins of atoms, are given or missing, and should not be.
         """
-        return self.features(coord, atype, cell, None, aparam, charge_spin, names=(DESCRIPTOR,))[DESCRIPTOR]
+        return self.features(coord, atype, cell, None, aparam, charge_spin, spin, names=(DESCRIPTOR,))[DESCRIPTOR]
 
-    def fitting_last_layer(self: Potential, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None) -> Any:
+    def fitting_last_layer(
+        self: Potential, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None, spin=None
+    ) -> Any:
         """What the last layer of the fitting net is given: the activations of its last hidden layer, ``neuron[-1]`` per atom.
 
         Args:
-            coord, atype, cell, fparam, aparam, charge_spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+            coord, atype, cell, fparam, aparam, charge_spin, spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
 
         Returns:
             (n_frame, n_atom, dim) in the precision of the fitting net, laid out as those of :meth:`descriptor`.
@@ -58,7 +60,7 @@ class FeatureMethods:
         Raises:
             DataError, ModelError: as for ``evaluate``.
         """
-        return self.features(coord, atype, cell, fparam, aparam, charge_spin, names=(LAST_LAYER,))[LAST_LAYER]
+        return self.features(coord, atype, cell, fparam, aparam, charge_spin, spin, names=(LAST_LAYER,))[LAST_LAYER]
 
     def features(
         self: Potential,
@@ -68,13 +70,14 @@ class FeatureMethods:
         fparam=None,
         aparam=None,
         charge_spin=None,
+        spin=None,
         *,
         names: Sequence[str] = FEATURES,
     ) -> dict[str, Any]:
         """Descriptors and last hidden layer, or one of the two, in one pass.
 
         Args:
-            coord, atype, cell, fparam, aparam, charge_spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
+            coord, atype, cell, fparam, aparam, charge_spin, spin: as for :meth:`~dpjax.interfaces.potential.Potential.evaluate`.
             names: ``descriptor``, ``fitting_last_layer``.  For the descriptor alone frame and atomic
                 parameters may be left out.
 
@@ -88,10 +91,11 @@ class FeatureMethods:
         strangers = [name for name in names if name not in FEATURES]
         if strangers:
             raise ModelError(f"features: found {', '.join(strangers)}, expected any of {', '.join(FEATURES)}")
-        require_no_spins(self.config, "features")
         seen = self.model.sees_parameters
         needed = LAST_LAYER in names or seen or fparam is not None or aparam is not None
-        structures = read_structures(self.config, coord, atype, cell, fparam, aparam, charge_spin, parameters=needed)
+        structures = read_structures(
+            self.config, coord, atype, cell, fparam, aparam, charge_spin, spin, parameters=needed
+        )
         reading = Reading(lambda n_atom: {name: (n_atom, self.feature_width(name)) for name in names}, per_atom=names)
         job = Job(predict_features, {"names": tuple(names)})
         found = self.computed(self.searched(structures), structures.atype, not structures.ragged, job, reading)

@@ -9,6 +9,9 @@
 
 Units are eV, angstrom and, with masses in atomic mass units, :data:`dpjax.units.TIME_FS` femtoseconds.  A box is what JAX-MD takes:
 a number, three lengths, or a matrix whose columns are the cell vectors.
+
+Spins are held fixed unless they are handed over with each call, ``energy_fn(R, neighbor=neighbors, spin=spin)``; JAX-MD's
+simulators pass it on.  The energy is differentiable by them: minus its derivative is the magnetic force.
 """
 
 from __future__ import annotations
@@ -27,7 +30,6 @@ from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.md_chunks import run_chunk
 from dpjax.interfaces.moving import Capacity, MovingFlags, MovingSystem, Neighbors
 from dpjax.interfaces.potential import Potential
-from dpjax.models import require_no_spins
 
 try:
     from jax_md import space
@@ -52,6 +54,7 @@ def neighbor_fn_and_energy(
     fparam: Any = None,
     aparam: Any = None,
     charge_spin: Any = None,
+    spin: Any = None,
 ) -> tuple[NeighborFn, EnergyFn]:
     """A potential for JAX-MD.
 
@@ -68,15 +71,15 @@ def neighbor_fn_and_energy(
         fparam: (numb_fparam,) or, of many structures, (n_structure, numb_fparam).
         aparam: (n_atom, numb_aparam), or a list.
         charge_spin: (2,) charge and spin or, of many structures, (n_structure, 2).
+        spin: (n_atom, 3) magnetic moments, or a list, for models that take them.
 
     Returns:
-        ``neighbor_fn`` with ``allocate`` and ``update``, and ``energy_fn(R, neighbor=..., box=...)`` in eV.
+        ``neighbor_fn`` with ``allocate`` and ``update``, and ``energy_fn(R, neighbor=..., box=..., spin=...)`` in eV.
 
     Raises:
         DataError: types or boxes that do not fit.
         ModelError: the model predicts no energies, or needs an input that is missing.
     """
-    require_no_spins(potential.config, "molecular dynamics and energy functions")
     many = isinstance(atype, (list, tuple)) and len(atype) > 0 and np.ndim(atype[0]) == 1
     atypes = list(atype) if many else [np.asarray(atype)]
     boxes = list(box) if many and box is not None else [None if many else box] * len(atypes)
@@ -84,7 +87,7 @@ def neighbor_fn_and_energy(
         raise DataError(f"box: found {len(boxes)}, expected one for each of the {len(atypes)} structures")
     given = read_structures(
         potential.config, [np.zeros((len(a), 3)) for a in atypes], [np.asarray(a) for a in atypes], None,
-        *(value if many or value is None else [value] for value in (fparam, aparam, charge_spin)),
+        *(value if many or value is None else [value] for value in (fparam, aparam, charge_spin, spin)),
     )  # fmt: skip
     periodic = np.array([[False] * 3 if b is None else [bool(p) for p in pbc] for b in boxes])
     fractional = fractional_coordinates and not many and boxes[0] is not None
@@ -125,15 +128,18 @@ class Places:
     fractional: bool
     cells: np.ndarray  # (n_frame, 3, 3) rows
 
-    def __call__(self, R: jax.Array, box: Any = None, perturbation: Any = None) -> tuple[jax.Array, jax.Array]:
+    def __call__(
+        self, R: jax.Array, box: Any = None, perturbation: Any = None, spin: Any = None
+    ) -> tuple[jax.Array, jax.Array]:
         """Coordinates (n_place, 3) and cells (n_frame, 3, 3), angstrom; derivatives by ``R`` are real forces.
 
         Raises:
-            DataError: ``R`` has another number of atoms; a box where there is none.
+            DataError: ``R`` or ``spin`` has another number of atoms; a box, or spins, where there are none.
         """
         R = jnp.asarray(R)
         if R.shape != (self.system.n_atom, 3):
             raise DataError(f"R: found shape {R.shape}, expected ({self.system.n_atom}, 3)")
+        spin = self._spins(spin, R)
         cells = jnp.asarray(self.cells, R.dtype)
         if self.box is None:
             if box is not None or (perturbation is not None and self.system.n_frame > 1):
@@ -147,7 +153,17 @@ class Places:
         if perturbation is not None:
             matrix = box_matrix(perturbation)
             R, cells = R @ matrix.T, cells @ matrix.T
-        return self.system.placed(R), cells
+        return self.system.placed(R, spin), cells
+
+    def _spins(self, spin: Any, R: jax.Array) -> jax.Array | None:
+        """(n_atom, 3) spins that are given instead of those of the start."""
+        if spin is None:
+            return None
+        if self.system.spin is None:
+            raise DataError("spin was given, but this model has no such input; leave it out")
+        if jnp.shape(spin) != R.shape:
+            raise DataError(f"spin: found shape {jnp.shape(spin)}, expected {R.shape}")
+        return jnp.asarray(spin, R.dtype)
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,29 +178,35 @@ class NeighborFn:
     places: Places
     margin: float
 
-    def allocate(self, R: jax.Array, *, box: Any = None, least: Capacity | None = None, **unused: Any) -> Neighbors:
+    def allocate(
+        self, R: jax.Array, *, box: Any = None, spin: Any = None, least: Capacity | None = None, **unused: Any
+    ) -> Neighbors:
         """A list with room for structures like this one; on the host.
 
         Args:
             R: (n_atom, 3) coordinates.
-            box: instead of the one given to :func:`neighbor_fn_and_energy`.
+            box, spin: instead of those given to :func:`neighbor_fn_and_energy`.
             least: capacity that is not to be undercut, as of an earlier list.
         """
-        return self.places.system.allocate(*self.places(R, box), self.margin, least)
+        return self.places.system.allocate(*self.places(R, box, spin=spin), self.margin, least)
 
-    def update(self, R: jax.Array, neighbors: Neighbors, *, box: Any = None, **unused: Any) -> Neighbors:
+    def update(
+        self, R: jax.Array, neighbors: Neighbors, *, box: Any = None, spin: Any = None, **unused: Any
+    ) -> Neighbors:
         """The list for coordinates ``R``; pure.  ``did_buffer_overflow`` of it stays set until a list is allocated."""
-        return self.places.system.update(*self.places(R, box), neighbors)
+        return self.places.system.update(*self.places(R, box, spin=spin), neighbors)
 
-    def diagnose(self, R: jax.Array, neighbors: Neighbors, *, box: Any = None) -> MovingFlags:
+    def diagnose(self, R: jax.Array, neighbors: Neighbors, *, box: Any = None, spin: Any = None) -> MovingFlags:
         """Why the energy of ``R`` on this list is NaN."""
-        return self.places.system.diagnose(*self.places(R, box), neighbors)
+        return self.places.system.diagnose(*self.places(R, box, spin=spin), neighbors)
 
-    def enlarged(self, R: jax.Array, neighbors: Neighbors, flags: MovingFlags, *, box: Any = None) -> Neighbors:
+    def enlarged(
+        self, R: jax.Array, neighbors: Neighbors, flags: MovingFlags, *, box: Any = None, spin: Any = None
+    ) -> Neighbors:
         """A list for ``R`` with room for what ``flags`` found missing; on the host."""
         system = self.places.system
         capacity = system.grow(neighbors.capacity, flags, self.margin)
-        return system.allocate(*self.places(R, box), self.margin, capacity, float(flags.nearest))
+        return system.allocate(*self.places(R, box, spin=spin), self.margin, capacity, float(flags.nearest))
 
     def run(
         self, apply_fn: Callable[..., Any], state: Any, neighbors: Neighbors, n_steps: int, **options: Any
@@ -203,39 +225,74 @@ class EnergyFn:
     places: Places
 
     def __call__(
-        self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, perturbation: Any = None, **unused: Any
+        self,
+        R: jax.Array,
+        neighbor: Neighbors,
+        *,
+        box: Any = None,
+        perturbation: Any = None,
+        spin: Any = None,
+        **unused: Any,
     ) -> jax.Array:
         """() eV, of many structures their sum."""
-        return jnp.sum(self.each(R, neighbor, box=box, perturbation=perturbation))
+        return jnp.sum(self.each(R, neighbor, box=box, perturbation=perturbation, spin=spin))
 
-    def each(self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, perturbation: Any = None) -> jax.Array:
+    def each(
+        self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, perturbation: Any = None, spin: Any = None
+    ) -> jax.Array:
         """(n_structure,) eV."""
-        return self.places.system.energies(*self.places(R, box, perturbation), neighbor)
+        return self.places.system.energies(*self.places(R, box, perturbation, spin), neighbor)
 
     def value_and_force(
-        self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, **unused: Any
+        self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, spin: Any = None, **unused: Any
     ) -> tuple[jax.Array, jax.Array]:
         """() eV and (n_atom, 3) eV/angstrom."""
-        value, gradient = jax.value_and_grad(partial(self, neighbor=neighbor, box=box))(R)
+        value, gradient = jax.value_and_grad(partial(self, neighbor=neighbor, box=box, spin=spin))(R)
         return value, -gradient
 
-    def force(self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, **unused: Any) -> jax.Array:
-        """(n_atom, 3) eV/angstrom, real forces also of fractional coordinates."""
-        return self.value_and_force(R, neighbor, box=box)[1]
+    def force(
+        self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, spin: Any = None, **unused: Any
+    ) -> jax.Array:
+        """(n_atom, 3) eV/angstrom, real forces also of fractional coordinates; at fixed spins."""
+        return self.value_and_force(R, neighbor, box=box, spin=spin)[1]
 
-    def evaluate(self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, **unused: Any) -> dict[str, jax.Array]:
+    def magnetic_force(
+        self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, spin: Any = None, **unused: Any
+    ) -> jax.Array:
+        """(n_atom, 3) eV per unit of spin, zero for atoms of types without.
+
+        Raises:
+            ModelError: the model has no spins.
+        """
+        return -jax.grad(lambda spin: self(R, neighbor, box=box, spin=spin))(self._spins(R, spin))
+
+    def evaluate(
+        self, R: jax.Array, neighbor: Neighbors, *, box: Any = None, spin: Any = None, **unused: Any
+    ) -> dict[str, jax.Array]:
         """``energy`` (), ``force`` (n_atom, 3) and ``virial`` (3, 3) eV of one structure, with signs as in :mod:`dpjax.units`.
+
+        With spins also ``force_mag`` (n_atom, 3) eV per unit of spin.
 
         Raises:
             ModelError: there are many structures.
         """
         if self.places.system.n_frame > 1:
             raise ModelError("the virial is that of one structure, and there are many; take each() and force()")
+        R = jnp.asarray(R)
+        magnetic = {"spin": self._spins(R, spin)} if self.places.system.spin is not None else {}
 
-        def energy(R: jax.Array, strain: jax.Array) -> jax.Array:
+        def energy(R: jax.Array, strain: jax.Array, magnetic: dict[str, jax.Array]) -> jax.Array:
             # JAX-MD's perturbation multiplies columns, r' = (1 + e) r, so e_ab there is e_ba of dpjax.units.
-            return self(R, neighbor, box=box, perturbation=jnp.eye(3, dtype=strain.dtype) + strain)
+            return self(R, neighbor, box=box, perturbation=jnp.eye(3, dtype=strain.dtype) + strain, **magnetic)
 
-        still = jnp.zeros((3, 3), jnp.asarray(R).dtype)
-        value, (gradient, strained) = jax.value_and_grad(energy, argnums=(0, 1))(jnp.asarray(R), still)
-        return {"energy": value, "force": -gradient, "virial": -strained}
+        still = jnp.zeros((3, 3), R.dtype)
+        value, (gradient, strained, by_spin) = jax.value_and_grad(energy, argnums=(0, 1, 2))(R, still, magnetic)
+        forces = {"force_mag": -by_spin["spin"]} if magnetic else {}
+        return {"energy": value, "force": -gradient, "virial": -strained, **forces}
+
+    def _spins(self, R: jax.Array, spin: Any) -> jax.Array:
+        """(n_atom, 3) spins that are given, or those of the start."""
+        start = self.places.system.spin
+        if start is None:
+            raise ModelError("magnetic_force: this model has no spins")
+        return jnp.asarray(start if spin is None else spin, jnp.asarray(R).dtype)

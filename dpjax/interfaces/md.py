@@ -20,6 +20,7 @@ from dpjax.interfaces.jax_md import EnergyFn, NeighborFn, neighbor_fn_and_energy
 from dpjax.interfaces.moving import Capacity, Neighbors
 from dpjax.interfaces.potential import Potential
 from dpjax.interfaces.structures import Structure
+from dpjax.models import require_no_spins
 from dpjax.neighbors import CellListPlan
 from dpjax.units import BAR, BOLTZMANN, TIME_FS
 
@@ -290,6 +291,7 @@ def _short_steps(shift: Callable, longest: float) -> Callable:
 
 
 def _functions(potential, structure: Structure, fractional: bool, skin, margin, inputs) -> tuple[NeighborFn, EnergyFn]:
+    require_no_spins(potential.config, "`dpjax md`, whose structures have no spins,")
     box = None if structure.cell is None else structure.cell.T
     return neighbor_fn_and_energy(
         potential, box, structure.atype, fractional_coordinates=fractional, pbc=structure.pbc, skin=skin,

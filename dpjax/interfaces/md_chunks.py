@@ -36,7 +36,7 @@ def run_chunk(
     Args:
         neighbor_fn: from :func:`dpjax.interfaces.jax_md.neighbor_fn_and_energy`.
         apply_fn: ``apply_fn(state, neighbor=...)``, a step of a JAX-MD simulator or minimiser.
-        state: with ``position``, and ``box`` where the cell changes.
+        state: with ``position``, ``box`` where the cell changes, and ``spin`` where spins do.
         neighbors: a list for the state; it may be too small.
         n_steps: how many; one program serves all numbers.
         step: number of steps before, for messages.
@@ -53,15 +53,15 @@ def run_chunk(
         done, end, used = program(state, neighbors, n_steps)
         if int(done) == n_steps and _finite(end):
             return end, used
-        failed, where = step + int(done), (end.position, box_of(end))
-        flags = neighbor_fn.diagnose(where[0], used, box=where[1])
+        failed = step + int(done)
+        flags = neighbor_fn.diagnose(end.position, used, **moving_of(end))
         if not int(flags.bits):
             raise NonFiniteError(
                 f"step {failed}: forces or velocities are NaN or infinite, though all neighbours are there: atoms overlap, the "
                 "time step is too long, or the structure is far from what the model was trained on"
             )
         try:
-            neighbors = neighbor_fn.enlarged(state.position, neighbors, flags, box=box_of(state))
+            neighbors = neighbor_fn.enlarged(state.position, neighbors, flags, **moving_of(state))
         except (CapacityError, NonFiniteError) as error:
             raise type(error)(f"step {failed}: {error}") from None
         log.info(
@@ -72,9 +72,10 @@ def run_chunk(
     )
 
 
-def box_of(state: Any) -> Any:
-    """The box of a state whose cell changes, else None: that of the start."""
-    return getattr(state, "box", None)
+def moving_of(state: Any) -> dict[str, Any]:
+    """Box and spins of a state where they change; else they are those of the start."""
+    found = {name: getattr(state, name, None) for name in ("box", "spin")}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 @lru_cache(maxsize=32)
@@ -83,8 +84,7 @@ def _program(neighbor_fn: Any, apply_fn: Callable[..., Any]) -> Callable[..., An
 
     def body(carry):
         done, state, neighbors = carry
-        box = {} if box_of(state) is None else {"box": box_of(state)}
-        neighbors = neighbor_fn.update(state.position, neighbors, **box)
+        neighbors = neighbor_fn.update(state.position, neighbors, **moving_of(state))
         state = _typed_as(apply_fn(state, neighbor=neighbors), state)
         return done + 1, state, neighbors
 

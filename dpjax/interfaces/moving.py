@@ -3,6 +3,9 @@
 One or many structures lie on one axis of atoms, as in every batch.  A list reaches ``skin`` beyond the cut-off, so that it serves
 while atoms move little.  Sizes are fixed by a :class:`Capacity`.  Where one does not suffice, or the list does not serve any more,
 energies are NaN, never wrong; :meth:`MovingSystem.diagnose` then says why and :meth:`MovingSystem.grow` makes room.
+
+With spins there are virtual atoms among the places, which :meth:`MovingSystem.placed` puts where atoms and spins say.  From there
+on they are atoms like others: what is searched, and what must not have moved too far for a list to serve.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpjax.batching import Batch, Frame, make_layout, pack
+from dpjax.batching.virtual import with_virtual_atoms
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.neighborhood import nearest_distance
 from dpjax.errors import CapacityError, DataError, ModelError, NonFiniteError
@@ -120,6 +124,8 @@ class MovingSystem:
     Attributes:
         places: (atoms of all structures,) on the axis of the batch.
         section: (n_place,) of the neighbour list that an atom belongs to, -1 on padding.
+        members: (n_frame, most) places of the atoms of each structure, then of their virtual atoms, then -1.
+        spin: (atoms of all structures, 3) that they have where nothing else is said; None for models without spins.
     """
 
     def __init__(
@@ -135,16 +141,17 @@ class MovingSystem:
             raise DataError(f"skin: found {skin}, expected a number of angstrom above 0")
         self.potential, self.skin, self.pbc = potential, float(skin), np.asarray(pbc, bool)
         self.variables = jax.device_put(potential.variables, potential.device)
-        tables = [_no_neighbors(len(atype), len(potential.type_map)) for atype in atypes]
-        rows = zip(atypes, tables, inputs, strict=True)
-        frames = [Frame(np.zeros((len(a), 3)), a, table, **own) for a, table, own in rows]
-        own = np.concatenate(atypes) if model.n_section > 1 else np.minimum(np.concatenate(atypes), 0)
+        frames = [_frame(potential, *row) for row in zip(atypes, inputs, strict=True)]
+        types = np.concatenate([frame.atype for frame in frames])
+        own = types if model.n_section > 1 else np.minimum(types, 0)
         atoms = np.bincount(own[own >= 0], minlength=model.n_section)
         batch, split = pack(frames, make_layout(atoms, np.zeros(model.n_section), len(frames)))
-        self._batch: Batch = batch
+        self._owner, self._scale = batch.owner, batch.scale
+        self._batch: Batch = batch.replace(owner=None, scale=None, spin=None)  # its coordinates are those of all places
         self.places = np.where(np.concatenate(split) < 0, batch.layout.n_atom, np.concatenate(split))
         self.section = batch.atype if model.n_section > 1 else np.minimum(batch.atype, 0)
-        self.members = _padded([places[places >= 0] for places in split])
+        self.members = _padded([self._with_partners(places[places >= 0]) for places in split])
+        self.spin = None if batch.spin is None else np.concatenate([own["spin"] for own in inputs])
         self._diagnose = jax.jit(lambda *args: self._checked(self._unwrapped(*args), *args[1:])[1])
 
     @property
@@ -160,9 +167,27 @@ class MovingSystem:
         """Atoms of all structures, placeholders included."""
         return len(self.places)
 
-    def placed(self, coord: jax.Array) -> jax.Array:
-        """(n_place, 3) of the batch from the atoms of all structures (n_atom, 3)."""
-        return jnp.zeros((self._batch.layout.n_atom, 3), coord.dtype).at[self.places].set(coord, mode="drop")
+    def placed(self, coord: jax.Array, spin: jax.Array | None = None) -> jax.Array:
+        """(n_place, 3) of the batch, where atoms and virtual atoms are, from the atoms of all structures.
+
+        Args:
+            coord: (n_atom, 3) angstrom.
+            spin: (n_atom, 3); None: those of the start.  Without effect on models without spins.
+        """
+        empty = jnp.zeros((self._batch.layout.n_atom, 3), coord.dtype)
+        coord = empty.at[self.places].set(coord, mode="drop")
+        if self.spin is None:
+            return coord
+        spin = empty.at[self.places].set(self.spin if spin is None else spin, mode="drop")
+        scale = self._scale[:, None]
+        return coord[self._owner] + jnp.where(scale != 0.0, scale * spin[self._owner], 0.0)
+
+    def _with_partners(self, places: np.ndarray) -> np.ndarray:
+        """Places of atoms, then of their virtual atoms."""
+        if self._owner is None:
+            return places
+        virtual = np.flatnonzero(self._owner != np.arange(len(self._owner)))
+        return np.concatenate([places, virtual[np.isin(self._owner[virtual], places)]])
 
     def allocate(
         self, coord: jax.Array, cell: jax.Array, margin: float, least: Capacity | None = None, nearest: float = np.inf
@@ -179,7 +204,7 @@ class MovingSystem:
         rows, cells = np.asarray(coord, np.float64), np.asarray(cell, np.float64)
         most, within, now = self._counted(rows, cells)
         width = tuple(max(4, 4 * math.ceil(m * margin / 4)) for m in most.tolist())
-        plan = self._plan(rows, cells, width, margin)
+        plan = self._plan(rows, cells, most.tolist(), width, margin)
         capacity = Capacity(plan, slots(within, self.model.sel, max(margin, 1.0)))
         return self.made(coord, cell, capacity if least is None else _larger(capacity, least), min(now, nearest))
 
@@ -273,15 +298,24 @@ class MovingSystem:
         n, rcut = self.model.n_section, self.model.rcut
         most, within, nearest = np.zeros(n, int), np.zeros(n, int), np.inf
         for own, cell, pbc in zip(self.members, cells, self.pbc, strict=True):
-            own = own[own >= 0]
-            box = cell if pbc.any() else None
-            table = search(coord[own], self.section[own], n, rcut + self.skin, box, pbc=pbc)
+            rows, section, box = *self._points(coord, own[own >= 0]), cell if pbc.any() else None
+            table = search(rows, section, n, rcut + self.skin, box, pbc=pbc, partners=self._owner is not None)
             most = np.maximum(most, table.count.max(axis=0, initial=0))
-            within = np.maximum(within, table.count_within(rcut, coord[own], box).max(axis=0, initial=0))
-            nearest = min(nearest, _smallest(table, coord[own], box))
+            within = np.maximum(within, table.count_within(rcut, rows, box).max(axis=0, initial=0))
+            nearest = min(nearest, _smallest(table, rows, box))
         return most, within, nearest
 
-    def _plan(self, coord, cells, width, margin) -> CellListPlan | FramesPlan:
+    def _points(self, coord: np.ndarray, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Coordinates and sections of some places, with spins as the host's search wants them: atoms, then a partner for each."""
+        if self._owner is None:
+            return coord[own], self.section[own]
+        atoms, virtual = own[self._owner[own] == own], own[self._owner[own] != own]
+        partner = np.full(len(self._owner), -1)
+        partner[self._owner[virtual]] = virtual
+        place = np.concatenate([atoms, partner[atoms]])
+        return coord[place], np.where(place >= 0, self.section[place], -1)
+
+    def _plan(self, coord, cells, most, width, margin) -> CellListPlan | FramesPlan:
         rcut = self.model.rcut
         if self.n_frame == 1:
             pbc = self.pbc[0]
@@ -294,6 +328,7 @@ class MovingSystem:
                 pbc=pbc,
                 skin=self.skin,
                 margin=margin,
+                most=most,
             )
             return replace(plan, nbrs=width)
         sections = self.section[self.members]
@@ -353,6 +388,14 @@ class MovingSystem:
         ).astype(jnp.int32)
         found = neighbors.flags
         return kept, MovingFlags(bits, found.bin_atoms, found.nbrs, found.heights, within, nearest)
+
+
+def _frame(potential: Potential, atype: np.ndarray, inputs: Mapping[str, Any]) -> Frame:
+    """A structure without neighbours, at the origin; with spins it has virtual atoms."""
+    scale, n_type = potential.config.virtual_scale, len(potential.config.type_map)
+    table = _no_neighbors(len(atype) * (2 if scale else 1), n_type)
+    frame = Frame(np.zeros((len(atype), 3)), atype, table, **inputs)
+    return with_virtual_atoms(frame, scale) if scale else frame
 
 
 def _no_neighbors(n_atom: int, n_type: int) -> NeighborTable:

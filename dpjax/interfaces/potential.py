@@ -29,7 +29,7 @@ from dpjax.interfaces.results import Reading, Results
 from dpjax.interfaces.stream import Given, Source
 from dpjax.interfaces.table_start import TableStart
 from dpjax.memory import keep_freed_memory
-from dpjax.models import build_model, predict, require_curvature, require_no_spins
+from dpjax.models import build_model, predict, require_curvature
 from dpjax.models.derived import require_no_modifier
 from dpjax.models.hessian import require_energy
 from dpjax.models.resolution import Resolver
@@ -113,8 +113,9 @@ class Potential(FeatureMethods):
                 ``default_chg_spin`` where absent.  Digits after the point are cut off.
             spin: (n_frame, n_atom, 3) magnetic moments, for models that take them, or a list; zeros where an atom has none.
             atomic: add ``atom_energy`` (n_frame, n_atom, 1), ``atom_virial`` (n_frame, n_atom, 9), ``mask`` (n_frame, n_atom).
-            hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, second derivatives of the energy, x, y and z of
-                the first atom before those of the next; takes about as long as the forces do for each number of coordinates.
+            hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, second derivatives of the energy at fixed spins,
+                x, y and z of the first atom before those of the next; takes about as long as the forces do for each number of
+                coordinates.
             atoms_per_batch: atoms that a device works on at a time, at least one frame; None: as many as are worth it and find
                 their place in its memory, as the compiler says.
             progress: show how many frames are done, once that takes some seconds; None: on a terminal only.
@@ -139,14 +140,13 @@ class Potential(FeatureMethods):
         Raises:
             DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types, charges or spins out of range;
                 atoms nearer to each other than a pair table of the model begins.
-            ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy, of a model
-                with spins, or where forces are no derivatives.
+            ModelError: an input this model does not take or needs and did not get; a Hessian of what is no energy, or where forces
+                are no derivatives.
             ConfigError: ``atoms_per_batch`` is no positive number.
         """
         if hessian:
             require_energy(self.model.output)
             require_curvature(self.config)
-            require_no_spins(self.config, "hessian")
             require_no_modifier(self.config, "hessian")
         if atomic:
             require_no_modifier(self.config, "atomic energies and virials")

@@ -193,7 +193,7 @@ def quantities_of(
         output: what its fitting net predicts.
         atomic: compare the values of atoms, too.
         direct: the model gives its forces directly, so that there are neither virials nor second derivatives.
-        magnetic: it takes spins, and has magnetic forces and no second derivatives.
+        magnetic: it takes spins, and has magnetic forces.
     """
     known = ENERGY_QUANTITIES if output == ENERGY else _other_quantities(output)
     if magnetic:
@@ -207,8 +207,7 @@ def _with_magnetic_forces(known: tuple[Quantity, ...]) -> tuple[Quantity, ...]:
     """Those of a model with spins; the file of forces is then called as DeePMD-kit calls that of real atoms."""
     place = [quantity.name for quantity in known].index("force")
     force = replace(known[place], suffix="fr")
-    others = (quantity for quantity in known[place + 1 :] if quantity.output != "hessian")
-    return (*known[:place], force, MAGNETIC_FORCE, *others)
+    return (*known[:place], force, MAGNETIC_FORCE, *known[place + 1 :])
 
 
 def _other_quantities(output: AtomicOutput) -> tuple[Quantity, ...]:

@@ -33,7 +33,7 @@ class NormalModes:
 
 
 def normal_modes(
-    potential: Potential, coord, atype, cell=None, *, masses, fparam=None, aparam=None, charge_spin=None
+    potential: Potential, coord, atype, cell=None, *, masses, fparam=None, aparam=None, charge_spin=None, spin=None
 ) -> NormalModes:
     """The normal modes of one structure, translations and rotations among them.
 
@@ -43,7 +43,8 @@ def normal_modes(
         atype: (n,) types.
         cell: (3, 3) angstrom, rows are cell vectors; None for a molecule.
         masses: (n,) amu.
-        fparam, aparam, charge_spin: (numb_fparam,), (n, numb_aparam) and (2,), as ``Potential.evaluate`` takes them for one frame.
+        fparam, aparam, charge_spin, spin: (numb_fparam,), (n, numb_aparam), (2,) and (n, 3), as ``Potential.evaluate`` takes them
+            for one frame.  Spins are held fixed.
 
     Raises:
         DataError: masses that are not positive, or not one for each atom; what ``Potential.evaluate`` finds wrong.
@@ -52,7 +53,7 @@ def normal_modes(
     coord, masses = np.asarray(coord, np.float64), np.asarray(masses, np.float64)
     if masses.shape != coord.shape[:1] or not (masses > 0).all():
         raise DataError(f"masses: found shape {masses.shape}, expected {coord.shape[:1]}, positive numbers in amu")
-    one = {"cell": cell, "fparam": fparam, "aparam": aparam, "charge_spin": charge_spin}
+    one = {"cell": cell, "fparam": fparam, "aparam": aparam, "charge_spin": charge_spin, "spin": spin}
     one = {name: None if value is None else np.asarray(value)[None] for name, value in one.items()}
     out = potential.evaluate(coord[None], np.asarray(atype), **one, hessian=True)
     hessian = out["hessian"][0]

@@ -301,7 +301,8 @@ def predict(
 
         def forces(disp: jax.Array) -> jax.Array:
             own = geometry.replace(disp=disp)
-            return _forces(outputs_and_gradient(model, variables, own, batch, work, expansion)[1].disp, batch)
+            found = _forces(outputs_and_gradient(model, variables, own, batch, work, expansion)[1].disp, batch)
+            return found if batch.spin is None else of_atoms(found, batch)
 
         out["hessian"] = second_derivatives(forces, geometry.disp, batch, hessian)
     if expansion is not None:

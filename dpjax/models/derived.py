@@ -43,7 +43,7 @@ def require_no_spins(config: ModelConfig, what: str) -> None:
     if config.virtual_scale:
         raise ModelError(
             f"{what}: not built yet for a model with spins (model/spin). Such a model is evaluated with Potential.evaluate(..., "
-            "spin=...), dpjax.interfaces.deepmd.DeepPot, the ASE calculator and `dpjax test`."
+            "spin=...), dpjax.interfaces.deepmd.DeepPot, artifacts, the ASE calculator, JAX-MD and `dpjax test`."
         )
 
 

@@ -2,6 +2,8 @@
 
 A direction moves one atom of every frame of the batch at once along one axis, as frames do not feel each other.  So there are three
 directions for each atom of the largest frame, whatever their number, and memory is that of a few directions.
+
+With spins a virtual atom moves with its atom: the spins are held fixed.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def second_derivatives(force: Callable[[jax.Array], jax.Array], disp: jax.Array,
     It can be differentiated once more by what ``force`` depends on; what that needs is computed again in the backward pass.
 
     Args:
-        force: of all atoms (n_atom, 3), eV/angstrom, from the displacements.
+        force: of all atoms (n_atom, 3), eV/angstrom, from the displacements; with spins it includes that on virtual atoms.
         disp: (n_atom, n_nbr, 3) neighbour minus centre, angstrom.
         batch: the batch.
         most: atoms of a frame, at least as many as the largest has.
@@ -65,12 +67,13 @@ def ranks(batch: Batch) -> jax.Array:
     """(n_atom,) number of each atom within its frame, counted along the atom axis of the batch; -1 on padding.
 
     So atoms are counted in the order that their frame has, without placeholders and, where a model has networks per type, sorted by
-    type.
+    type.  A virtual atom has the number of its atom.
     """
     natoms = jnp.asarray(batch.natoms)
-    frame = jnp.where(jnp.asarray(batch.atype) >= 0, jnp.asarray(batch.frame), len(natoms))
+    frame = jnp.where(jnp.asarray(batch.is_atom), jnp.asarray(batch.frame), len(natoms))
     order = jnp.argsort(frame, stable=True)
     start = jnp.concatenate([jnp.zeros(1, natoms.dtype), jnp.cumsum(natoms, dtype=natoms.dtype)])
     place = jnp.arange(len(frame), dtype=natoms.dtype)
     rank = jnp.zeros_like(place).at[order].set(place - start[frame[order]])
-    return jnp.where(frame < len(natoms), rank, -1)
+    rank = jnp.where(frame < len(natoms), rank, -1)
+    return rank if batch.owner is None else rank[batch.owner]

@@ -131,6 +131,16 @@ class StandardModel(nn.Module):
         return self.n_type if self.by_type else 1
 
     @property
+    def n_atom_section(self) -> int:
+        """Sections of atoms that are not virtual; virtual ones of spins have sections of their own where networks are per type."""
+        return len(self.config.data_types) if self.by_type else 1
+
+    @property
+    def takes_spins(self) -> bool:
+        """Whether atoms have spins, for which virtual atoms stand."""
+        return bool(self.config.virtual_scale)
+
+    @property
     def takes_first(self) -> bool:
         """Whether empty places get the vector of the type of their frame's first atom, as DeePMD-kit has it.
 

@@ -42,6 +42,7 @@ def allocate(
     pbc: Sequence[bool] = (True, True, True),
     skin: float = 0.0,
     margin: float = 1.25,
+    most: Sequence[int] | None = None,
 ) -> CellListPlan:
     """Sizes that hold the neighbours of one structure, with room for others like it.
 
@@ -55,6 +56,7 @@ def allocate(
         pbc: directions in which the cell repeats; vectors of open directions must still span a volume with the others.
         skin: listed beyond the cut-off, angstrom, so that a list serves while no atom moves more than half of it.
         margin: capacities over what this structure needs.
+        most: neighbours of each type within ``rcut + skin`` that an atom has at most, where a search has told; None: search.
 
     Raises:
         DataError: as :func:`dpjax.neighbors.search`.
@@ -64,7 +66,8 @@ def allocate(
         raise DataError("a device neighbour list needs at least one atom, or a placeholder of type -1; found none")
     box = np.eye(3) if cell is None else checked_cell(cell)
     periodic = (False, False, False) if cell is None else tuple(bool(p) for p in pbc)
-    most = search(coord, atype, n_type, rcut + skin, cell, pbc=periodic).count.max(axis=0, initial=0)
+    if most is None:
+        most = search(coord, atype, n_type, rcut + skin, cell, pbc=periodic).count.max(axis=0, initial=0)
     plan = choose_bins([(coord, atype)], n_type, rcut, box, periodic, skin=skin, margin=margin)
     return _with_block(replace(plan, nbrs=tuple(_room(int(m), margin, 4) for m in most)))
 

@@ -73,10 +73,12 @@ def drawn_batches(side: DataSide, n_batch: int, seed: int, label: str, mesh: Any
 
 def _residuals(data: LabelledBatch, total: jax.Array, label: str, n_type: int) -> tuple[np.ndarray, np.ndarray]:
     """(n, n_type) atoms of each type and (n, size) label minus prediction of the real frames of a batch."""
-    natoms, atype, frame, theirs = fetched([data.batch.natoms, data.batch.atype, data.batch.frame, data.label[label]])
+    batch = data.batch
+    arrays = [batch.natoms, batch.atype, batch.frame, batch.is_atom, data.label[label]]
+    natoms, atype, frame, is_atom, theirs = fetched(arrays)
     if atype.ndim == 2:  # devices: each counts its own frames
         frame = frame + natoms.shape[1] * np.arange(len(frame))[:, None]
-    n_frame, real = natoms.size, atype.ravel() >= 0
+    n_frame, real = natoms.size, is_atom.ravel()
     counts = np.zeros((n_frame, n_type))
     np.add.at(counts, (frame.ravel()[real], atype.ravel()[real]), 1.0)
     kept = natoms.ravel() > 0

@@ -32,6 +32,7 @@ from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import inner_cuts, list_plan
 from dpjax.errors import ConfigError, DataError
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
+from dpjax.neighbors.frames import FrameSource
 from dpjax.training.devices import Part
 from dpjax.training.full_validation import LABELS
 from dpjax.training.masked import most_atoms, searched
@@ -224,22 +225,26 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
     own = members(descriptor)
     if not any(map(unresolved, own)):
         return config
-    theirs = () if initial is None else members(initial[0].descriptor)
+    same_points = initial is not None and bool(initial[0].virtual_scale) == bool(config.model.virtual_scale)
+    theirs = members(initial[0].descriptor) if same_points else ()
     alike = [type(member) for member in theirs] == [type(member) for member in own]
     paths = dict(descriptor_parts(descriptor))
     show = config.dpjax.progress != "none"
+    counted = points_of(systems, config.model.virtual_scale)
     sels = [
-        _resolved_sels(member, theirs[i] if alike else None, path, systems, config.model.type_map, show)
+        _resolved_sels(member, theirs[i] if alike else None, path, counted, config.model, show)
         for i, (path, member) in enumerate(paths.items())
     ]
     if not isinstance(config.model, ModelConfig):
         raw = _with_sels(config.raw, dict(zip(paths, sels, strict=True)))
         return replace(config, model=parse_model(raw["model"]), raw=raw)
     section = config.raw["model"]["descriptor"]
+    in_input = [_of_types(sel, len(config.model.data_types)) for sel in sels]
     if descriptor is own[0]:
-        resolved, written = with_selections(descriptor, sels[0]), _written_sels(section, sels[0])
+        resolved, written = with_selections(descriptor, sels[0]), _written_sels(section, in_input[0])
     else:
         resolved = replace(descriptor, list=tuple(with_selections(m, sel) for m, sel in zip(own, sels, strict=True)))
+        sels = in_input
         written = {**section, "list": [_written_sels(m, sel) for m, sel in zip(section["list"], sels, strict=True)]}
     raw = {**config.raw, "model": {**config.raw["model"], "descriptor": written}}
     return replace(config, model=replace(config.model, descriptor=resolved, raw=raw["model"]), raw=raw)
@@ -266,24 +271,28 @@ def _written_sels(section: dict, sels: Sels) -> dict:
     return section
 
 
+def _of_types(sels: Sels, n_type: int) -> Sels:
+    """Lengths of lists as the input has them: virtual atoms have those of the types whose spins they stand for."""
+    return {path: sel if isinstance(sel, int) else sel[:n_type] for path, sel in sels.items()}
+
+
 def _resolved_sels(
-    descriptor: Any, other: Any, path: str, systems: Sequence[System], type_map: Sequence[str], show: bool
+    descriptor: Any, other: Any, path: str, systems: Sequence[FrameSource], model: Any, show: bool
 ) -> Sels:
     """Lengths of the lists of one descriptor: as given, as in the one of the model that is continued (``other``), or counted."""
     known = {} if other is None else selections(other)
     return {
-        option: known[option].sel
-        if option in known
-        else _counted_sel(descriptor, option, path, systems, type_map, show)
+        option: known[option].sel if option in known else _counted_sel(descriptor, option, path, systems, model, show)
         for option, selection in selections(descriptor).items()
         if isinstance(selection.sel, str)
     }
 
 
 def _counted_sel(
-    descriptor: Any, option: tuple[str, ...], path: str, systems: Sequence[System], type_map: Sequence[str], show: bool
+    descriptor: Any, option: tuple[str, ...], path: str, systems: Sequence[FrameSource], model: Any, show: bool
 ) -> int | tuple[int, ...]:
-    """The length of one list that holds all neighbours in the data."""
+    """The length of one list that holds all neighbours in the data, virtual atoms for spins among them."""
+    type_map = model.type_map
     selection, by_type = selections(descriptor)[option], has_type_networks(descriptor)
     name = "/".join((path, *option))
     if is_one_of(descriptor, OPEN):
@@ -296,5 +305,7 @@ def _counted_sel(
     )
     suggested = suggest_sel(stat, selection.sel, path=name)
     sel = suggested if by_type else suggested[0]
+    if by_type and model.virtual_scale:  # one number for a type and for its virtual atoms
+        sel = 2 * tuple(map(max, zip(*np.reshape(sel, (2, -1)).tolist(), strict=True)))
     log.info("%s: %s is %s for this data (rcut %g angstrom)", name, selection.sel, sel, selection.rcut)
     return sel

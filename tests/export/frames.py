@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 import dpjax
+from dpjax.batching.virtual import point_types, points
 from dpjax.export import writer
-from dpjax.export.program import entries
+from dpjax.export.program import absent_sections, entries
 from dpjax.neighbors import search
 
 SHEAR = np.array([[1.0, 0.0, 0.0], [0.12, 0.95, 0.0], [-0.1, 0.08, 1.05]])
@@ -15,7 +16,14 @@ SPACING = 2.2  # angstrom
 
 
 def frame(
-    n_atom: int, *, periodic: bool = True, seed: int = 0, fparam: int = 0, aparam: int = 0, charge_spin: int = 0
+    n_atom: int,
+    *,
+    periodic: bool = True,
+    seed: int = 0,
+    fparam: int = 0,
+    aparam: int = 0,
+    charge_spin: int = 0,
+    spin: int = 0,
 ) -> dict:
     """Keyword arguments of ``evaluate`` for one frame: points of a sheared grid, each moved a little, of two types."""
     rng = np.random.default_rng([n_atom, seed])
@@ -31,6 +39,8 @@ def frame(
         out["aparam"] = rng.normal(size=(1, n_atom, aparam))
     if charge_spin:
         out["charge_spin"] = np.array([[-1.0, 2.0 + seed]])
+    if spin:
+        out["spin"] = rng.normal(size=(1, n_atom, spin))
     return out
 
 
@@ -48,8 +58,9 @@ def together(frames: list[dict]) -> dict:
     for name in ("fparam", "charge_spin"):
         if name in frames[0]:
             joined[name] = np.concatenate([f[name] for f in frames])
-    if "aparam" in frames[0]:
-        joined["aparam"] = [f["aparam"][0] for f in frames]
+    for name in ("aparam", "spin"):
+        if name in frames[0]:
+            joined[name] = [f[name][0] for f in frames]
     return joined
 
 
@@ -68,17 +79,22 @@ def only_fullest(monkeypatch, config) -> None:
 def padded_sizes(pot: dpjax.Potential, given: dict) -> tuple:
     """Places and neighbour slots of each section for a frame, from the rule in docs/artifact.md and dpjax's own search."""
     real = given["atype"] >= 0
-    atype, n_type = given["atype"][real], len(pot.type_map)
+    atype, n_type = given["atype"][real], len(pot.config.type_map)
     cell = None if given["cell"] is None else given["cell"][0]
-    count = search(given["coord"][0][real], atype, n_type, pot.rcut, cell).count
-    number = np.bincount(atype, minlength=n_type)
+    coord, kinds, scale = given["coord"][0][real], atype, pot.config.virtual_scale
+    if scale:
+        coord, kinds = points(coord, atype, given["spin"][0][real], scale), point_types(atype, scale)
+    count = search(coord, kinds, n_type, pot.rcut, cell, partners=bool(scale)).count
+    count = count if pot.model.passes_messages else count[: len(atype)]  # virtual atoms are centres only there
+    number = np.bincount(atype, minlength=len(pot.type_map))
     if not pot.model.by_type:
         count, number = count.sum(axis=1, keepdims=True), number.sum(keepdims=True)
     atoms = [next(size for size in (16, 32, 64, 96, 128, 160, 192) if size >= n) for n in number]
     slots = [
         next(size for size in range(8, 800, 8) if size >= n) for n in count.max(axis=0)
     ]  # no step is skipped to 64
-    widths = [size if keep is None else min(size, keep) for size, keep in zip(slots, pot.model.sel, strict=True)]
+    sel = [0 if t in absent_sections(pot.model) else keep for t, keep in enumerate(pot.model.sel)]
+    widths = [size if keep is None else min(size, keep) for size, keep in zip(slots, sel, strict=True)]
     return tuple(atoms), tuple(widths)
 
 

@@ -23,7 +23,16 @@ FAMILIES = [  # a section and its conventions, which only models with type vecto
     ("se_e3_tebd-property", "reference"),
     *(
         pytest.param(name, "corrected", marks=pytest.mark.slow)
-        for name in ("se_e3", "se_e2_r", "hybrid", "hybrid-dipole", "se_e2_a-polar", "se_e2_r-property", "dpa3")
+        for name in (
+            "se_e3",
+            "se_e2_r",
+            "hybrid",
+            "hybrid-dipole",
+            "se_e2_a-polar",
+            "se_e2_r-property",
+            "dpa3",
+            "se_e2_a-spin",
+        )
     ),
     *(
         pytest.param(name, "reference", marks=pytest.mark.slow)
@@ -36,6 +45,7 @@ FAMILIES = [  # a section and its conventions, which only models with type vecto
             "se_atten-dos",
             "dpa2",
             "dpa3-charge-spin",
+            "dpa3-spin",
         )
     ),
 ]

@@ -11,6 +11,8 @@ import dpjax
 from dpjax.config import load, not_built
 from dpjax.errors import ConfigError, DataError
 from dpjax.interfaces.testing import test_model as evaluated
+from dpjax.neighbors.frames import frame_table
+from dpjax.training.points import points_of
 from dpjax.training.setup import prepare
 from tests.training import tiny
 
@@ -61,7 +63,7 @@ def magnet(folder: Path, n_frame: int = 8, seed: int = 0, n_atom: int = 6) -> Pa
 def config(systems: list[Path], edits: dict | None = None) -> dict:
     """An input of a few steps with the loss ``ener_spin``."""
     own = {
-        "model/spin": SPIN,
+        "model/spin": dict(SPIN),
         "loss": {"type": "ener_spin", "start_pref_fr": 10, "start_pref_fm": 10},
         "training/numb_steps": 4,
         "training/save_freq": 4,
@@ -126,7 +128,6 @@ def test_data_without_spins_stop_the_run(system, tmp_path):
 @pytest.mark.parametrize(
     ("edits", "path"),
     [
-        ({"model/descriptor/sel": "auto"}, "model/descriptor"),
         ({"model/fitting_net/type": "dos", "loss": {"type": "dos"}}, "model/fitting_net/type"),
         ({"model/spin/scheme": "native"}, "model/spin/scheme"),
         ({"model/spin/allow_missing_label": True}, "model/spin/allow_missing_label"),
@@ -136,8 +137,44 @@ def test_what_spins_exclude_is_refused(system, edits, path):
     assert path in [problem.path for problem in not_built(config([system], edits))]
 
 
+@pytest.mark.parametrize("kind", ["se_e2_a", "se_atten"])
+def test_sel_counts_virtual_atoms_too(system, kind):
+    """One number for a type and for its virtual atoms, the larger of the two; or one for all that is there."""
+    by_type = {"sel": "auto:1.0"}
+    mixed = {"type": kind, "rcut": 3.0, "rcut_smth": 1.0, "neuron": [4], "attn_layer": 0, "sel": "auto:1.0"}
+    edits = {f"model/descriptor/{name}": value for name, value in by_type.items()}
+    setup = prepare(load(config([system], edits if kind == "se_e2_a" else {"model/descriptor": mixed})))
+    most, together = np.zeros(4, int), 0
+    [points] = points_of(setup.training.systems, (0.4, 0.0))
+    for frame in range(8):
+        count = frame_table(points, frame, 4, 3.0)[0].count
+        most, together = np.maximum(most, count.max(axis=0)), max(together, count.sum(axis=1).max())
+    assert most[2] > most[0] > 0 and most[3] == 0
+    found, written = setup.config.model.descriptor.sel, setup.config.raw["model"]["descriptor"]["sel"]
+    if kind == "se_atten":
+        assert found == written == 4 * -(-together // 4)
+    else:
+        wanted = tuple(4 * -(-n // 4) for n in (max(most[0], most[2]), most[1]))
+        assert found == 2 * wanted and written == list(wanted)
+
+
+@pytest.mark.slow
+def test_second_derivatives_are_compared(tmp_path):
+    """With labels of zero the error of the Hessian is its size, here of a model that hardly changes in one step."""
+    path = magnet(tmp_path / "a")
+    np.save(path / "set.000" / "hessian.npy", np.zeros((8, 18 * 18)))
+    loss = {"type": "ener", "start_pref_e": 1, "limit_pref_e": 1, "start_pref_h": 1, "limit_pref_h": 1}
+    steps = {"training/numb_steps": 1, "training/disp_freq": 1, "training/save_freq": 1}
+    tiny_rate = {"learning_rate/start_lr": 1e-12, "learning_rate/stop_lr": 1e-13}
+    dpjax.train(
+        config([path], {"loss": loss, "training/training_data/batch_size": 8} | steps | tiny_rate), tmp_path / "run"
+    )
+    rows = np.genfromtxt(tmp_path / "run" / "lcurve.out", names=True)
+    report = evaluated(dpjax.load(tmp_path / "run"), path)
+    np.testing.assert_allclose(report.errors["hessian"].rmse, np.atleast_1d(rows["rmse_h_trn"])[0], rtol=1e-2)
+    assert report.errors["hessian"].rmse > 1e-4
+
+
 def test_losses_and_optimizers_that_do_not_know_of_spins_are_refused(system):
-    with pytest.raises(ConfigError, match="loss/start_pref_h: not zero, but there are no second derivatives"):
-        load(config([system], {"loss": {"type": "ener", "start_pref_h": 1, "limit_pref_h": 1}}))
     with pytest.raises(ConfigError, match="optimizer/type: found LKF"):
         load(config([system], {"loss": {"type": "ener"}, "optimizer": {"type": "LKF"}}))

@@ -115,9 +115,6 @@ def lacks(section: dict, path: str) -> Iterator[Problem]:
         if part["type"] not in SEEING:
             text = f"found {show(part['type'])}, which is not built with virtual atoms for spins; these are: {', '.join(SEEING)}."
             yield Problem(join(where, "type"), text)
-        elif _is_auto(part):
-            text = "with spins the numbers of neighbours are not counted in the data: virtual atoms are among them. Give numbers."
-            yield Problem(where, text)
         if part.get("use_econf_tebd"):
             text = "found true, but a virtual atom for a spin is no element and has no electrons. Set it to false."
             yield Problem(join(where, "use_econf_tebd"), text)
@@ -151,10 +148,3 @@ def _parts(section: dict, path: str) -> Iterator[tuple[str, dict]]:
         yield path, section
     for i, part in enumerate(section.get("list", ())):
         yield join(join(path, "list"), i), part
-
-
-def _is_auto(section: dict) -> bool:
-    """Whether a number of neighbours is to be counted in the data, at any depth."""
-    named = {key: value for key, value in section.items() if key.endswith("sel")}
-    inner = (value for value in section.values() if isinstance(value, dict))
-    return any(isinstance(value, str) for value in named.values()) or any(map(_is_auto, inner))

@@ -18,7 +18,6 @@ from dpjax.interfaces.facts import network_sizes, observed_types
 from dpjax.interfaces.features import DESCRIPTOR, LAST_LAYER, structural
 from dpjax.interfaces.potential import Potential
 from dpjax.interop import write_model
-from dpjax.models import require_no_spins
 
 DTYPES = {"fp32": np.float32, "fp64": np.float64, "native": None}
 
@@ -107,7 +106,6 @@ class DeepEval:
     def _features(self, inputs: Inputs, *names: str) -> list[np.ndarray]:
         if "spin" in inputs.parameters and not self.has_spin:
             raise ModelError("spin was given but this model has no such input; leave it out")
-        require_no_spins(self.potential.config, "features")
         parts = [
             self.potential.features(part.coord, part.atype, part.cell, **part.parameters, names=names)
             for part in inputs.portions(self._atoms_at_once)
