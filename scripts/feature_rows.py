@@ -79,7 +79,7 @@ USES = {
     "training on several devices": ("tests/training/test_devices.py",),
     "ZeRO": ("tests/training/test_zero.py",),
     "training on several hosts": ("tests/training/test_hosts.py",),
-    "data: deepmd/npy, mixed": ("tests/data/test_npy_systems.py", "tests/data/test_mixed_examples.py"),
+    "data: deepmd/npy and mixed": ("tests/data/test_npy_systems.py", "tests/data/test_mixed_examples.py"),
     "data: HDF5": ("tests/data/test_hdf5.py",),
     "data: LMDB": ("tests/data/test_lmdb.py",),
     "data: extended XYZ": ("tests/data/test_xyz.py",),

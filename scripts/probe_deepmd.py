@@ -22,6 +22,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ from typing import Any
 BACKENDS = {"TensorFlow": "tf", "PyTorch": "pt", "JAX": "jax"}
 OTHER = "deepmd-jax"
 BUILT, SOURCE, DOCS = "built", "source", "docs"
+_TABLES = ("descriptor/", "fitting/", "model/")  # rows whose classes are registered under more names than inputs have
 
 # --- what is tried: the smallest section of each kind ----------------------------------------------------------------------------
 
@@ -108,6 +110,12 @@ FITTING_OPTIONS = {
     "atom_ener": {"atom_ener": [-1.0, None]},
 }
 
+OPTIONS_OF = {
+    "model": (*MODEL_OPTIONS,),
+    "descriptor": (*DESCRIPTOR_OPTIONS,),
+    "fitting": (*FITTING_OPTIONS, "layer_name"),
+}
+
 # where the documentation of an option stands among the arguments of an input
 MARKED_OPTIONS = {
     "option/model/nvnmd": "nvnmd",
@@ -115,13 +123,15 @@ MARKED_OPTIONS = {
     "use/mixed precision": "mixed_precision",
     "use/ZeRO": "zero_stage",
     "use/full validation": "full_validation",
-    **{f"option/model/{name}": name for name in MODEL_OPTIONS},
-    **{f"option/descriptor/{name}": name for name in DESCRIPTOR_OPTIONS},
-    **{f"option/fitting/{name}": name for name in (*FITTING_OPTIONS, "layer_name")},
+    **{f"option/{kind}/{name}": name for kind, options in OPTIONS_OF.items() for name in options},
 }
 # modules of a backend that show a row
 MODULES = {
-    "use/DeePMD-kit's model files": ("tf/utils/serialization.py", "pt/utils/serialization.py", "jax/utils/serialization.py"),
+    "use/DeePMD-kit's model files": (
+        "tf/utils/serialization.py",
+        "pt/utils/serialization.py",
+        "jax/utils/serialization.py",
+    ),
     "use/Python (`evaluate`)": ("tf/infer/deep_eval.py", "pt/infer/deep_eval.py", "jax/infer/deep_eval.py"),
     "use/DeePMD-kit's `DeepPot`": ("tf/infer/deep_eval.py", "pt/infer/deep_eval.py", "jax/infer/deep_eval.py"),
     "use/JAX-MD": ("jax/jax_md/__init__.py",),
@@ -144,7 +154,11 @@ COMMON = {
     "use/data: deepmd/npy, mixed": "utils/data.py",
     "use/data: HDF5": "utils/path.py",
 }
-RESTART = {"TensorFlow": "tf/train/run_options.py", "PyTorch": "pt/entrypoints/main.py", "JAX": "jax/entrypoints/train.py"}
+RESTART = {
+    "TensorFlow": "tf/train/run_options.py",
+    "PyTorch": "pt/entrypoints/main.py",
+    "JAX": "jax/entrypoints/train.py",
+}
 # pages of the manual that say which backends have a row; LAMMPS and i-PI go through the C++ library
 PAGES = {
     "use/LAMMPS": "install/install-from-c-library.md",
@@ -183,7 +197,8 @@ FUNCTIONS_OF_OTHER = {
     "adam": ["optimizer/Adam"],
     "exponential_decay": ["learning_rate/exp"],
     "reorder_by_device": ["use/one structure on several devices"],
-    "read_extxyz": ["use/data: extended XYZ"],
+    "ExtXYZDataset": ["use/data: extended XYZ"],
+    "DPDataset": ["use/data: deepmd/npy and mixed"],
 }
 
 
@@ -193,7 +208,12 @@ FUNCTIONS_OF_OTHER = {
 def model_section(descriptor: dict = TWO_BODY, fitting: dict | None = None, **options) -> dict:
     """A model section of two types."""
     net = {"type": "ener", "neuron": [4], **(fitting or {})}
-    return {"type_map": ["O", "H"], "descriptor": copy.deepcopy(descriptor), "fitting_net": net, **copy.deepcopy(options)}
+    return {
+        "type_map": ["O", "H"],
+        "descriptor": copy.deepcopy(descriptor),
+        "fitting_net": net,
+        **copy.deepcopy(options),
+    }
 
 
 def with_defaults(section: dict) -> dict:
@@ -229,7 +249,10 @@ def model_attempts(table: str) -> Iterator[tuple[str, dict]]:
     yield "model/standard", model_section()
     yield "model/dpa4", model_section(_STATES, {"type": "dpa4_ener"}, type="dpa4")
     yield "model/pairtab", pairs
-    yield "model/linear_ener", {"type": "linear_ener", "type_map": ["O", "H"], "models": [networks, pairs], "weights": "sum"}
+    yield (
+        "model/linear_ener",
+        {"type": "linear_ener", "type_map": ["O", "H"], "models": [networks, pairs], "weights": "sum"},
+    )
     for name, options in MODEL_OPTIONS.items():
         own = {key: table if value == "TABLE" else value for key, value in options.items()}
         states = own.get("type") == "dpa4"
@@ -260,6 +283,10 @@ class Attempts:
         return made
 
 
+def _model(make: Callable, section: dict) -> Any:
+    return make(with_defaults(section))
+
+
 def try_models(attempt: Attempts, makers: dict[str, Callable]) -> None:
     """Models of all rows that a model shows."""
     with tempfile.TemporaryDirectory() as folder:
@@ -267,39 +294,37 @@ def try_models(attempt: Attempts, makers: dict[str, Callable]) -> None:
         table.write_text("".join(f"{0.5 + 0.1 * i:.1f} {' '.join(['0.0'] * 3)}\n" for i in range(40)))
         for row, section in model_attempts(str(table)):
             for backend, make in makers.items():
-                attempt(row, backend, lambda make=make, section=section: make(with_defaults(section)))
+                attempt(row, backend, partial(_model, make, section))
 
 
 def try_losses(attempt: Attempts, makers: dict[str, Callable]) -> None:
     """Losses by the functions that the trainers call."""
+    for name, (options, fitting) in LOSSES.items():
+        for backend, make in (("PyTorch", _torch_loss), ("JAX", _jax_loss)):
+            if backend in makers:
+                model = model_section(fitting=FITTINGS[fitting])
+                attempt(f"loss/{name}", backend, partial(make, makers[backend], {"type": name, **options}, model))
+
+
+def _loss_with_defaults(section: dict) -> dict:
     from deepmd.utils.argcheck import loss_args
 
     (argument,) = _as_list(loss_args())
-    for name, (options, fitting) in LOSSES.items():
+    return argument.normalize_value(dict(section), trim_pattern="_*")
 
-        def section(name: str = name, options: dict = options) -> dict:
-            return argument.normalize_value({"type": name, **options}, trim_pattern="_*")
 
-        if "PyTorch" in makers:
-            from deepmd.pt.train.training import get_loss
+def _torch_loss(make: Callable, section: dict, model: dict) -> Any:
+    from deepmd.pt.train.training import get_loss
 
-            attempt(
-                f"loss/{name}",
-                "PyTorch",
-                lambda section=section, fitting=fitting: get_loss(
-                    section(), 1e-3, 2, makers["PyTorch"](with_defaults(model_section(fitting=FITTINGS[fitting])))
-                ),
-            )
-        if "JAX" in makers:
-            from deepmd.jax.train import trainer
+    return get_loss(_loss_with_defaults(section), 1e-3, 2, make(with_defaults(model)))
 
-            owner = next(c for c in vars(trainer).values() if isinstance(c, type) and hasattr(c, "_build_losses"))
-            one = SimpleNamespace(multi_task=False, model_keys=["Default"])
-            attempt(
-                f"loss/{name}",
-                "JAX",
-                lambda section=section: owner._build_losses(one, {"loss": section()}, {"start_lr": 1e-3}),
-            )
+
+def _jax_loss(make: Callable, section: dict, model: dict) -> Any:
+    from deepmd.jax.train import trainer
+
+    owner = next(c for c in vars(trainer).values() if isinstance(c, type) and hasattr(c, "_build_losses"))
+    one = SimpleNamespace(multi_task=False, model_keys=["Default"])
+    return owner._build_losses(one, {"loss": _loss_with_defaults(section)}, {"start_lr": 1e-3})
 
 
 def try_rates(attempt: Attempts, makers: dict[str, Callable]) -> None:
@@ -310,14 +335,13 @@ def try_rates(attempt: Attempts, makers: dict[str, Callable]) -> None:
         section = {"type": name, "start_lr": 1e-3, "stop_lr": 1e-5, **options}
         section |= {"decay_steps": 10} if name == "exp" else {}
         for backend in makers:
-            attempt(f"learning_rate/{name}", backend, lambda s=section: make_learning_rate_schedule(dict(s), 100))
+            attempt(f"learning_rate/{name}", backend, partial(make_learning_rate_schedule, section, 100))
 
 
-def try_optimizers(attempt: Attempts, makers: dict[str, Callable], package: Path) -> set[tuple[str, str]]:
+def optimizers_in_source(package: Path) -> set[tuple[str, str]]:
     """Optimizers by the names that the trainers' sources compare with or call; not built, as trainers make them with the data."""
-    found = set()
     torch = constants(package / "pt/train/training.py")
-    found |= {(f"optimizer/{name}", "PyTorch") for name in OPTIMIZERS if name in torch}
+    found = {(f"optimizer/{name}", "PyTorch") for name in OPTIMIZERS if name in torch}
     calls = names(package / "jax/train/trainer.py")
     return found | ({("optimizer/Adam", "JAX")} if "scale_by_adam" in calls else set())
 
@@ -357,12 +381,25 @@ def registered(folder: Path) -> set[str]:
 
 
 def parameters(folder: Path) -> set[str]:
-    """Names of what the classes of a folder are made from."""
+    """Names of what the classes of a folder are made from, but for what they take only to refuse it."""
     found = set()
     for path in folder.rglob("*.py"):
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.FunctionDef) and node.name == "__init__":
-                found |= {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)}
+                found |= {argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)} - _refused(node)
+    return found
+
+
+def _refused(function: ast.FunctionDef) -> set[str]:
+    """Names in the conditions of a function that only raise an error saying `not supported`."""
+    found = set()
+    for node in ast.walk(function):
+        if (
+            isinstance(node, ast.If)
+            and isinstance(node.body[0], ast.Raise)
+            and "not supported" in ast.unparse(node.body[0])
+        ):
+            found |= {getattr(part, "attr", getattr(part, "id", "")) for part in ast.walk(node.test)}
     return found
 
 
@@ -381,7 +418,7 @@ def in_source(package: Path) -> Iterator[tuple[str, str]]:
         if "restart" in names(package / path):
             yield "use/restart", backend
     for backend, folder in BACKENDS.items():  # PyTorch's and JAX's classes have the parameters of those that they share
-        for kind, options in (("descriptor", DESCRIPTOR_OPTIONS), ("fitting", (*FITTING_OPTIONS, "layer_name"))):
+        for kind, options in OPTIONS_OF.items():
             taken = parameters(package / folder / REGISTERED[folder][kind])
             yield from ((f"option/{kind}/{name}", backend) for name in options if name in taken)
 
@@ -397,11 +434,11 @@ def marked(doc: str | None) -> set[str] | None:
     return {name for text in found for name in BACKENDS if name in re.split(r",\s*", text)} if found else None
 
 
-def argument_marks() -> Iterator[tuple[str, str]]:
-    """Rows that the documentation of the input's arguments gives to a backend."""
+def variants() -> dict[str, Any]:
+    """The choices of type that an input has, by table."""
     from deepmd.utils import argcheck
 
-    variants = {
+    return {
         "descriptor": argcheck.descrpt_variant_type_args(),
         "fitting": argcheck.fitting_variant_type_args(),
         "loss": argcheck.loss_variant_type_args(),
@@ -409,7 +446,13 @@ def argument_marks() -> Iterator[tuple[str, str]]:
         "learning_rate": _variant(argcheck.learning_rate_args()),
         "model": _variant(argcheck.model_args()),
     }
-    for kind, variant in variants.items():
+
+
+def argument_marks() -> Iterator[tuple[str, str]]:
+    """Rows that the documentation of the input's arguments gives to a backend."""
+    from deepmd.utils import argcheck
+
+    for kind, variant in variants().items():
         for name, choice in variant.choice_dict.items():
             for backend in marked(choice.doc) or ():
                 yield f"{kind}/{name}", backend
@@ -458,7 +501,9 @@ def of_other(package: Path) -> set[str]:
     for node in ast.walk(trainer):
         if isinstance(node, ast.Compare) and getattr(node.left, "id", "") == "model_type":
             types |= {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
-    text = ast.get_docstring(next(n for n in trainer.body if isinstance(n, ast.FunctionDef) and n.name == "train")) or ""
+    text = (
+        ast.get_docstring(next(n for n in trainer.body if isinstance(n, ast.FunctionDef) and n.name == "train")) or ""
+    )
     types |= {name for name in TYPES_OF_OTHER if f"'{name}'" in text}
     everything = set().union(*(names(path) for path in package.glob("*.py") if path.name != "deprecated.py"))
     found = [rows for name, rows in TYPES_OF_OTHER.items() if name in types]
@@ -478,7 +523,9 @@ def probe() -> tuple[dict[str, dict[str, str]], dict[str, str]]:
     try_models(attempt, makers)
     try_losses(attempt, makers)
     try_rates(attempt, makers)
-    source = set(in_source(package)) | try_optimizers(attempt, makers, package)
+    known = {f"{kind}/{name}" for kind, variant in variants().items() for name in variant.choice_dict}
+    source = {(row, backend) for row, backend in in_source(package) if row in known or not row.startswith(_TABLES)}
+    source |= optimizers_in_source(package)
     failed = {key: why for key, why in attempt.failed.items() if tuple(key.rsplit(", ", 1)) not in attempt.built}
     return merged({DOCS: documented, SOURCE: source, BUILT: attempt.built}), failed
 
@@ -490,6 +537,10 @@ def merged(evidence: dict[str, set[tuple[str, str]]]) -> dict[str, dict[str, str
         for row, backend in sorted(pairs):
             found.setdefault(row, {})[backend] = kind
     return found
+
+
+def _version_of(checkout: Path) -> str:
+    return re.search(r"version\s*=\s*['\"]([^'\"]+)", (checkout / "setup.py").read_text()).group(1)
 
 
 def main() -> None:
@@ -508,10 +559,8 @@ def main() -> None:
     other = sorted(of_other(args.deepmd_jax / "deepmd_jax")) if args.deepmd_jax else before.get(OTHER, [])
     result = {"deepmd-kit": version("deepmd-kit"), "imported": sorted(builders()), "rows": rows, "not built": failed}
     result |= {"pages": pages, OTHER: other}
-    if args.deepmd_jax:
-        result["deepmd-jax version"] = re.search(r"version\s*=\s*['\"]([^'\"]+)", (args.deepmd_jax / "setup.py").read_text()).group(1)
-    elif "deepmd-jax version" in before:
-        result["deepmd-jax version"] = before["deepmd-jax version"]
+    number = _version_of(args.deepmd_jax) if args.deepmd_jax else before.get("deepmd-jax version")
+    result |= {"deepmd-jax version": number} if number else {}
     args.output.write_text(json.dumps(result, indent=1, sort_keys=True) + "\n")
     print(f"{args.output}: {sum(map(len, rows.values()))} entries, {len(failed)} attempts failed")
 

@@ -1,8 +1,8 @@
 """Models made of others from the variables of DeePMD-kit's TensorFlow graphs: sums, pair tables, tables beside networks.
 
-There the scopes of the k-th part of a sum end in ``_model<k>``, but those of layers with a name (``layer_name``), which all parts may
-use.  Numbers that reach its compiled operations as attributes are
-rounded to float32, which changes results by about 1e-8; so the section of an imported model has them as they were used.
+There the scopes of the k-th part of a sum end in ``_model<k>``, but for layers with a name (``layer_name``), which all parts use.
+Numbers that reach its compiled operations as attributes are rounded to float32, which changes results by about 1e-8; so the section
+of an imported model has them as they were used.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def _read_sum(
         params |= {part_name(i): variables["params"]} if variables["params"] else {}
     left = sorted(set(left) - used)
     if left:
-        raise ModelError(f"names that belong to no part of the sum, whose scopes end in _model<k>: {', '.join(left[:8])}")
+        raise ModelError(
+            f"names that belong to no part of the sum, whose scopes end in _model<k>: {', '.join(left[:8])}"
+        )
     config = parse_model(section)
     params = without_borrowed(config, params)
     return config, {"params": params, "stats": stats | _no_bias(len(config.type_map))}

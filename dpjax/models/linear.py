@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -84,15 +85,15 @@ class PairTableModel(_WithoutNetworks):
 class LinearEnergy(_WithoutNetworks):
     """A weighted sum of energy models.
 
-    Collections: ``params`` and ``stats`` of the parts (``parts_0``, ...), and in ``stats`` the bias of the whole.  Layers that several
-    parts share have their parameters in the first of them (:mod:`dpjax.models.shared_layers`).
+    Collections: ``params`` and ``stats`` of the parts (``parts_0``, ...), and in ``stats`` the bias of the whole.  Layers that
+    several parts share have their parameters in the first of them (:mod:`dpjax.models.shared_layers`).
     """
 
     config: LinearEnergyConfig
 
     def setup(self):
         for i, part in enumerate(self.config.parts):  # one after another, as later parts use layers of those before
-            setattr(self, part_name(i), build_part(part, self._lent_to(i)))
+            setattr(self, part_name(i), build_part(part, lent=self._lent_to(i)))
         shape = (self.n_type, 1)
         self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
         self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
@@ -173,9 +174,9 @@ class LinearEnergy(_WithoutNetworks):
         return replace(layout, nbrs=tuple(nbrs))
 
 
-def build_part(config, lent: dict[str, dict[str, nn.Module]] | None = None) -> StandardModel:
-    """The module of a part of a sum; ``lent`` are fitting layers of other parts that it uses, by network and number."""
-    return PairTableModel(config) if isinstance(config, PairTableConfig) else StandardModel(config, lent)
+def build_part(config: Any, **options: Any) -> StandardModel:
+    """The module of a part of a sum; ``options`` are those of any module."""
+    return (PairTableModel if isinstance(config, PairTableConfig) else StandardModel)(config, **options)
 
 
 def in_types_of(view: Neighborhood, order: Sequence[int], n_type: int) -> Neighborhood:

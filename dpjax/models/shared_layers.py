@@ -91,6 +91,6 @@ def _check_alike(config: LinearEnergyConfig, one: Place, ours: Mapping, other: P
     theirs, ours = (shape["matrix"] for shape in shapes)
     raise ConfigError(
         f"model/models/{config.named[i][0]}/fitting_net/layer_name: layer {j} shares the name {name!r} with layer {m} of "
-        f"models/{config.named[k][0]}, but its matrix is {ours[0]} x {ours[1]} and the other {theirs[0]} x {theirs[1]}. Layers that "
-        "share parameters have the same input and output widths; those of the first layer also depend on the descriptor."
+        f"models/{config.named[k][0]}, but its matrix is {ours[0]} x {ours[1]} and the other {theirs[0]} x {theirs[1]}. Layers "
+        "that share parameters have the same input and output widths; those of the first layer also depend on the descriptor."
     )

@@ -68,7 +68,9 @@ class StandardModel(nn.Module):
     """
 
     config: ModelConfig
-    lent: dict[str, dict[str, nn.Module]] | None = None  # fitting layers of other models that this one uses, by network and number
+    lent: dict[str, dict[str, nn.Module]] | None = (
+        None  # fitting layers of other models that this one uses, by network and number
+    )
 
     def setup(self):
         vectors = None
