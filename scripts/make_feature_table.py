@@ -29,7 +29,7 @@ BACKENDS, OTHER = ("TensorFlow", "PyTorch", "JAX"), "deepmd-jax"
 OUTCOMES = ("passed", "failed", "skipped")
 NONE = "–"
 MARKS = {"built": "✓", "source": "s", "docs": "d"}
-UNSEEN = "not recorded"
+UNSEEN, SKIPPED = "not recorded", "only skipped"
 
 GROUPS = {
     "descriptor": "descriptors",
@@ -81,10 +81,12 @@ def own_cell(row: str, tests: dict, numbers: bool = True) -> str:
     """Whether dpjax has it, by its tests."""
     if not rows.components().get(row, True):
         return NONE
-    passed, failed, _ = totals(row, tests)
+    passed, failed, skipped = totals(row, tests)
     if failed:
         return f"✗ ({failed} of {passed + failed} tests fail)"
-    return (f"✓ ({passed})" if numbers else "✓") if passed else UNSEEN
+    if passed:
+        return f"✓ ({passed})" if numbers else "✓"
+    return SKIPPED if skipped else UNSEEN
 
 
 def totals(row: str, tests: dict) -> tuple[int, ...]:

@@ -86,6 +86,7 @@ def test_cells_say_what_ran():
     assert maker.own_cell("descriptor/se_e2_a", tests) == "✗ (1 of 3 tests fail)"
     assert maker.own_cell("fitting/ener", tests) == "✓ (1)"
     assert maker.own_cell("use/JAX-MD", tests) == maker.UNSEEN
+    assert maker.own_cell("use/ASE", results({"a": entry("skipped", use=["use/ASE"])})) == maker.SKIPPED
     assert maker.kind_cells("fitting/ener", tests) == ["1", "0, 1 skipped", "", ""]
     missing = [row for row, built in rows.components().items() if not built]
     assert all(maker.own_cell(row, tests) == maker.NONE for row in missing)

@@ -109,7 +109,10 @@ OTHER = {
         model(se_e2_a(), fitting={"layer_name": NAMES[0], "resnet_dt": True, "activation_function": "silu"}),
         "but activation_function is 'silu' here and 'tanh' there",
     ),
-    "time-step": (model(se_e2_a(), fitting={"layer_name": NAMES[0]}), "but resnet_dt is False here and True there"),
+    "time-step": (
+        model(se_e2_a(), fitting={"layer_name": NAMES[0], "resnet_dt": False}),
+        "but resnet_dt is False here and True there",
+    ),
     "types": (part(NAMES[0]) | {"type_map": ["H", "O"]}, r"but the types are \['H', 'O'\] here"),
     "nets": (
         model(se_atten(attn_layer=0), fitting={"layer_name": NAMES[0], "resnet_dt": True}),

@@ -79,7 +79,7 @@ def test_all_cases(case):
 @pytest.mark.slow
 def test_layers_that_two_models_share():
     """Both parts of a linear model, each with the layers that its ``layer_name`` says; the file has each layer once."""
-    folder = shared("golden", "tf", "layer_name_share")
+    folder = golden("tf", "layer_name_share")
     check(folder)
     params = dpjax.interop.from_weights(section_of(folder), weights_of(folder)).variables["params"]
     assert set(params["parts_0"]["fitting_net"]["net_0"]) == {"layers_0", "layers_1", "layers_3"}
