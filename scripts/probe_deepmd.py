@@ -151,7 +151,7 @@ COMMON = {
     "use/ASE": "calculator.py",
     "use/dpdata": "driver.py",
     "use/model deviation": "infer/model_devi.py",
-    "use/data: deepmd/npy, mixed": "utils/data.py",
+    "use/data: deepmd/npy and mixed": "utils/data.py",
     "use/data: HDF5": "utils/path.py",
 }
 RESTART = {
