@@ -138,3 +138,15 @@ def test_an_artifact_holds_the_table(tmp_path, monkeypatch):
     for own, other in zip(jax.tree.leaves(again.variables), jax.tree.leaves(pot.variables), strict=True):
         np.testing.assert_array_equal(own, other)
     assert Path(again.config.parts[1].tab_file).name == "smooth.tab"
+
+
+@pytest.mark.slow
+def test_an_artifact_of_parts_that_share_layers_computes_with_one_array(tmp_path):
+    pot = potential(NAMED["linear-shared-layers"].section)
+    dpjax.export.save(pot, tmp_path / "model.dpx", platforms=("cpu",))
+    inputs = crystal(pot)
+    want, got = pot.evaluate(**inputs), dpjax.export.Artifact(tmp_path / "model.dpx").evaluate(**inputs)
+    for name in ("energy", "force", "virial"):
+        np.testing.assert_allclose(got[name], want[name], atol=1e-11, err_msg=name)
+    again = dpjax.load(tmp_path / "model.dpx")
+    assert jax.tree.structure(again.variables) == jax.tree.structure(pot.variables)

@@ -52,6 +52,7 @@ def test_a_shared_layer_stands_in_the_first_part_that_has_it(pot):
     assert borrowed(pot.config) == {(2, 0): (0, 0), (2, 2): (0, 2)}
 
 
+@pytest.mark.slow
 def test_nothing_is_left_of_a_net_that_borrows_all_its_layers():
     pot = dpjax.build(section((NAMES[0], NAMES[1], NAMES[0])))
     assert "fitting_net" not in pot.variables["params"]["parts_2"]
@@ -76,6 +77,7 @@ def test_the_sum_is_that_of_its_parts_with_all_their_layers(pot):
     assert np.abs(each[0]["force"] - each[2]["force"]).max() > 1e-3
 
 
+@pytest.mark.slow
 def test_a_change_of_the_array_reaches_both_parts(pot):
     moved = jax.tree.map(np.copy, pot.variables)
     moved["params"]["parts_0"]["fitting_net"]["net_1"]["layers_2"]["matrix"] += 0.1

@@ -103,6 +103,7 @@ def test_a_restart_repeats_the_run_without_the_table(trained, tmp_path):
         np.testing.assert_allclose(own, other, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_parts_that_share_layers_train_one_array(system, tmp_path):
     """Trained from its half, it is what it was; from a checkpoint, an artifact and in parts by themselves it is one model."""
     net = {**NETWORK["fitting_net"], "layer_name": ["a", "b", "c"]}
