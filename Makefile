@@ -2,6 +2,7 @@
 #   make demo      train on water, test, draw the curves (about 3 minutes on 2 cores)
 #   make test      the quick tests        make test-all   every test
 #   make lint      ruff                   make bench      one training step beside DeePMD-kit (PEER=DIR names its environment)
+#   make features  the table of features from the tests that it runs (FEATURE_TESTS=PATHS: some of them; PEER=DIR: DeePMD-kit, too)
 # PYTHON=/path/to/python3.12 chooses the interpreter.
 
 SHELL := /bin/bash
@@ -20,8 +21,10 @@ FLAGS = $(shell JAX_PLATFORMS=cpu XLA_FLAGS="$(QUICKLY)" $(BIN)/python -c 'impor
 CONFIG ?= configs/water_se_e2_a.json
 VALID ?= examples/water/valid
 RUN ?= runs/water_se_e2_a
+FEATURE_TESTS ?= tests
+RECORD ?= runs/features.json
 
-.PHONY: demo test test-all lint format bench install clean
+.PHONY: demo test test-all features lint format bench install clean
 
 demo: $(VENV)/.plot
 	$(BIN)/python scripts/train.py --config $(CONFIG) --output $(RUN)
@@ -34,6 +37,12 @@ test: $(VENV)/.test
 
 test-all: $(VENV)/.test
 	XLA_FLAGS="$(FLAGS) $$XLA_FLAGS" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+
+# Tests that fail are no reason to stop: they are in the table.
+features: $(VENV)/.test
+	-XLA_FLAGS="$(FLAGS) $$XLA_FLAGS" $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --features $(RECORD) $(FEATURE_TESTS)
+	test -z "$(PEER)" || "$(PEER)/bin/python" scripts/probe_deepmd.py -o docs/features_deepmd.json
+	$(BIN)/python scripts/make_feature_table.py --record $(RECORD)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check .

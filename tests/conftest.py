@@ -22,6 +22,18 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+def pytest_addoption(parser):
+    text = "note in FILE which components the tests are about and how they end (tests/features/recorder.py)"
+    parser.addoption("--features", metavar="FILE", help=text)
+
+
+def pytest_configure(config):
+    if config.getoption("features"):
+        from tests.features import recorder
+
+        recorder.register(config)
+
+
 def pytest_collection_modifyitems(items):
     """Tests of one file share trainings and compiled programs: with several workers (``--dist loadgroup``) one gets them all."""
     for item in items:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import flax.linen as nn
 
 from dpjax.config import ModelConfig
@@ -43,12 +45,21 @@ FITTINGS: dict[str, type[FittingNet]] = {
 }
 
 
-def build_fitting(config: ModelConfig, descriptor: nn.Module, vectors: nn.Module | None = None) -> FittingNet:
-    """The fitting module of a model section, for the outputs of a descriptor module and the model's table of type vectors."""
+def build_fitting(
+    config: ModelConfig,
+    descriptor: nn.Module,
+    vectors: nn.Module | None = None,
+    lent: Mapping[str, Mapping[str, nn.Module]] | None = None,
+) -> FittingNet:
+    """The fitting module of a model section, for the outputs of a descriptor module and the model's table of type vectors.
+
+    ``lent`` are layers of other fittings that this one uses, by network and number.
+    """
     section, n_type = with_widths(config.fitting_net, descriptor.dim_out), len(config.type_map)
     kind, options = FITTINGS[type(section).__name__], {}
     if config.nvnmd is not None:
         dim_type = getattr(descriptor, "dim_appended", 0)
         kind, options = NvnmdFitting, {"quantized": config.nvnmd.quantize_fitting_net, "dim_type": dim_type}
+    options |= {"lent": lent} if lent else {}
     one_net = has_one_fitting_net(config)
     return kind(section, n_type, descriptor.dim_out, one_net, descriptor.dim_frame, vectors, **options)

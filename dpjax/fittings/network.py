@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -28,6 +29,7 @@ class FittingNet(nn.Module):
         mixed: one network serves all types, which it tells apart by the type vectors in their descriptors.
         dim_frame: vectors of a descriptor's frame, 0 where it has none.
         vectors: the model's table of type vectors, of which the network is given the one of the atom; None: it has none.
+        lent: layers of other fittings that networks use in the places of their own, by network and number.
 
     Statistics (collection ``stats``): ``bias_atom_e`` (n_type, dim_net), added to what the network gives; where such inputs exist
     ``fparam_avg``, ``fparam_inv_std``, ``aparam_avg``, ``aparam_inv_std``, and ``case_embd``, the vector that tells tasks apart.
@@ -39,21 +41,23 @@ class FittingNet(nn.Module):
     mixed: bool = False
     dim_frame: int = 0
     vectors: nn.Module | None = None
+    lent: Mapping[str, Mapping[str, nn.Module]] | None = None
 
     def setup(self):
         cfg = self.config
-        self.net = {name: self.new_network() for name in network_names(self.n_type, self.mixed)}
+        names, lent = network_names(self.n_type, self.mixed), self.lent or {}
+        self.net = {name: self.new_network(**({"lent": lent[name]} if name in lent else {})) for name in names}
         self.bias_atom_e = self.variable("stats", "bias_atom_e", jnp.zeros, (self.n_type, self.dim_net), jnp.float64)
         self.fparam_norm = self._normalisation("fparam", cfg.numb_fparam)
         self.aparam_norm = self._normalisation("aparam", cfg.numb_aparam)
         if cfg.dim_case_embd:
             self.case_embd = self.variable("stats", "case_embd", jnp.zeros, (cfg.dim_case_embd,), jnp.float64)
 
-    def new_network(self) -> nn.Module:
-        """A network with the methods of :class:`~dpjax.nn.dense.DenseStack`."""
+    def new_network(self, **lent: Mapping[str, nn.Module]) -> nn.Module:
+        """A network with the methods of :class:`~dpjax.nn.dense.DenseStack`; ``lent``: layers by number that it is given."""
         cfg = self.config
         return DenseStack(
-            cfg.neuron, cfg.activation_function, cfg.resnet_dt, self.dim_net, self.dtype, layer_owners(cfg)
+            cfg.neuron, cfg.activation_function, cfg.resnet_dt, self.dim_net, self.dtype, layer_owners(cfg), **lent
         )
 
     def _normalisation(self, name: str, size: int):

@@ -79,7 +79,16 @@ def _thawed(section: Tree, type_map: Any, load: Load, path: str) -> tuple[Tree, 
         )
     if conventions == "reference":
         _require_agreement(config, variables, f"{path}/model_file: {file}")
-    return untrained(config.raw) | {"type_map": list(config.type_map)}, variables
+    return untrained(_apart(config.raw, path)) | {"type_map": list(config.type_map)}, variables
+
+
+def _apart(section: Tree, path: str) -> Tree:
+    """A section whose fitting layers share parameters with each other as before, but not with those of other parts of a sum."""
+    net = section.get("fitting_net", {})
+    if not net.get("layer_name"):
+        return section
+    names = [name and f"{name} of {path}" for name in net["layer_name"]]
+    return section | {"fitting_net": net | {"layer_name": names}}
 
 
 def _require_agreement(config: Any, variables: Tree, name: str) -> None:

@@ -19,6 +19,7 @@ from dpjax.errors import ModelError
 from dpjax.formats.pair_table import PairTable
 from dpjax.models.linear import part_name
 from dpjax.models.pair_table import NAME, table_of, table_stats
+from dpjax.models.shared_layers import completed
 
 Tree = dict[str, Any]
 TYPES = ("linear", "linear_ener", "pairtab", "zbl")  # of stored models
@@ -146,8 +147,9 @@ def write(config: Any, variables: Tree, write_part: Callable[[Any, Tree], Tree])
 
 
 def _parts(config: LinearEnergyConfig, variables: Tree, write_part: Callable):
+    params = completed(config, variables["params"])
     for i, (_, part) in enumerate(config.named):
-        own = {key: variables[key].get(part_name(i), {}) for key in ("params", "stats")}
+        own = {"params": params.get(part_name(i), {}), "stats": variables["stats"].get(part_name(i), {})}
         if isinstance(part, PairTableConfig):
             yield _table_tree(part, own["stats"])
         else:

@@ -1,7 +1,8 @@
 """Models made of others from the variables of DeePMD-kit's TensorFlow graphs: sums, pair tables, tables beside networks.
 
-There the scopes of the k-th part of a sum end in ``_model<k>``.  Numbers that reach its compiled operations as attributes are
-rounded to float32, which changes results by about 1e-8; so the section of an imported model has them as they were used.
+There the scopes of the k-th part of a sum end in ``_model<k>``, but for layers with a name (``layer_name``), which all parts use.
+Numbers that reach its compiled operations as attributes are rounded to float32, which changes results by about 1e-8; so the section
+of an imported model has them as they were used.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dpjax.formats.pair_table import PairTable
 from dpjax.interop.tensorflow_names import in_single_precision
 from dpjax.models.linear import part_name
 from dpjax.models.pair_table import NAME, table_stats
+from dpjax.models.shared_layers import without_borrowed
 
 Tree = dict[str, Any]
 _INFO, _DATA = "model_attr/t_tab_info", "model_attr/t_tab_data"
@@ -67,20 +69,32 @@ def _read_sum(
     params: Tree = {}
     stats: Tree = {}
     models = section["models"]
-    left = dict(arrays)
+    left, used = dict(arrays), set()
     for i, part in enumerate(models.values() if isinstance(models, dict) else models):
         own = {name: left.pop(name) for name in list(left) if f"_model{i}/" in name}
         own = {re.sub(rf"_model{i}(?=/)", "", name): array for name, array in own.items()}
         part = {"type_map": section.get("type_map"), **part}
+        named = _named_layers(part, arrays)
+        used |= named.keys()
+        own |= named
         _, variables = read(part, own, read_part, conventions) if is_made_of_parts(part) else read_part(part, own)
         stats[part_name(i)] = variables["stats"]
         params |= {part_name(i): variables["params"]} if variables["params"] else {}
+    left = sorted(set(left) - used)
     if left:
         raise ModelError(
-            f"names that belong to no part of the sum, whose scopes end in _model<k>: {', '.join(sorted(left)[:8])}"
+            f"names that belong to no part of the sum, whose scopes end in _model<k>: {', '.join(left[:8])}"
         )
     config = parse_model(section)
+    params = without_borrowed(config, params)
     return config, {"params": params, "stats": stats | _no_bias(len(config.type_map))}
+
+
+def _named_layers(part: Tree, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Variables of the fitting layers of a part that have a name, whichever part's they are."""
+    names = [name for name in part.get("fitting_net", {}).get("layer_name") or () if name is not None]
+    scopes = re.compile(f"share_({'|'.join(map(re.escape, names))})(_type_[0-9]+)?/")
+    return {name: array for name, array in arrays.items() if names and scopes.match(name)}
 
 
 def _read_table(section: Tree, arrays: Mapping[str, np.ndarray]) -> tuple[Any, Tree]:

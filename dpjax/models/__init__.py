@@ -22,6 +22,7 @@ from dpjax.models.derivatives import (
 from dpjax.models.derived import require_curvature, require_derived, require_no_spins
 from dpjax.models.geometry import Geometry
 from dpjax.models.linear import LinearEnergy, PairTableModel, part_name
+from dpjax.models.shared_layers import without_borrowed
 from dpjax.models.standard import FEATURES, StandardModel, batch_geometry
 from dpjax.models.table_files import with_tables
 
@@ -113,4 +114,4 @@ def _of_parts(model: nn.Module, seed: int, member: int) -> dict:
         own = init_variables(build_model(part), seed + i, member)
         stats[part_name(i)] = own["stats"]
         params |= {part_name(i): own["params"]} if own["params"] else {}
-    return {"params": params, "stats": stats}
+    return {"params": without_borrowed(model.config, params), "stats": stats}

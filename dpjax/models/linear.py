@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
@@ -19,6 +21,7 @@ from dpjax.descriptors.hybrid import Expansions, Grids
 from dpjax.errors import ModelError
 from dpjax.fittings import of_type
 from dpjax.models.pair_table import PairEnergies
+from dpjax.models.shared_layers import borrowed, part_name
 from dpjax.models.standard import FEATURES, StandardModel, contributes, where_rows
 from dpjax.nn.precision import require_x64
 
@@ -82,16 +85,31 @@ class PairTableModel(_WithoutNetworks):
 class LinearEnergy(_WithoutNetworks):
     """A weighted sum of energy models.
 
-    Collections: ``params`` and ``stats`` of the parts (``parts_0``, ...), and in ``stats`` the bias of the whole.
+    Collections: ``params`` and ``stats`` of the parts (``parts_0``, ...), and in ``stats`` the bias of the whole.  Layers that
+    several parts share have their parameters in the first of them (:mod:`dpjax.models.shared_layers`).
     """
 
     config: LinearEnergyConfig
 
     def setup(self):
-        self.parts = tuple(build_part(part) for part in self.config.parts)
+        for i, part in enumerate(self.config.parts):  # one after another, as later parts use layers of those before
+            setattr(self, part_name(i), build_part(part, lent=self._lent_to(i)))
         shape = (self.n_type, 1)
         self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
         self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
+
+    @property
+    def parts(self) -> tuple[StandardModel, ...]:
+        """The modules of the parts."""
+        return tuple(getattr(self, part_name(i)) for i in range(len(self.config.parts)))
+
+    def _lent_to(self, i: int) -> dict[str, dict[str, nn.Module]] | None:
+        """Layers of earlier parts that a part uses, by network and number; None where there are none."""
+        lent: dict[str, dict[str, nn.Module]] = {}
+        for (part, layer), (owner, theirs) in borrowed(self.config).items():
+            for net, stack in getattr(self, part_name(owner)).fitting_net.net.items() if part == i else ():
+                lent.setdefault(net, {})[str(layer)] = stack.layers[str(theirs)]
+        return lent or None
 
     def atomic_output(
         self,
@@ -156,14 +174,9 @@ class LinearEnergy(_WithoutNetworks):
         return replace(layout, nbrs=tuple(nbrs))
 
 
-def part_name(i: int) -> str:
-    """Of a part of a sum among its variables."""
-    return f"parts_{i}"
-
-
-def build_part(config) -> StandardModel:
-    """The module of a part of a sum."""
-    return PairTableModel(config) if isinstance(config, PairTableConfig) else StandardModel(config)
+def build_part(config: Any, **options: Any) -> StandardModel:
+    """The module of a part of a sum; ``options`` are those of any module."""
+    return (PairTableModel if isinstance(config, PairTableConfig) else StandardModel)(config, **options)
 
 
 def in_types_of(view: Neighborhood, order: Sequence[int], n_type: int) -> Neighborhood:

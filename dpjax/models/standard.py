@@ -68,13 +68,16 @@ class StandardModel(nn.Module):
     """
 
     config: ModelConfig
+    lent: dict[str, dict[str, nn.Module]] | None = (
+        None  # fitting layers of other models that this one uses, by network and number
+    )
 
     def setup(self):
         vectors = None
         if self.config.type_embedding is not None:
             vectors = self.type_embedding = ModelTypeEmbedding(self.config.type_embedding, self.config.type_map)
         self.descriptor = build_descriptor(self.config, vectors)
-        self.fitting_net = build_fitting(self.config, self.descriptor, vectors)
+        self.fitting_net = build_fitting(self.config, self.descriptor, vectors, self.lent)
         require_x64(self.descriptor.dtype, self.fitting_net.dtype)  # JAX alone would only warn and compute in float32
         shape = (self.n_type, self.output.size)
         self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)

@@ -8,7 +8,7 @@ Mathematics first, in pure functions; the Flax shells only own the parameters.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import flax.linen as nn
@@ -118,7 +118,7 @@ class DenseStack(nn.Module):
     """Residual layers of the given widths and, if ``n_out`` is set, a plain linear output layer (a fitting network).
 
     ``owners`` names for each layer (output layer included) the layer whose parameters it uses; None: each its own.
-    ``use_bias``: whether the residual layers have a bias.
+    ``use_bias``: whether the residual layers have a bias.  ``lent``: layers of other stacks, by number, in the places of own ones.
     """
 
     neuron: Sequence[int]
@@ -128,6 +128,7 @@ class DenseStack(nn.Module):
     dtype: jnp.dtype = jnp.float64
     owners: Sequence[int] | None = None
     use_bias: bool = True
+    lent: Mapping[str, Dense] | None = None
 
     def setup(self):
         widths = [*self.neuron] if self.n_out is None else [*self.neuron, self.n_out]
@@ -138,7 +139,7 @@ class DenseStack(nn.Module):
             if i < len(self.neuron)
             else Dense(width, "none", dtype=self.dtype, parent=None)
             for i, width in enumerate(widths)
-            if own[i] == i
+            if own[i] == i and str(i) not in (self.lent or {})
         }
 
     def init_parameters(self, n_in: int) -> None:
@@ -151,16 +152,20 @@ class DenseStack(nn.Module):
     def _own(self) -> Sequence[int]:
         return self.owners or range(len(self.neuron) + (self.n_out is not None))
 
+    def layer(self, i: int) -> Dense:
+        """The layer of a number, its own or one that it was lent."""
+        return self.layers[str(i)] if str(i) in self.layers else self.lent[str(i)]
+
     def hidden(self, x: jax.Array) -> jax.Array:
         """What the residual layers make of ``x`` (..., n_in): (..., neuron[-1]), the inputs of the output layer."""
         x = x.astype(self.dtype)
         for i in self._own[: len(self.neuron)]:
-            x = self.layers[str(i)](x)
+            x = self.layer(i)(x)
         return x
 
     def __call__(self, x: jax.Array) -> jax.Array:
         x = self.hidden(x)
-        return x if self.n_out is None else self.layers[str(self._own[-1])](x)
+        return x if self.n_out is None else self.layer(self._own[-1])(x)
 
 
 def in_double(stack: DenseStack, method: Callable[..., jax.Array] | None = None) -> Callable[..., jax.Array]:

@@ -110,7 +110,7 @@ def trainable_labels(config: ModelConfig, params: dict) -> dict:
         return {name: trainable_labels(named[name], own) for name, own in params.items()}
     if isinstance(config, PairTableConfig):
         return {}
-    fitting = _fitting_labels(config.fitting_net, params["fitting_net"])
+    fitting = _fitting_labels(config.fitting_net, params.get("fitting_net", {}))
     descriptor = _descriptor_labels(config.descriptor, params["descriptor"])
     if config.lora is not None:
         descriptor = jax.tree_util.tree_map_with_path(
@@ -118,7 +118,7 @@ def trainable_labels(config: ModelConfig, params: dict) -> dict:
         )
     if config.nvnmd is not None and config.nvnmd.keeps_descriptor:
         descriptor = jax.tree.map(lambda _: False, descriptor)
-    labels = {"descriptor": descriptor, "fitting_net": fitting}
+    labels = {"descriptor": descriptor} | ({"fitting_net": fitting} if "fitting_net" in params else {})
     if config.type_embedding is not None:
         labels["type_embedding"] = jax.tree.map(lambda _: config.type_embedding.trainable, params["type_embedding"])
     if config.direct_forces:

@@ -453,6 +453,17 @@ CASES = [
         storable=False,
     ),
     Case(
+        "linear-shared-layers",
+        linear(
+            model(se_e2_a(rcut=2.6), fitting={"layer_name": ["first", "second", "last"]}),
+            model(se_e2_a(seed=7), fitting={"layer_name": ["first", None, "last"], "seed": 8}),
+            model(se_e2_r(neuron=[6]), fitting={"layer_name": [None, "second", "last"], "seed": 9}),
+        ),
+        in_pytorch=False,
+        storable=False,
+        slow=True,
+    ),
+    Case(
         "linear-messages",
         linear(model(dpa3({"nlayers": 1}), type_map=["H", "O"]), model(se_atten(attn_layer=0)), weights="sum"),
         in_pytorch=False,

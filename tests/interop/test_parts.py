@@ -11,6 +11,7 @@ import pytest
 
 import dpjax
 from dpjax.errors import ModelError
+from dpjax.models.shared_layers import completed
 from tests.contracts.cases import CASES, linear, model, pairtab, potential, se_atten
 from tests.interop.test_peer import SCRIPT, compare, crystal, evaluated_there, peer_python
 from tests.shared import shared
@@ -18,7 +19,14 @@ from tests.shared import shared
 SITUATIONS = ("ortho", "triclinic", "cluster")
 TENSORFLOW = ("pairtab_one_type", "linear_list", "linear_mean", "linear_sum", "srtab_add_bias", "srtab_no_bias")
 NAMED = {case.name: case for case in CASES}
+NAMES = {"layer_name": ["first", "second", "last"]}
+SHARED = linear(
+    model(se_atten(attn_layer=0), fitting=NAMES),
+    model(se_atten(attn_layer=0, seed=6), fitting={**NAMES, "seed": 7}, pair_exclude_types=[[1, 1]]),
+    weights=[0.7, 1.6],
+)
 WRITTEN = {
+    "shared-layers": SHARED,
     "linear": NAMED["linear"].section,
     "short-range": NAMED["se_atten-short-range"].section,
     "short-range-no-bias": NAMED["se_atten-short-range"].section | {"srtab_add_bias": False},
@@ -80,6 +88,17 @@ def test_models_that_deepmd_kit_would_refuse_are_not_written(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_parts_that_share_layers_are_written_with_a_copy_each(tmp_path):
+    pot = potential(SHARED)
+    assert "fitting_net" not in pot.variables["params"]["parts_1"]
+    dpjax.save(pot, tmp_path / "model.dp")
+    loaded = dpjax.load(tmp_path / "model.dp")
+    whole = completed(pot.config, pot.variables["params"])
+    assert jax.tree.structure(loaded.variables["params"]) == jax.tree.structure(whole)
+    for own, other in zip(jax.tree.leaves(loaded.variables["params"]), jax.tree.leaves(whole), strict=True):
+        np.testing.assert_array_equal(own, other)
+
+
 def test_a_damaged_table_is_refused(tmp_path):
     from dpjax.formats import read_model_tree, write_model_tree
 
@@ -119,3 +138,15 @@ def test_an_artifact_holds_the_table(tmp_path, monkeypatch):
     for own, other in zip(jax.tree.leaves(again.variables), jax.tree.leaves(pot.variables), strict=True):
         np.testing.assert_array_equal(own, other)
     assert Path(again.config.parts[1].tab_file).name == "smooth.tab"
+
+
+@pytest.mark.slow
+def test_an_artifact_of_parts_that_share_layers_computes_with_one_array(tmp_path):
+    pot = potential(NAMED["linear-shared-layers"].section)
+    dpjax.export.save(pot, tmp_path / "model.dpx", platforms=("cpu",))
+    inputs = crystal(pot)
+    want, got = pot.evaluate(**inputs), dpjax.export.Artifact(tmp_path / "model.dpx").evaluate(**inputs)
+    for name in ("energy", "force", "virial"):
+        np.testing.assert_allclose(got[name], want[name], atol=1e-11, err_msg=name)
+    again = dpjax.load(tmp_path / "model.dpx")
+    assert jax.tree.structure(again.variables) == jax.tree.structure(pot.variables)

@@ -104,6 +104,31 @@ def test_a_restart_repeats_the_run_without_the_table(trained, tmp_path):
 
 
 @pytest.mark.slow
+def test_parts_that_share_layers_train_one_array(system, tmp_path):
+    """Trained from its half, it is what it was; from a checkpoint, an artifact and in parts by themselves it is one model."""
+    net = {**NETWORK["fitting_net"], "layer_name": ["a", "b", "c"]}
+    other = {
+        "descriptor": {**NETWORK["descriptor"], "seed": 5},
+        "fitting_net": {**net, "layer_name": ["a", "own", "c"]},
+    }
+    given = config(system, [NETWORK | {"fitting_net": net}, other], [1.0, 0.5])
+    dpjax.train(given, tmp_path / "run")
+    dpjax.train(given, tmp_path / "again", restart=tmp_path / "run" / "model.ckpt-3")
+    pot, again = dpjax.load(tmp_path / "run"), dpjax.load(tmp_path / "again")
+    for own, repeated in zip(leaves(pot.variables), leaves(again.variables), strict=True):
+        np.testing.assert_allclose(own, repeated, rtol=1e-9, atol=1e-12)
+    fresh, params = dpjax.build(given["model"], seed=3).variables["params"], pot.variables["params"]
+    assert jax.tree.structure(params) == jax.tree.structure(fresh)
+    assert set(params["parts_1"]["fitting_net"]["net_0"]) == {"layers_1"}
+    assert all(np.any(own != old) for own, old in zip(leaves(params), leaves(fresh), strict=True))
+    dpjax.export.save(pot, tmp_path / "model.dpx", platforms=("cpu",))
+    inputs = tiny.positions(6, 2, 5), np.array([1, 0, 1, 1, 0, 1]), np.stack([tiny.CELL] * 2)
+    stored = dpjax.load(tmp_path / "model.dpx")
+    assert jax.tree.structure(stored.variables["params"]) == jax.tree.structure(fresh)
+    np.testing.assert_array_equal(stored.evaluate(*inputs)["force"], pot.evaluate(*inputs)["force"])
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("add_bias", [True, False])
 def test_a_table_at_short_distances(system, tmp_path, add_bias):
     edits = SHORT_RANGE | tiny.ENERGY_ONLY | {"model/srtab_add_bias": add_bias, "training/numb_steps": 2}

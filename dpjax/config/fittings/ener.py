@@ -53,8 +53,8 @@ def energy_options() -> list[Option]:
         Option(
             "layer_name",
             list[str],
-            "A name for each hidden layer and the output layer. Layers of the same name share their parameters; null "
-            "shares nothing.",
+            "A name for each hidden layer and the output layer. Layers of the same name share their parameters, also those of "
+            "several parts of a linear model; null shares nothing.",
             also=[list[str | None]],
         ),
         Option(

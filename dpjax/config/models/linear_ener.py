@@ -21,6 +21,7 @@ from dpjax.config.models.common import (
     parse_model,
 )
 from dpjax.config.models.inner_potential import INNER_POTENTIAL, InnerPotentialConfig
+from dpjax.config.models.layer_names import check_shared_layers
 from dpjax.config.models.parts import Descriptors, EnergyModelFacts, EnergySum, all_alike, lacks
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
@@ -172,6 +173,7 @@ def _check(cfg: LinearEnergyConfig, path: str, context: Context) -> Iterator[Pro
         yield from _check_part(part, cfg.type_map, join(path, f"models/{name}"))
     for key in ("numb_fparam", "numb_aparam"):
         yield from _check_parameters(cfg, key, path)
+    yield from check_shared_layers(cfg.named, join(path, "models"))
     if any(isinstance(part, InnerPotentialConfig) for _, part in cfg.named):
         yield from _check_inner_potential(cfg, path)
 
