@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +24,7 @@ from dpjax.models.standard import FEATURES, StandardModel, contributes, where_ro
 from dpjax.nn.precision import require_x64
 
 
-class _WithoutNetworks(StandardModel):
+class WithoutNetworks(StandardModel):
     """What a model lacks that has no descriptor and no fitting net itself."""
 
     def atomic_features(self, view, fparam=None, aparam=None, expansion=None, *, names: Sequence[str] = FEATURES):
@@ -48,7 +49,7 @@ class _WithoutNetworks(StandardModel):
         return where_rows(contributes(self.config, view.types), values) if view.centre is None and silent else values
 
 
-class PairTableModel(_WithoutNetworks):
+class PairTableModel(WithoutNetworks):
     """Energies of pairs from a table.
 
     Collections: ``stats`` (the table, out_bias); there are no parameters.
@@ -79,7 +80,7 @@ class PairTableModel(_WithoutNetworks):
         self.pair_table.init_parameters()
 
 
-class LinearEnergy(_WithoutNetworks):
+class LinearEnergy(WithoutNetworks):
     """A weighted sum of energy models.
 
     Collections: ``params`` and ``stats`` of the parts (``parts_0``, ...), and in ``stats`` the bias of the whole.
@@ -161,9 +162,9 @@ def part_name(i: int) -> str:
     return f"parts_{i}"
 
 
-def build_part(config) -> StandardModel:
-    """The module of a part of a sum."""
-    return PairTableModel(config) if isinstance(config, PairTableConfig) else StandardModel(config)
+def build_part(config: Any, **options: Any) -> StandardModel:
+    """The module of a part of a sum; ``options`` are those of any module."""
+    return (PairTableModel if isinstance(config, PairTableConfig) else StandardModel)(config, **options)
 
 
 def in_types_of(view: Neighborhood, order: Sequence[int], n_type: int) -> Neighborhood:

@@ -46,6 +46,14 @@ class EnergySum:
         return ENERGY
 
 
+class MadeOfParts:
+    """A model of several models, for a dataclass with
+
+    ``named``, the parts as the section has them with their names; ``parts``, these with what they inherit; ``places``, where they
+    stand in the section of the model; and ``with_parts``, which puts others in the places of some, by name.
+    """
+
+
 class EnergyModelFacts:
     """What is asked of any model, of those without a fitting net of their own; for a dataclass with ``descriptor``."""
 
