@@ -24,6 +24,7 @@ from dpjax.config import ModelConfig
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.export.listing import Lister, lister, search_shapes
 from dpjax.models import StandardModel, require_curvature
+from dpjax.models.fragments import fragments_of_frames
 from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy
 from dpjax.models.standard import contributes, neighborhood, table_rows, where_rows
@@ -240,9 +241,18 @@ def _moved(structure: Arrays, moved: jax.Array) -> Arrays:
 def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Entry, find: Lister | None) -> Arrays:
     """:func:`evaluate` without second derivatives."""
     output, sections = model.output, structure["atoms"]
-    told = model.sees_parameters or model.takes_mask
-    names = ["coord", "frame", *([] if model.by_type else ["type"]), *(["aparam"] if told else [])]
+    told = model.sees_parameters or model.takes_mask or model.takes_fragments
+    names = [
+        "coord",
+        "frame",
+        *([] if model.by_type else ["type"]),
+        *(["aparam"] if told else []),
+        *(["real"] if model.takes_fragments else []),
+    ]
     every = {name: jnp.concatenate([_joined(atoms[name]) for atoms in sections]) for name in names}
+    if model.takes_fragments:
+        n_frame = structure["cell"].shape[0]
+        every["fragments"] = fragments_of_frames(every["aparam"], every["frame"], every["real"], n_frame)
     moved = _zero_sums(every["coord"].shape[0], model, entry)
     rows, needs = [], []
     for section, atoms in enumerate(sections):
@@ -322,7 +332,7 @@ def _block_program(model, variables, structure, every, section, entry, find):
         disp = coord[atoms["index"]] + image - atoms["coord"][:, None, :]
         fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
         own = {**atoms, "atype": atoms.get("type")}
-        told = structure.get("first"), structure.get("charge_spin"), every.get("aparam")
+        told = structure.get("first"), structure.get("charge_spin"), every.get("aparam"), every.get("fragments")
         rows = table_rows(model, own, every.get("type"), *told)
 
         def values(disp):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -73,17 +75,7 @@ def read_structures(
     spins = _split_spins(spin, coords, "spin" in config.inputs)
     if config.virtual_scale:
         _check_lengths(spins, types, config)
-    if config.takes_mask:
-        _refuse_cells(
-            cells, "the descriptor 'se_a_mask' is for open boundaries, where every atom sees all others; leave it out"
-        )
-    if config.takes_fragments and config.conventions == "reference":
-        _refuse_cells(
-            cells,
-            "DeePMD-kit evaluates models of type pairwise_dprc without periodic images, and so does one that was imported from "
-            "there. Leave the cell out, with the atoms of each fragment near to the QM atoms; or load the model with "
-            "conventions='corrected', which has images",
-        )
+    check_cells(config, cells)
     if not (parameters or config.takes_mask):
         return Structures(coords, types, cells, [None] * n, [None] * n, charged, spins, ragged)
     fitting = config.fitting_net
@@ -98,11 +90,21 @@ def read_structures(
     return given
 
 
-def _refuse_cells(cells: list[np.ndarray | None], reason: str) -> None:
-    """Raise DataError for a frame with a cell, of a model that has no use for it."""
+def check_cells(config: ModelConfig, cells: Sequence[Any]) -> None:
+    """Raise DataError for a frame with a cell, None where it has none, of a model that has no use for it."""
+    if config.takes_mask:
+        reason = "the descriptor 'se_a_mask' is for open boundaries, where every atom sees all others; leave it out"
+    elif config.takes_fragments and config.conventions == "reference":
+        reason = (
+            "DeePMD-kit evaluates models of type pairwise_dprc without periodic images, and so does one that was imported from "
+            "there. Leave the cell out, with the atoms of each fragment near to the QM atoms; or load the model with "
+            "conventions='corrected', which has images"
+        )
+    else:
+        return
     for i, cell in enumerate(cells):
         if cell is not None:
-            raise DataError(f"cell of frame {i}: found {cell.tolist()}, but {reason}")
+            raise DataError(f"cell of frame {i}: found {np.asarray(cell).tolist()}, but {reason}")
 
 
 def _check_mask(given: Structures, i: int) -> None:

@@ -26,8 +26,8 @@ log = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
 _ONLY_TENSORFLOW = (
-    "only DeePMD-kit's TensorFlow backend has such models, and DeePMD-kit cannot evaluate one from a .dp or .yaml file. Write it as "
-    "an artifact, dpjax.export.save(pot, 'model.dpx'), or keep its checkpoint."
+    "only DeePMD-kit's TensorFlow backend has such models, and DeePMD-kit cannot evaluate one from a .dp or .yaml file. Write it "
+    "as an artifact, dpjax.export.save(pot, 'model.dpx'), or keep its checkpoint."
 )
 
 

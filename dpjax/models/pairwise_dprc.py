@@ -4,8 +4,9 @@
 
 Each term is the whole energy of its atoms as if there were no others.  Zeng, Giese, Ekesan & York, JCTC 17, 6993 (2021).
 
-An atom of a fragment is in one term, a QM atom in all.  In the terms of fragments that are not near to it, a QM atom has one and the
-same energy, which is computed once; those of fragments that are near come one after another, as many as any atom of the block has.
+An atom of a fragment is in one term, a QM atom in all.  In the terms of fragments that are not near to it, a QM atom has one and
+the same energy, which is computed once; those of fragments that are near come one after another, as many as any atom of the block
+has.
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ Energies = Callable[[jax.Array], jax.Array]  # (n_atom,) eV of atoms that see so
 class PairwiseDPRc(WithoutNetworks):
     """A model of the QM atoms, and one of these with each fragment.
 
-    Collections: ``params`` and ``stats`` of the parts (``parts_0``, ``parts_1``), in ``params`` their common ``type_embedding``, and
-    in ``stats`` the bias of the whole, which QM atoms have.
+    Collections: ``params`` and ``stats`` of the parts (``parts_0``, ``parts_1``), in ``params`` their common ``type_embedding``,
+    and in ``stats`` the bias of the whole, which QM atoms have.
     """
 
     config: PairwiseDPRcConfig

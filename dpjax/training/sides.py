@@ -32,6 +32,8 @@ from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import inner_cuts, list_plan
 from dpjax.errors import ConfigError, DataError
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
+from dpjax.neighbors.frames import FrameSource
+from dpjax.training import fragments
 from dpjax.training.devices import Part
 from dpjax.training.full_validation import LABELS
 from dpjax.training.masked import most_atoms, searched
@@ -229,7 +231,14 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
     paths = dict(descriptor_parts(descriptor))
     show = config.dpjax.progress != "none"
     sels = [
-        _resolved_sels(member, theirs[i] if alike else None, path, systems, config.model.type_map, show)
+        _resolved_sels(
+            member,
+            theirs[i] if alike else None,
+            path,
+            fragments.counted_frames(config.model, path, systems),
+            config.model.type_map,
+            show,
+        )
         for i, (path, member) in enumerate(paths.items())
     ]
     if not isinstance(config.model, ModelConfig):
@@ -267,7 +276,7 @@ def _written_sels(section: dict, sels: Sels) -> dict:
 
 
 def _resolved_sels(
-    descriptor: Any, other: Any, path: str, systems: Sequence[System], type_map: Sequence[str], show: bool
+    descriptor: Any, other: Any, path: str, systems: Sequence[FrameSource], type_map: Sequence[str], show: bool
 ) -> Sels:
     """Lengths of the lists of one descriptor: as given, as in the one of the model that is continued (``other``), or counted."""
     known = {} if other is None else selections(other)
@@ -281,7 +290,12 @@ def _resolved_sels(
 
 
 def _counted_sel(
-    descriptor: Any, option: tuple[str, ...], path: str, systems: Sequence[System], type_map: Sequence[str], show: bool
+    descriptor: Any,
+    option: tuple[str, ...],
+    path: str,
+    systems: Sequence[FrameSource],
+    type_map: Sequence[str],
+    show: bool,
 ) -> int | tuple[int, ...]:
     """The length of one list that holds all neighbours in the data."""
     selection, by_type = selections(descriptor)[option], has_type_networks(descriptor)

@@ -18,10 +18,10 @@ from dpjax.config.models.frozen import FROZEN, FrozenModelConfig
 from dpjax.config.models.linear_ener import LinearEnergyConfig, linear_ener
 from dpjax.config.models.modifier import DipoleChargeConfig
 from dpjax.config.models.pairtab import PAIRTAB, PairTableConfig
-from dpjax.config.models.parts import MadeOfParts
 from dpjax.config.models.pairwise_dprc import PARTS as DPRC_PARTS
 from dpjax.config.models.pairwise_dprc import PairwiseDPRcConfig, pairwise_dprc
 from dpjax.config.models.pairwise_dprc import completed as completed_dprc
+from dpjax.config.models.parts import MadeOfParts
 from dpjax.config.models.spin import SpinConfig
 from dpjax.config.models.standard import STANDARD, ModelConfig
 from dpjax.config.models.type_embedding import TypeEmbeddingConfig

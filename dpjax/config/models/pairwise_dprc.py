@@ -69,7 +69,7 @@ class PairwiseDPRcConfig(MadeOfParts, EnergyModelFacts, CommonModelConfig):
     def descriptor(self) -> Descriptors:
         """What the parts need of the neighbour table."""
         found = [item for key, part in zip(PARTS, self.parts, strict=True) for item in _descriptors_of(key, part)]
-        return Descriptors(tuple(own for _, own in found), tuple(path for path, _ in found))
+        return Descriptors(tuple(own for _, own in found), tuple(path for path, _ in found), in_terms=True)
 
     @cached_property
     def fitting_net(self) -> FragmentEnergies:

@@ -24,10 +24,12 @@ class Descriptors:
     Attributes:
         list: of all parts in a row, the members of hybrids one by one.
         paths: where each stands in the section of the model.
+        in_terms: whether they see some of the atoms at a time, so that ``sel`` says nothing of a whole list of neighbours.
     """
 
     list: tuple[Any, ...]
     paths: tuple[str, ...]
+    in_terms: bool = False
 
 
 @dataclass(frozen=True)
