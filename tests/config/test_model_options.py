@@ -28,6 +28,7 @@ NVNMD = {
     "enable": True, "restore_descriptor": False, "restore_fitting_net": False, "quantize_descriptor": False,
     "quantize_fitting_net": False,
 }  # fmt: skip
+LOC_FRAME = {"type": "loc_frame", "sel_a": [4, 6], "sel_r": [16, 22], "rcut": 2.6, "axis_rule": [0, 1, 0, 0, 1, 1] * 2}
 LINEAR = {"type": "linear_ener", "models": [NETS, TABLE], "weights": "sum"}
 DPRC = {"type": "pairwise_dprc", "type_embedding": {"neuron": [8]}, "qm_model": NETS, "qmmm_model": copy.deepcopy(NETS)}
 
@@ -91,7 +92,7 @@ def test_valid_models(section):
     [
         ({}, None),
         ({"qm_model": TABLE}, None),
-        ({"qm_model/descriptor": {"type": "dpa3", "repflow": {"e_sel": 20, "a_sel": 10}}}, "qm_model/descriptor/type"),
+        ({"qm_model/descriptor": LOC_FRAME}, "qm_model/descriptor/type"),
         ({"qmmm_model": FILE}, "qmmm_model/type"),
         ({"qmmm_model": DPA4}, "qmmm_model/type"),
         ({"qm_model/use_srtab": "a", "qm_model/smin_alpha": 1, "qm_model/sw_rmin": 1, "qm_model/sw_rmax": 2}, "qm_model/use_srtab"),
@@ -204,7 +205,12 @@ def test_dataclass_defaults_are_the_option_defaults(registry):
         (DPRC, {"qm_model/fitting_net": {"type": "dos"}}, "model/qm_model/fitting_net/type: predicts", "energies"),
         (DPRC, {"qmmm_model/atom_exclude_types": [0]}, "model/qmmm_model/atom_exclude_types: found", "model/atom_exclude"),
         (DPRC, {"qm_model/preset_out_bias": {"energy": [1.0, None]}}, "model/qm_model/preset_out_bias", "model/preset_out"),
-        (DPRC, {"use_srtab": "x.tab"}, "model/use_srtab: found 'x.tab' in a model", "standard"),
+        (
+            DPRC,
+            {"use_srtab": "x.tab", "smin_alpha": 0.1, "sw_rmin": 0.5, "sw_rmax": 1.0},
+            "model/use_srtab: found 'x.tab' in a model",
+            "standard",
+        ),
         (DPRC, {"qm_model/type": "pairwise_dprc"}, "model/qm_model/type: unknown model 'pairwise_dprc'", ""),
         (DPRC, {"qmmm_model/descriptor/rcut": -1}, "model/qmmm_model/descriptor/rcut: found -1", "positive"),
         (NETS, {"type_embedding": {"neuron": []}}, "model/type_embedding/neuron: found an empty list", "at least one"),
