@@ -181,7 +181,8 @@ def output_statistics(config: PairwiseDPRcConfig, systems: Sequence[System], pre
     """
     alone, rows = energies_alone(config), list(_counted(config, systems))
     if not rows:
-        bias = np.array([[energy or 0.0] for energy in preset or (None,) * len(config.type_map)])
+        given = preset or [None] * len(config.type_map)
+        bias = np.array([[0.0 if energy is None else np.ravel(energy)[0]] for energy in given])
         return {"out_bias": bias, "out_std": np.ones_like(bias)}
     qm, in_terms, labels = (np.concatenate(parts) for parts in zip(*rows, strict=True))
     rcond = getattr(config.qm_model.fitting_net, "rcond", None)
