@@ -27,9 +27,8 @@ from make_molecules_data import BOHR, HARTREE, dynamics, missing_libraries, rand
 TYPE_MAP = ("C", "H", "O", "OW", "HW")
 SOLUTE, N_QM = "CH3OH", 6  # its name in ASE's collection of the G2 set, and how many atoms it has
 METHODS = ("GFN1-xTB", "GFN2-xTB")  # the cheap one, whose dynamics it is, and the better one
-FRAMES = {"train": 20, "valid": 10}  # of each trajectory
-STARTS = {"train": 4, "valid": 1}  # trajectories of each number of molecules
-WATERS = (5, 8)  # molecules
+# part of the data, molecules of water -> trajectories, frames of each
+PLAN = {("train", 5): (4, 20), ("valid", 5): (1, 10), ("valid", 3): (1, 10)}
 TEMPERATURE = 300.0  # K
 ACCURACY = 0.1  # of tblite; labels are differences of energies, whose rounding does not cancel
 APART = 1.9  # angstrom, least distance between atoms of two molecules at the start
@@ -47,12 +46,10 @@ class Trajectory:
     @property
     def seed(self) -> list[int]:
         """Numbers that no other trajectory has."""
-        return [20262, list(FRAMES).index(self.part), self.waters, self.number]
+        return [20262, ("train", "valid").index(self.part), self.waters, self.number]
 
 
-TRAJECTORIES = tuple(
-    Trajectory(part, waters, number) for part in FRAMES for waters in WATERS for number in range(STARTS[part])
-)
+TRAJECTORIES = tuple(Trajectory(*place, number) for place, (starts, _) in PLAN.items() for number in range(starts))
 
 
 def surrounded(waters: int, rng: np.random.Generator):
@@ -88,7 +85,7 @@ def sample(trajectory: Trajectory, interval: int, equilibration: int) -> tuple[l
     atoms = surrounded(trajectory.waters, rng)
     atoms.calc = TBLite(method=METHODS[0], verbosity=0)
     BFGS(atoms, logfile=None).run(fmax=0.5, steps=60)
-    n_frame = FRAMES[trajectory.part]
+    _, n_frame = PLAN[trajectory.part, trajectory.waters]
     steps = dynamics(atoms, trajectory.temperature, rng, n_frame, interval, equilibration, METHODS[0])
     return atoms.get_chemical_symbols(), np.stack([turned(position, rng) for position in steps])
 

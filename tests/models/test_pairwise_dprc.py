@@ -85,20 +85,20 @@ def of_terms(pot: dpjax.Potential, s) -> dict[str, np.ndarray]:
     """The outputs of a structure from each term by itself."""
     number = s.aparam[:, 0]
     qm = number == number[number >= 0].min()
-    terms = [(0, qm), *((1, qm | (number == f)) for f in np.unique(number[(number >= 0) & ~qm]))]
-    parts = [part(pot, i) for i in range(2)]
+    terms = {0: [qm], 1: [qm | (number == f) for f in np.unique(number[(number >= 0) & ~qm])]}
     total = {"atom_energy": np.zeros((len(number), 1)), "force": np.zeros((len(number), 3)), "virial": np.zeros(9)}
     total["atom_energy"][qm, 0] = pot.variables["stats"]["out_bias"][s.atype[qm], 0]
-    for i, members in terms:
-        cell = None if s.cell is None else s.cell[None]
-        out = parts[i].evaluate(s.coord[members][None], s.atype[members], cell, atomic=True)
-        for name in ("atom_energy", "force"):
-            total[name][members] += out[name][0]
-        total["virial"] += out["virial"][0]
+    for i, sets in terms.items():
+        frames = [s.coord[own] for own in sets], [s.atype[own] for own in sets], [s.cell] * len(sets)
+        out = part(pot, i).evaluate(*frames, atomic=True)
+        for j, members in enumerate(sets):
+            for name in ("atom_energy", "force"):
+                total[name][members] += out[name][j]
+            total["virial"] += out["virial"][j]
     return total
 
 
-@pytest.mark.parametrize("kind", ["cluster", "crystal"])
+@pytest.mark.parametrize("kind", ["cluster", pytest.param("crystal", marks=pytest.mark.slow)])
 def test_the_energy_is_the_sum_of_those_of_its_terms(kind):
     """In a cell thinner than the cut-off atoms see images of their own fragment, and QM atoms those of each other."""
     pot, s = potential(SECTION), make(kind, numbers=(5, 8))
@@ -145,6 +145,7 @@ def test_bad_numbers_are_named():
         pot.evaluate(s.coord[None], s.atype)
 
 
+@pytest.mark.slow
 def test_atoms_that_take_no_part_may_lie_on_one_point():
     pot, s = potential(SECTION), make("cluster")
     number = numbered(len(s.coord))

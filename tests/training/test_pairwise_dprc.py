@@ -147,7 +147,9 @@ def test_all_networks_are_trained(trained):
     fresh = dpjax.build(written["model"], seed=data["training"]["seed"]).variables["params"]
     same = jax.tree.map(np.array_equal, dpjax.load(folder).variables["params"], fresh)
     kept = [[key.key for key in path] for path, flag in jax.tree_util.tree_flatten_with_path(same)[0] if flag]
-    assert [(path[0], path[-1]) for path in kept] == [("parts_1", "bias")]  # of the last layer, which atom_ener takes out
+    assert [(path[0], path[-1]) for path in kept] == [
+        ("parts_1", "bias")
+    ]  # of the last layer, which atom_ener takes out
 
 
 @pytest.mark.slow
