@@ -212,20 +212,30 @@ def run(job: tuple[Trajectory, int, int]) -> tuple[Trajectory, list[str], list[d
     return trajectory, symbols, frames
 
 
-def write_system(folder: Path, symbols: Sequence[str], frames: Sequence[dict[str, np.ndarray]]) -> None:
+def write_system(
+    folder: Path,
+    symbols: Sequence[str],
+    frames: Sequence[dict[str, np.ndarray]],
+    type_map: Sequence[str] = TYPE_MAP,
+) -> None:
     """Writes one deepmd/npy system, without a cell if its frames have no ``box``; energies in float64, all else in float32."""
     (folder / "set.000").mkdir(parents=True, exist_ok=True)
     for name in frames[0]:
         rows = np.stack([frame[name] for frame in frames])
         np.save(folder / "set.000" / f"{name}.npy", rows.astype(np.float64 if name == "energy" else np.float32))
-    (folder / "type.raw").write_text(" ".join(str(TYPE_MAP.index(s)) for s in symbols) + "\n")
-    (folder / "type_map.raw").write_text(" ".join(TYPE_MAP) + "\n")
+    (folder / "type.raw").write_text(" ".join(str(type_map.index(s)) for s in symbols) + "\n")
+    (folder / "type_map.raw").write_text(" ".join(type_map) + "\n")
     if "box" not in frames[0]:
         (folder / "nopbc").touch()
 
 
 def write_all(
-    run: Callable[[Any], tuple], jobs: Sequence[Any], processes: int, output: Path, name: Callable[[Any], str]
+    run: Callable[[Any], tuple],
+    jobs: Sequence[Any],
+    processes: int,
+    output: Path,
+    name: Callable[[Any], str],
+    type_map: Sequence[str] = TYPE_MAP,
 ) -> None:
     """Runs all jobs, each of which gives a trajectory, its elements and its frames, and writes frames of one name to one system.
 
@@ -236,7 +246,7 @@ def write_all(
         for done, (trajectory, symbols, frames) in enumerate(pool.imap(run, jobs), start=1):
             key = (trajectory.part, name(trajectory))
             systems.setdefault(key, []).extend(frames)
-            write_system(output.joinpath(*key), symbols, systems[key])
+            write_system(output.joinpath(*key), symbols, systems[key], type_map)
             print(f"{done}/{len(jobs)} {'/'.join(key)} {trajectory.temperature:.0f} K", flush=True)
 
 

@@ -69,7 +69,8 @@ def _networks(config: Any) -> list[tuple[str, Any]]:
     """The model, or those of its parts that have networks, with what tells them apart."""
     if "descriptor" in config.raw:
         return [("", config)]
-    return [(f" of models/{name}", part) for name, part in getattr(config, "named", ()) if "descriptor" in part.raw]
+    parts = zip(getattr(config, "places", ()), getattr(config, "named", ()), strict=True)
+    return [(f" of {place}", part) for place, (_, part) in parts if "descriptor" in part.raw]
 
 
 def _size(pot: Any) -> None:

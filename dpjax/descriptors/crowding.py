@@ -25,6 +25,7 @@ class Cut:
         sel: how many it keeps, of each type or of all.
         names: of the types that ``sel`` counts; empty where it counts all together.
         option: in the descriptor's section, that says so.
+        in_terms: it keeps so many of some of the atoms at a time, of which a whole list says nothing.
     """
 
     part: str
@@ -34,6 +35,7 @@ class Cut:
     names: tuple[str, ...]
     section: str = "model/descriptor"
     option: str = "sel"
+    in_terms: bool = False
 
     @property
     def path(self) -> str:
@@ -53,7 +55,7 @@ class Cut:
 
     def shortage(self, most: np.ndarray) -> Iterator[tuple[int, str]]:
         """Positions in ``sel`` that keep fewer than ``most`` (len(sel),), each with a sentence about it."""
-        for t in np.flatnonzero(most > np.asarray(self.sel)):
+        for t in () if self.in_terms else np.flatnonzero(most > np.asarray(self.sel)):
             kind = f" of type {self.names[t]}" if self.names else ""
             whose = f"sel of {self.part}" if self.part else "sel"
             yield (
@@ -78,6 +80,7 @@ def cuts(config: ModelConfig) -> tuple[Cut, ...]:
             names=tuple(config.type_map) if has_type_networks(member) else (),
             section="model" if single and member is config or paths is not None else "model/descriptor",
             option="sel_r" if is_one_of(member, ("loc_frame",)) else "sel",
+            in_terms=getattr(config.descriptor, "in_terms", False),
         )
         for part, member in zip(parts, own, strict=True)
     )

@@ -164,9 +164,11 @@ def listed_neighbors(config: Any) -> int:
 def capacity(config: Any, n_type: int) -> tuple[int | None, ...]:
     """Neighbours of each section of the table that count: as many as any member keeps.
 
-    None where some members keep so many of each type and others so many of all, or choose by a rule of their own, which no number
-    for each section says.
+    None where some members keep so many of each type and others so many of all, or choose by a rule of their own, or see some of
+    the atoms at a time, which no number for each section says.
     """
+    if getattr(config, "in_terms", False):
+        return (None,) * (n_type if is_by_type(config) else 1)
     if (is_by_type(config) and is_mixed(config)) or any(is_one_of(member, OWN_CUT) for member in members(config)):
         return (None,) * n_type
     return tuple(map(max, zip(*map(kept, members(config)), strict=True)))

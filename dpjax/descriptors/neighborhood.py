@@ -52,6 +52,10 @@ class Neighborhood:
     )
     mask: jax.Array | None = None  # (n_atom,) bool: which centres are real and which virtual, where frames say so
     mask_nbrs: jax.Array | None = None  # (n_atom, sum(nbrs)) the same of their neighbours
+    # numbers of fragments, where frames have them: 0 the first one (QM), above 0 others, -1 of atoms that take no part
+    fragment: jax.Array | None = None  # (n_atom,) of the centres
+    fragment_nbrs: jax.Array | None = None  # (n_atom, sum(nbrs)) of their neighbours
+    n_fragment: jax.Array | None = None  # (n_atom,) how many the frame has beside the first one
     lists: Lists | None = None  # flat lists of edges and angles of all atoms of a batch, where it has them
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
     inner: tuple[tuple[float, int], ...] = flax.struct.field(pytree_node=False, default=())  # of the batch's layout

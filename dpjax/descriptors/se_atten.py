@@ -112,13 +112,25 @@ class SeAtten(TypeVectors):
 
     def _sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:
         """(n_atom, n_row, neuron[-1]) what the neighbours add."""
-        switch = around.switch if is_smooth(self.config) else None
+        fading = self._fading(around)
+        switch = fading if is_smooth(self.config) else None
         if self.tabulated:  # then there is no attention
             return self.embedding.sums(around.rows, around.rows[:, 0], vectors, view.centre_types, around.types, switch)
         embedded = self.embedding(around.rows[:, 0], vectors, view.centre_types, around.types, switch)
         arms = unit(around.rows[:, 1:4], axis=1, least=1e-12 if self.vectors is None else SHORT_ARM)
-        slots = Slots(around.mask, around.switch, arms, kept(self.config)[0])
+        slots = Slots(around.mask, fading, arms, kept(self.config)[0])
         return jnp.einsum("nck,nkm->ncm", around.rows, self.attention(embedded, slots))
+
+    def _fading(self, around: Surroundings) -> jax.Array:
+        """(n_atom, k) how much types and attention count in the smooth form: 0 at the cut-off and where there is no neighbour.
+
+        Models with type vectors of their own, which only TensorFlow has, make it of the radial row s = w / r as that program does:
+        ``1 - (1 - rcut_smth s)^3``, and 1 where that exceeds it.
+        """
+        if self.vectors is None:
+            return around.switch
+        rest = jnp.maximum(1.0 - self.config.rcut_smth * around.switch / around.dist, 0.0)
+        return 1.0 - rest * rest * rest
 
     def _empty_sums(self, view: Neighborhood, around: Surroundings, vectors: jax.Array) -> jax.Array:
         """(n_atom, n_row, neuron[-1]) what the empty places add: nothing where ``davg`` is zero."""

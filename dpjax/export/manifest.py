@@ -71,6 +71,7 @@ def describe_model(model: StandardModel, weights: dict[str, np.ndarray], wanted:
         **({"messages": True} if model.passes_messages else {}),
         **({"direct_forces": True} if config.direct_forces else {}),
         **({"mask": True} if model.takes_mask else {}),
+        **({"fragments": {"cells": config.conventions != "reference"}} if model.takes_fragments else {}),
         **({"nvnmd": asdict(config.nvnmd)} if config.nvnmd is not None else {}),
         "precision": {
             "descriptor": precisions[0] if len(precisions) == 1 else precisions,

@@ -38,7 +38,7 @@ def all_points(model: StandardModel, sections: Sequence[Arrays]) -> Arrays:
         With spins also ``home`` (n, 3), the positions of atoms in the place of those of their virtual atoms, and ``scale`` (n,),
         angstrom per unit of spin, which is zero but for virtual atoms.
     """
-    told = model.sees_parameters or model.takes_mask
+    told = model.sees_parameters or model.takes_mask or model.takes_fragments
     names = ["coord", "frame", *([] if model.by_type else ["type"]), *(["aparam"] if told else [])]
     every = {name: jnp.concatenate([joined(atoms[name]) for atoms in sections]) for name in names}
     return with_virtual_atoms(model, sections, every) if model.takes_spins else every

@@ -25,6 +25,7 @@ from dpjax.config.fittings.outputs import ENERGY
 from dpjax.export.listing import lister, search_shapes
 from dpjax.export.points import PARTNERS, all_points, centres, joined, magnetic_forces, of_atoms, point_sections
 from dpjax.models import StandardModel, require_curvature
+from dpjax.models.fragments import fragments_of_frames
 from dpjax.models.gradients import summed_gradient
 from dpjax.models.hessian import require_energy
 from dpjax.models.standard import contributes, neighborhood, table_rows, where_rows
@@ -254,6 +255,9 @@ def _moved(structure: Arrays, moved: jax.Array) -> Arrays:
 def _outputs(model: StandardModel, variables: Any, structure: Arrays, entry: Entry) -> Arrays:
     """:func:`evaluate` without second derivatives."""
     output, every = model.output, all_points(model, structure["atoms"])
+    if model.takes_fragments:
+        real = jnp.concatenate([joined(atoms["real"]) for atoms in structure["atoms"]])
+        every["fragments"] = fragments_of_frames(every["aparam"], every["frame"], real, structure["cell"].shape[0])
     find = None
     if entry.search:
         find = lister(model, structure, every["coord"], point_sections(model, structure["atoms"]))
@@ -353,7 +357,7 @@ def _block_program(model, variables, structure, every, section, entry, find):
         disp = between(coord, atoms["coord"], atoms)
         fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
         own = {**atoms, "atype": atoms.get("type")}
-        told = structure.get("first"), structure.get("charge_spin"), every.get("aparam")
+        told = structure.get("first"), structure.get("charge_spin"), every.get("aparam"), every.get("fragments")
         rows = table_rows(model, own, every.get("type"), *told)
 
         def values(disp):

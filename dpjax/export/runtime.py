@@ -295,17 +295,18 @@ class Artifact:
             )
 
     def _edges(self, frame: Frame) -> Edges:
-        """All neighbours; virtual atoms that the atomic parameter marks are nobody's, and may lie on one point.
+        """All neighbours; atoms that take no part, where the model has such, are nobody's, and may lie on one point.
 
         Virtual atoms for spins are neighbours like others.  They have neighbours of their own where messages pass.
         """
         if frame.spin is not None:
             edges = search_points(frame, self.rcut)
             return edges if self.manifest.get("messages") else edges.take(edges.centre < len(frame.coord))
-        if not self.manifest.get("mask"):
+        least = 1.0 if self.manifest.get("mask") else 0.0 if self.manifest.get("fragments") else None
+        if least is None:
             return search(frame.coord, frame.cell, self.rcut)
-        real = np.flatnonzero(frame.aparam[:, 0] >= 1.0)
-        found = search(frame.coord[real], None, self.rcut)
+        real = np.flatnonzero(frame.aparam[:, 0] >= least)
+        found = search(frame.coord[real], frame.cell, self.rcut)
         return Edges(frame.coord, real[found.centre], real[found.index], found.shift, found.square)
 
     def _watch_tables(self, edges: Edges, frame: Frame) -> None:
@@ -325,7 +326,7 @@ class Artifact:
 
     def _warn_truncation(self, edges: Edges, frame: Frame) -> None:
         """Say once where descriptors leave neighbours out."""
-        for cut in () if self._warned else _cuts(self.manifest):
+        for cut in () if self._warned else _watched_cuts(self.manifest):
             kind, sel = (
                 frame.point_types if cut["by_type"] else np.zeros_like(frame.point_types),
                 np.asarray(cut["sel"]),
@@ -396,7 +397,7 @@ class Artifact:
 
     def _warn_crowded(self, most: np.ndarray) -> None:
         """:meth:`_warn_truncation` where only the numbers of neighbours within the model's cut-off are known."""
-        for cut in () if self._warned else _cuts(self.manifest):
+        for cut in () if self._warned else _watched_cuts(self.manifest):
             sel = np.asarray(cut["sel"])
             if cut["rcut"] < self.rcut or (len(most) > 1) != (len(sel) > 1):
                 continue
@@ -474,6 +475,11 @@ def _names(manifest: dict) -> list[str]:
     return manifest["type_map"] + [f"{name}_spin" for name in manifest["type_map"] if _scale(manifest)]
 
 
+def _watched_cuts(manifest: dict) -> list[dict]:
+    """:func:`_cuts` that lists tell about: none where descriptors see some of the atoms at a time."""
+    return [] if manifest.get("fragments") else _cuts(manifest)
+
+
 def _cuts(manifest: dict) -> list[dict]:
     """What each descriptor of the model keeps; ``part`` says where it stands in a hybrid."""
     alone = {"part": "", "rcut": manifest["rcut"], "by_type": True, "sel": manifest["sel"]}
@@ -537,6 +543,8 @@ def _frames(manifest: dict, coord, atype, cell, fparam, aparam, charge_spin=None
     spin, scale = _spins(manifest, spin, types)
     if manifest.get("mask"):
         _check_mask(cell, types, aparam)
+    if manifest.get("fragments"):
+        _check_fragments(manifest["fragments"], cell, types, aparam)
     out = []
     for i in range(n_frame):
         real = types[i] >= 0
@@ -582,6 +590,23 @@ def _check_mask(cell: np.ndarray | None, types: np.ndarray, aparam: np.ndarray) 
         frame, atom = bad[0]
         raise ArtifactError(
             f"frame {frame}: aparam of atom {atom} is {aparam[frame, atom, 0]:g}; expected 1 for a real or 0 for a virtual atom"
+        )
+
+
+def _check_fragments(how: dict, cell: np.ndarray | None, types: np.ndarray, aparam: np.ndarray) -> None:
+    """The atomic parameter numbers fragments; models as DeePMD-kit has them know no cells."""
+    if cell is not None and not how["cells"]:
+        raise ArtifactError(
+            "cell: DeePMD-kit evaluates models of type pairwise_dprc without periodic images, and so does this one, which was "
+            "imported from there; leave it out"
+        )
+    number = aparam[..., 0]
+    bad = np.argwhere(((number < -1) | (number != np.round(number))) & (types >= 0))
+    if len(bad):
+        frame, atom = bad[0]
+        raise ArtifactError(
+            f"frame {frame}: aparam of atom {atom} is {number[frame, atom]:g}; expected the number of its fragment: 0 for QM "
+            "atoms, 1, 2, ... for MM fragments, -1 for atoms that take no part"
         )
 
 

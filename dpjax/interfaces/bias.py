@@ -13,6 +13,7 @@ import numpy as np
 from dpjax.checkpoints import folder
 from dpjax.config.tasks import branch_of
 from dpjax.data import System, find_systems, model_labels, open_systems
+from dpjax.data.fragments import qm_types
 from dpjax.errors import ConfigError, DataError, ModelError, OutputError
 from dpjax.formats.dp import HDF5_SUFFIXES, YAML_SUFFIXES
 from dpjax.interfaces.files import load, models_of, save, stored
@@ -225,5 +226,7 @@ def _residuals(members: Sequence[Potential], system: System) -> Iterator[tuple[n
         each = [member.evaluate(arrays["coord"], types, cell, **given)[output.total] for member in members]
         found = np.mean(each, axis=0)
         residual = arrays[output.label].reshape(len(part), -1) - found.reshape(len(part), -1)
+        if pot.config.takes_fragments:  # whose bias is that of QM atoms
+            types = np.stack([qm_types(*own) for own in zip(types, given["aparam"], strict=True)])
         counts = np.stack([np.bincount(row[row >= 0], minlength=len(pot.config.type_map)) for row in types])
         yield counts, residual

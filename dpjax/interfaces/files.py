@@ -16,7 +16,7 @@ import numpy as np
 from dpjax.checkpoints import POINTER, CheckpointStore, is_checkpoint, load_checkpoint
 from dpjax.compress import refuse_compressed
 from dpjax.config import HybridConfig, ModelConfig, model_of, parse_model
-from dpjax.config.models import LinearEnergyConfig, PairTableConfig
+from dpjax.config.models import MadeOfParts, PairTableConfig
 from dpjax.config.models.modifier import DipoleModel
 from dpjax.config.tasks import branch_of, pieces_of, resolved_branches
 from dpjax.errors import ConfigError, DPError, ModelError
@@ -331,7 +331,7 @@ def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[
     dtype = dtype_of(precision)
     if isinstance(config, PairTableConfig):
         return config, variables
-    if isinstance(config, LinearEnergyConfig):
+    if isinstance(config, MadeOfParts):
         return _sum_in_precision(config, variables, precision)
     if config.nvnmd is not None and config.nvnmd.quantizes and dtype != np.float64:
         raise ModelError(f"dtype {precision}: numbers of a model that is quantised for NVNMD are float64; leave it out")
@@ -356,22 +356,25 @@ def in_precision(config: ModelConfig, variables: dict, precision: str) -> tuple[
     return changed, {"params": params, "stats": {**stats, "descriptor": descriptor}, **tables}
 
 
-def _sum_in_precision(config: LinearEnergyConfig, variables: dict, precision: str) -> tuple[LinearEnergyConfig, dict]:
-    """:func:`in_precision` of all parts."""
-    models, sections = {}, {}
+def _sum_in_precision(config: MadeOfParts, variables: dict, precision: str) -> tuple[MadeOfParts, dict]:
+    """:func:`in_precision` of all parts, and of the type vectors that these have in common."""
+    models = {}
     params, stats = dict(variables["params"]), dict(variables["stats"])
     for i, (name, part) in enumerate(config.named):
         key = part_name(i)
         models[name], own = in_precision(part, {"params": params.get(key, {}), "stats": stats[key]}, precision)
-        sections[name] = models[name].raw
         stats[key] = own["stats"]
         params |= {key: own["params"]} if key in params else {}
-    named = isinstance(config.models, dict)
-    changed = dataclasses.replace(
-        config,
-        models=models if named else tuple(models.values()),
-        raw={**config.raw, "models": sections if named else list(sections.values())},
-    )
+    changed, vectors = config.with_parts(models), config.type_embedding
+    if vectors is not None:
+        changed = dataclasses.replace(
+            changed,
+            type_embedding=_parts_in_precision(vectors, precision),
+            raw=changed.raw | {"type_embedding": changed.raw["type_embedding"] | {"precision": precision}},
+        )
+        params["type_embedding"] = jax.tree.map(
+            lambda x: np.asarray(x).astype(dtype_of(precision)), params["type_embedding"]
+        )
     return changed, {"params": params, "stats": stats}
 
 

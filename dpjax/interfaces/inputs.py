@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dpjax.batching.virtual import scale_of
 from dpjax.config import ModelConfig
 from dpjax.data.checks import out_of_range, without_virtual
+from dpjax.data.fragments import without_ignored
 from dpjax.data.labels import INPUTS
 from dpjax.descriptors import members
 from dpjax.errors import DataError, ModelError
@@ -28,12 +31,13 @@ class Structures:
     spin: list[np.ndarray | None]  # (n, 3)
     ragged: bool
     masked: bool = False  # whether aparam says which atoms are real
+    fragmented: bool = False  # whether aparam numbers fragments
 
     def searched_types(self, i: int) -> np.ndarray:
         """(n,) types of a frame with -1 for atoms that are nobody's neighbours."""
-        if not self.masked or self.aparam[i] is None:
+        if self.aparam[i] is None or not (self.masked or self.fragmented):
             return self.atype[i]
-        return without_virtual(self.atype[i], self.aparam[i])
+        return (without_virtual if self.masked else without_ignored)(self.atype[i], self.aparam[i])
 
     def inputs(self, i: int) -> dict[str, np.ndarray | None]:
         """What a frame has beside atoms and cell, under the names of the fields of a :class:`~dpjax.batching.Frame`."""
@@ -71,8 +75,7 @@ def read_structures(
     spins = _split_spins(spin, coords, "spin" in config.inputs)
     if config.virtual_scale:
         _check_lengths(spins, types, config)
-    if config.takes_mask:
-        _refuse_cells(cells)
+    check_cells(config, cells)
     if not (parameters or config.takes_mask):
         return Structures(coords, types, cells, [None] * n, [None] * n, charged, spins, ragged)
     fitting = config.fitting_net
@@ -80,25 +83,32 @@ def read_structures(
         coords, types, cells,
         _split_fparam(fparam, n, fitting.numb_fparam, fitting.default_fparam),
         _split_aparam(aparam, coords, fitting.numb_aparam),
-        charged, spins, ragged, config.takes_mask,
+        charged, spins, ragged, config.takes_mask, config.takes_fragments,
     )  # fmt: skip
-    for i in range(n if given.masked else 0):
+    for i in range(n if given.masked or given.fragmented else 0):
         _check_mask(given, i)
     return given
 
 
-def _refuse_cells(cells: list[np.ndarray | None]) -> None:
-    """Raise DataError for a frame with a cell, of a model whose atoms all see each other."""
+def check_cells(config: ModelConfig, cells: Sequence[Any]) -> None:
+    """Raise DataError for a frame with a cell, None where it has none, of a model that has no use for it."""
+    if config.takes_mask:
+        reason = "the descriptor 'se_a_mask' is for open boundaries, where every atom sees all others; leave it out"
+    elif config.takes_fragments and config.conventions == "reference":
+        reason = (
+            "DeePMD-kit evaluates models of type pairwise_dprc without periodic images, and so does one that was imported from "
+            "there. Leave the cell out, with the atoms of each fragment near to the QM atoms; or load the model with "
+            "conventions='corrected', which has images"
+        )
+    else:
+        return
     for i, cell in enumerate(cells):
         if cell is not None:
-            raise DataError(
-                f"cell of frame {i}: found {cell.tolist()}, but the descriptor 'se_a_mask' is for open boundaries, where every "
-                "atom sees all others; leave it out"
-            )
+            raise DataError(f"cell of frame {i}: found {np.asarray(cell).tolist()}, but {reason}")
 
 
 def _check_mask(given: Structures, i: int) -> None:
-    """Raise DataError where atomic parameters do not say which atoms are real."""
+    """Raise DataError where atomic parameters do not say which atoms are real, or to which fragment they belong."""
     try:
         given.searched_types(i)
     except DataError as error:

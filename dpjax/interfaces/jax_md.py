@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from dpjax.errors import DataError, DPError, ModelError
-from dpjax.interfaces.inputs import read_structures
+from dpjax.interfaces.inputs import check_cells, read_structures
 from dpjax.interfaces.md_chunks import run_chunk
 from dpjax.interfaces.moving import Capacity, MovingFlags, MovingSystem, Neighbors
 from dpjax.interfaces.potential import Potential
@@ -89,6 +89,7 @@ def neighbor_fn_and_energy(
         potential.config, [np.zeros((len(a), 3)) for a in atypes], [np.asarray(a) for a in atypes], None,
         *(value if many or value is None else [value] for value in (fparam, aparam, charge_spin, spin)),
     )  # fmt: skip
+    check_cells(potential.config, boxes)
     periodic = np.array([[False] * 3 if b is None else [bool(p) for p in pbc] for b in boxes])
     fractional = fractional_coordinates and not many and boxes[0] is not None
     if fractional and not periodic.all():

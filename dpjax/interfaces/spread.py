@@ -65,6 +65,11 @@ class SpreadPotential:
                 "the descriptor se_a_mask has no cut-off: every atom sees all others, so no slab could do with its neighbours. Use "
                 "Potential.evaluate."
             )
+        if potential.model.takes_fragments:
+            raise ModelError(
+                "a model of type pairwise_dprc counts the fragments of the whole frame, which slabs do not know. Use "
+                "Potential.evaluate, or several frames on several devices."
+            )
         self.potential, self.devices = potential, _devices(devices)
         self.programs = SpreadPrograms(potential.model, slab_mesh(self.devices))
         self.level = 0  # among the resolutions of series; raised where one was too coarse

@@ -13,7 +13,7 @@ from dpjax.config.descriptors import DESCRIPTORS, DPA2Config, Dpa4Config, SeAtte
 from dpjax.config.descriptors.hybrid import descriptor_parts
 from dpjax.config.descriptors.kinds import ONLY_TENSORFLOW
 from dpjax.config.fittings.tensor import TensorFittingConfig
-from dpjax.config.models import LinearEnergyConfig, PairTableConfig
+from dpjax.config.models import LinearEnergyConfig, PairTableConfig, PairwiseDPRcConfig
 from dpjax.config.models.standard import WITHOUT_VECTORS
 from dpjax.descriptors import cutoff, is_one_of, members
 from dpjax.descriptors.dpa2.parts import repinit_of
@@ -25,6 +25,10 @@ from dpjax.models.linear import part_name
 log = logging.getLogger(__name__)
 
 Tree = dict[str, Any]
+_ONLY_TENSORFLOW = (
+    "only DeePMD-kit's TensorFlow backend has such models, and DeePMD-kit cannot evaluate one from a .dp or .yaml file. Write it "
+    "as an artifact, dpjax.export.save(pot, 'model.dpx'), or keep its checkpoint."
+)
 
 
 def check_written(config: Any, stats: Tree) -> None:
@@ -39,6 +43,8 @@ def check_written(config: Any, stats: Tree) -> None:
     """
     if isinstance(config, PairTableConfig):
         return
+    if isinstance(config, PairwiseDPRcConfig):
+        raise ModelError(f"model/type: {_ONLY_TENSORFLOW}")
     parts.check_readable(config)
     if isinstance(config, LinearEnergyConfig):
         for i, part in enumerate(config.parts):
@@ -128,10 +134,7 @@ def _check_backends(config: ModelConfig) -> None:
     own = [f"{path}/type" for path, member in descriptor_parts(config.descriptor) if is_one_of(member, ONLY_TENSORFLOW)]
     found = ["model/type_embedding"] if config.type_embedding is not None else own
     if found:
-        raise ModelError(
-            f"{found[0]}: only DeePMD-kit's TensorFlow backend has such models, and DeePMD-kit cannot evaluate one from a .dp or "
-            ".yaml file. Write it as an artifact, dpjax.export.save(pot, 'model.dpx'), or keep its checkpoint."
-        )
+        raise ModelError(f"{found[0]}: {_ONLY_TENSORFLOW}")
 
 
 def _check_vectors(config: ModelConfig) -> None:

@@ -22,6 +22,7 @@ from dpjax.models.derivatives import (
 from dpjax.models.derived import require_curvature, require_derived, require_no_spins
 from dpjax.models.geometry import Geometry
 from dpjax.models.linear import LinearEnergy, PairTableModel, part_name
+from dpjax.models.pairwise_dprc import PairwiseDPRc
 from dpjax.models.shared_layers import without_borrowed
 from dpjax.models.standard import FEATURES, StandardModel, batch_geometry
 from dpjax.models.table_files import with_tables
@@ -54,6 +55,7 @@ MODELS: dict[str, type[nn.Module]] = {
     "dpa4": StandardModel,
     "linear_ener": LinearEnergy,
     "pairtab": PairTableModel,
+    "pairwise_dprc": PairwiseDPRc,
 }
 
 
@@ -106,12 +108,18 @@ def init_variables(model: nn.Module, seed: int = 0, member: int = 0) -> dict:
 
 
 def _of_parts(model: nn.Module, seed: int, member: int) -> dict:
-    """:func:`init_variables` of a sum of models, whose parts draw different numbers, or of a pair table."""
-    key = jax.random.key(seed)
-    stats = model.init(key, method=type(model).init_parameters)["stats"]
-    params = {}
+    """:func:`init_variables` of a model of several, whose parts draw different numbers, or of a pair table."""
+    vectors = model.config.type_embedding
+    own_seed = None if vectors is None else vectors.seed
+    key = jax.random.key(seed) if own_seed is None else jax.random.fold_in(jax.random.key(own_seed), 4)
+    key = jax.random.fold_in(key, member) if member else key
+    whole = model.init(key, method=type(model).init_parameters)
+    stats, params = whole["stats"], {}
     for i, part in enumerate(getattr(model.config, "parts", ())):
         own = init_variables(build_model(part), seed + i, member)
         stats[part_name(i)] = own["stats"]
         params |= {part_name(i): own["params"]} if own["params"] else {}
-    return {"params": without_borrowed(model.config, params), "stats": stats}
+    if vectors is None:
+        return {"params": without_borrowed(model.config, params), "stats": stats}
+    params = {name: {key: own for key, own in tree.items() if key != "type_embedding"} for name, tree in params.items()}
+    return {"params": params | {"type_embedding": whole["params"]["type_embedding"]}, "stats": stats}

@@ -26,7 +26,7 @@ from dpjax.models.standard import FEATURES, StandardModel, contributes, where_ro
 from dpjax.nn.precision import require_x64
 
 
-class _WithoutNetworks(StandardModel):
+class WithoutNetworks(StandardModel):
     """What a model lacks that has no descriptor and no fitting net itself."""
 
     def atomic_features(self, view, fparam=None, aparam=None, expansion=None, *, names: Sequence[str] = FEATURES):
@@ -51,7 +51,7 @@ class _WithoutNetworks(StandardModel):
         return where_rows(contributes(self.config, view.types), values) if view.centre is None and silent else values
 
 
-class PairTableModel(_WithoutNetworks):
+class PairTableModel(WithoutNetworks):
     """Energies of pairs from a table.
 
     Collections: ``stats`` (the table, out_bias); there are no parameters.
@@ -82,7 +82,7 @@ class PairTableModel(_WithoutNetworks):
         self.pair_table.init_parameters()
 
 
-class LinearEnergy(_WithoutNetworks):
+class LinearEnergy(WithoutNetworks):
     """A weighted sum of energy models.
 
     Collections: ``params`` and ``stats`` of the parts (``parts_0``, ...), and in ``stats`` the bias of the whole.  Layers that

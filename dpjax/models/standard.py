@@ -33,6 +33,7 @@ from dpjax.descriptors.type_vectors import TypeVectors
 from dpjax.fittings import build_direct_forces, build_fitting, of_type
 from dpjax.geometry.displacements import displacements
 from dpjax.models.derived import require_derived
+from dpjax.models.fragments import FrameFragments, fragment_rows, fragments_of_frames
 from dpjax.models.geometry import Geometry
 from dpjax.models.short_range import build_table, table_share
 from dpjax.models.spins import point_positions
@@ -55,6 +56,9 @@ VIEW = (
     "lists",
     "mask",
     "mask_nbrs",
+    "fragment",
+    "fragment_nbrs",
+    "n_fragment",
 )  # of the rows what a descriptor is handed
 
 
@@ -161,6 +165,11 @@ class StandardModel(nn.Module):
     def takes_mask(self) -> bool:
         """Whether the atomic parameter says which atoms are real and which virtual, and every atom sees all of its frame."""
         return self.config.takes_mask
+
+    @property
+    def takes_fragments(self) -> bool:
+        """Whether the atomic parameter numbers the fragments of a frame, which see each other in pairs only."""
+        return self.config.takes_fragments
 
     @property
     def leaves_virials(self) -> bool:
@@ -341,7 +350,10 @@ def atom_rows(model: StandardModel, batch: Batch, take: slice) -> Rows:
     """What a slice of the atom axis needs beside displacements: :func:`table_rows` of a batch."""
     own = {name: getattr(batch, name)[take] for name in ("atype", "frame", "index", "count")}
     own |= {} if batch.aparam is None else {"aparam": batch.aparam[take]}
-    rows = table_rows(model, own, batch.atype, batch.first, batch.charge_spin, batch.aparam)
+    fragments = None
+    if model.takes_fragments:
+        fragments = fragments_of_frames(batch.aparam, batch.frame, batch.atype >= 0, batch.layout.frames)
+    rows = table_rows(model, own, batch.atype, batch.first, batch.charge_spin, batch.aparam, fragments)
     return rows if batch.lists is None else rows | {"lists": batch.lists}
 
 
@@ -352,18 +364,20 @@ def table_rows(
     first: Array | None,
     charge_spin: Array | None,
     aparam: Array | None = None,
+    fragments: FrameFragments | None = None,
 ) -> Rows:
     """What atoms need beside displacements: counts, types where sections do not say them, what descriptors know of a frame.
 
     Args:
         model: the model.
         own: of these atoms ``frame`` and ``count`` (n, ...), and ``atype`` and ``index`` where sections do not say the types;
-            ``index`` and ``aparam`` where these say which atoms are real.
+            ``index`` and ``aparam`` where these say which atoms are real, or number fragments.
         atype: (n_atom,) of all atoms, which ``index`` counts; None where sections say the types.
         first: (n_frame,) type of each frame's first atom; None for models that do not take it.
         charge_spin: (n_frame, 2) charge and spin; None for models that do not take them.
         aparam: (n_atom, n) atomic parameters of all atoms, for models whose neighbours are told them or whose atoms it says to be
-            real or virtual; None for others.
+            real or virtual, or to belong to a fragment; None for others.
+        fragments: of the frames, for models whose atomic parameter numbers them; None for others.
     """
     rows = {"count": own["count"]}
     if not model.by_type:
@@ -379,6 +393,8 @@ def table_rows(
     if model.takes_mask:
         rows["mask"] = is_real(own["aparam"])
         rows["mask_nbrs"] = is_real(aparam)[own["index"]]
+    if fragments is not None:
+        rows |= fragment_rows(fragments, own["frame"], own["aparam"], jnp.asarray(aparam)[own["index"]])
     return rows
 
 

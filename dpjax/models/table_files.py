@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from dpjax.config.models import LinearEnergyConfig, PairTableConfig
+from dpjax.config.models import MadeOfParts, PairTableConfig
 from dpjax.descriptors import cutoff
 from dpjax.formats.pair_table import read_pair_table
 from dpjax.models.linear import part_name
@@ -24,9 +24,9 @@ class TableFile(NamedTuple):
 
 def table_files(config: Any, place: tuple[str, ...] = (), path: str = "model") -> Iterator[TableFile]:
     """The tables of a model and of its parts."""
-    if isinstance(config, LinearEnergyConfig):
-        for i, ((name, _), part) in enumerate(zip(config.named, config.parts, strict=True)):
-            yield from table_files(part, (*place, part_name(i)), f"{path}/models/{name}")
+    if isinstance(config, MadeOfParts):
+        for i, (own, part) in enumerate(zip(config.places, config.parts, strict=True)):
+            yield from table_files(part, (*place, part_name(i)), f"{path}/{own}")
     elif isinstance(config, PairTableConfig):
         yield TableFile((*place, NAME), config.tab_file, config.rcut, config.type_map, f"{path}/tab_file")
     elif config.use_srtab is not None:

@@ -15,7 +15,7 @@ from flax import linen as nn
 from dpjax.config import HybridConfig, ModelConfig
 from dpjax.config.descriptors import DESCRIPTORS
 from dpjax.config.fittings import FITTINGS
-from dpjax.config.models import PairTableConfig
+from dpjax.config.models import LinearEnergyConfig, PairTableConfig
 from dpjax.config.schema import Registry
 from dpjax.errors import ConfigError
 from dpjax.models import init_variables
@@ -150,12 +150,13 @@ def _settings_of_parts(config: Any, theirs: Any) -> Iterator[tuple[str, Any, Any
         yield from ((f"model/{n}", getattr(config, n), getattr(theirs, n)) for n in ("rcut", "sel"))
         return
     kinds = [[type(part).__name__ for part in own.parts] for own in (config, theirs)]
-    yield "model/weights", config.factors, theirs.factors
+    if isinstance(config, LinearEnergyConfig):
+        yield "model/weights", config.factors, theirs.factors
     if kinds[0] != kinds[1]:
         yield "model/models", *kinds
         return
-    for (name, _), ours, other in zip(config.named, config.parts, theirs.parts, strict=True):
-        path = f"model/models/{name}"
+    for place, ours, other in zip(config.places, config.parts, theirs.parts, strict=True):
+        path = f"model/{place}"
         if isinstance(ours, ModelConfig):
             yield from _model_settings(path, ours, other)
         else:

@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from dpjax.config import ModelConfig
+from dpjax.data.fragments import qm_atoms
 from dpjax.errors import ConfigError
 from dpjax.training.devices import device_count, place_batch
 from dpjax.training.hosts import fetched
@@ -42,7 +43,7 @@ def shifted_bias(
             f"the bias cannot be changed: a {output.label} turns with its frame and has none. Set "
             "training/change_bias_after_training to false."
         )
-    rows = [_residuals(data, predict(data), output.label, len(config.type_map)) for data in batches]
+    rows = [_residuals(data, predict(data), output.label, config) for data in batches]
     if not rows:
         raise ConfigError(f"the bias cannot be changed: no system of the data has the label {output.label}.")
     return bias_by_error(config, bias, *(np.concatenate(parts) for parts in zip(*rows, strict=True)))
@@ -71,15 +72,18 @@ def drawn_batches(side: DataSide, n_batch: int, seed: int, label: str, mesh: Any
                 yield place_batch(data, mesh)
 
 
-def _residuals(data: LabelledBatch, total: jax.Array, label: str, n_type: int) -> tuple[np.ndarray, np.ndarray]:
-    """(n, n_type) atoms of each type and (n, size) label minus prediction of the real frames of a batch."""
+def _residuals(data: LabelledBatch, total: jax.Array, label: str, config: ModelConfig) -> tuple[np.ndarray, np.ndarray]:
+    """(n, n_type) atoms of each type that have a bias and (n, size) label minus prediction of the real frames of a batch."""
     batch = data.batch
     arrays = [batch.natoms, batch.atype, batch.frame, batch.is_atom, data.label[label]]
     natoms, atype, frame, is_atom, theirs = fetched(arrays)
     if atype.ndim == 2:  # devices: each counts its own frames
         frame = frame + natoms.shape[1] * np.arange(len(frame))[:, None]
     n_frame, real = natoms.size, is_atom.ravel()
-    counts = np.zeros((n_frame, n_type))
+    if config.takes_fragments:
+        (aparam,) = fetched([batch.aparam])
+        real = real & qm_atoms(frame.ravel(), real, aparam.ravel(), n_frame)
+    counts = np.zeros((n_frame, len(config.type_map)))
     np.add.at(counts, (frame.ravel()[real], atype.ravel()[real]), 1.0)
     kept = natoms.ravel() > 0
     return counts[kept], (theirs.reshape(n_frame, -1) - np.asarray(total).reshape(n_frame, -1))[kept]

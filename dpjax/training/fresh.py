@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -11,14 +12,14 @@ from flax import linen as nn
 
 from dpjax.config import Config, ModelConfig
 from dpjax.config.fittings import Dpa4EnerFittingConfig
-from dpjax.config.models import LinearEnergyConfig, PairTableConfig
+from dpjax.config.models import LinearEnergyConfig, MadeOfParts, PairTableConfig, PairwiseDPRcConfig
 from dpjax.descriptors import members
 from dpjax.descriptors.dpa4 import lora
 from dpjax.errors import ConfigError
 from dpjax.fittings.layers import layer_owners, trainable_layers
 from dpjax.models import init_variables, with_tables
 from dpjax.models.linear import part_name
-from dpjax.training import environment, preparation
+from dpjax.training import environment, fragments, preparation
 from dpjax.training.samples import sampled_frames
 from dpjax.training.sides import DataSide
 from dpjax.training.stat_file import load_statistics, required_statistics, save_statistics, statistics_key
@@ -34,8 +35,60 @@ def fresh_variables(config: Config, model: nn.Module, data: DataSide, seed: int,
     """
     variables = with_tables(config.model, init_variables(model, seed))
     stats = jax.tree.map(np.asarray, variables["stats"])
-    own = _statistics_of_sum if isinstance(config.model, LinearEnergyConfig) else _statistics
-    return {"params": variables["params"], "stats": own(config, stats, data, seed, keep)}
+    return {"params": variables["params"], "stats": _statistics_of(config)(config, stats, data, seed, keep)}
+
+
+def _statistics_of(config: Config) -> Callable[..., dict[str, Any]]:
+    if isinstance(config.model, PairwiseDPRcConfig):
+        return _statistics_of_fragments
+    return _statistics_of_sum if isinstance(config.model, LinearEnergyConfig) else _statistics
+
+
+def _statistics_of_fragments(
+    config: Config, stats: dict[str, Any], data: DataSide, seed: int, keep: bool
+) -> dict[str, Any]:
+    """Of both parts the environment in the terms that they are the energies of, and of the whole the bias of QM atoms."""
+    whole, found = config.model, dict(stats)
+    for i, ((name, _), part) in enumerate(zip(whole.named, whole.parts, strict=True)):
+        before = stats[part_name(i)]
+        if not isinstance(part, PairTableConfig):
+            found[part_name(i)] = _statistics_of_terms(config, name, part, before, data, seed, keep)
+    last = found[part_name(1)]
+    found[part_name(1)] = last | {"out_bias": fragments.energies_alone(whole) + np.zeros_like(last["out_bias"])}
+    return found | preparation.output_statistics(whole, data.systems)
+
+
+def _statistics_of_terms(
+    config: Config, name: str, part: ModelConfig, stats: dict[str, Any], data: DataSide, seed: int, keep: bool
+) -> dict[str, Any]:
+    """Of one part of a model of fragments."""
+    key = f"{statistics_key(part)}-{name}"
+    computed = _known(config, key)
+    if computed is None:
+        drawn = sampled_frames(data.sampler, data.systems, part.data_stat_nbatch, seed)
+        terms = fragments.terms(name, data.systems, data.source.neighbors, drawn)
+        progress = config.dpjax.progress != "none"
+        fragments.warn_crowded(part, name, terms)
+        computed = {
+            **environment.environment_statistics(part, terms.sources, terms, terms.drawn, progress),
+            **preparation.parameter_statistics(part, data.systems, drawn),
+        }
+        _keep(config, key, computed, keep)
+    return stats | {
+        "descriptor": placed(computed, stats["descriptor"], needed=("davg", "dstd")),
+        "fitting_net": placed(computed, stats["fitting_net"]),
+    }
+
+
+def _known(config: Config, key: str) -> dict[str, np.ndarray] | None:
+    """Statistics of ``stat_file``; None where they are to be computed."""
+    only_read = config.training.stat_file_mode == "read"
+    return (required_statistics if only_read else load_statistics)(config.training.stat_file, key)
+
+
+def _keep(config: Config, key: str, computed: dict[str, np.ndarray], keep: bool) -> None:
+    if keep:
+        save_statistics(config.training.stat_file, key, computed)
 
 
 def _statistics_of_sum(config: Config, stats: dict[str, Any], data: DataSide, seed: int, keep: bool) -> dict[str, Any]:
@@ -58,8 +111,7 @@ def _statistics_of_sum(config: Config, stats: dict[str, Any], data: DataSide, se
 def _statistics(config: Config, stats: dict[str, Any], data: DataSide, seed: int, keep: bool) -> dict[str, Any]:
     """Of a model with one descriptor and one fitting net; ``stats`` are those of a fresh one."""
     key = statistics_key(config.model)
-    only_read = config.training.stat_file_mode == "read"
-    computed = (required_statistics if only_read else load_statistics)(config.training.stat_file, key)
+    computed = _known(config, key)
     if computed is None:
         drawn = sampled_frames(data.sampler, data.systems, config.model.data_stat_nbatch, seed)
         computed = {
@@ -70,8 +122,7 @@ def _statistics(config: Config, stats: dict[str, Any], data: DataSide, seed: int
             **preparation.parameter_statistics(config.model, data.systems, drawn),
             **preparation.force_statistics(config.model, data.systems),
         }
-        if keep:
-            save_statistics(config.training.stat_file, key, computed)
+        _keep(config, key, computed, keep)
     here = {
         "descriptor": placed(computed, stats["descriptor"], needed=("davg", "dstd")),
         "fitting_net": placed(computed, stats["fitting_net"]),
@@ -105,9 +156,12 @@ def trainable_labels(config: ModelConfig, params: dict) -> dict:
 
     The fitting net of a model that gives its forces directly takes no part, and stays as it is.
     """
-    if isinstance(config, LinearEnergyConfig):
+    if isinstance(config, MadeOfParts):
         named = {part_name(i): part for i, part in enumerate(config.parts)}
-        return {name: trainable_labels(named[name], own) for name, own in params.items()}
+        return {
+            name: trainable_labels(named[name], own) if name in named else _vector_labels(config, own)
+            for name, own in params.items()
+        }
     if isinstance(config, PairTableConfig):
         return {}
     fitting = _fitting_labels(config.fitting_net, params.get("fitting_net", {}))
@@ -120,11 +174,17 @@ def trainable_labels(config: ModelConfig, params: dict) -> dict:
         descriptor = jax.tree.map(lambda _: False, descriptor)
     labels = {"descriptor": descriptor} | ({"fitting_net": fitting} if "fitting_net" in params else {})
     if config.type_embedding is not None:
-        labels["type_embedding"] = jax.tree.map(lambda _: config.type_embedding.trainable, params["type_embedding"])
+        if "type_embedding" in params:  # else it is that of the whole model
+            labels["type_embedding"] = _vector_labels(config, params["type_embedding"])
     if config.direct_forces:
         labels["fitting_net"] = jax.tree.map(lambda _: False, fitting)
         labels["dens_fitting_net"] = _head_labels(config.fitting_net, params["dens_fitting_net"])
     return labels
+
+
+def _vector_labels(config: Any, params: dict) -> dict:
+    """Of the type vectors of a model."""
+    return jax.tree.map(lambda _: config.type_embedding.trainable, params)
 
 
 def _head_labels(config: Any, params: dict) -> dict:

@@ -1,4 +1,7 @@
-"""Data systems for models with virtual atoms (``se_a_mask``): which frames they may have, and whose neighbours are searched."""
+"""Data systems for models whose atomic parameter says who takes part: which frames they may have, whose neighbours are searched.
+
+It tells real atoms from virtual ones (``se_a_mask``), or numbers fragments (``pairwise_dprc``).
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,38 @@ import numpy as np
 from dpjax.config import ModelConfig
 from dpjax.data import System
 from dpjax.data.checks import without_virtual
+from dpjax.data.fragments import without_ignored
 from dpjax.errors import DataError
 from dpjax.neighbors.frames import FrameSource
 from dpjax.training.system_view import SystemView
 
 
 class RealAtoms(SystemView):
-    """A system whose virtual atoms are placeholders: they are nobody's neighbours, and may lie on one point; it has no cells."""
+    """A system in which atoms that take no part are placeholders: they are nobody's neighbours, and may lie on one point."""
+
+    def seen_types(self, types: np.ndarray, aparam: np.ndarray) -> np.ndarray:
+        """(n_atom,) the types with -1 for atoms that take no part."""
+        return without_virtual(types, aparam)
 
     def frame_types(self, frame: int) -> np.ndarray:
-        """(n_atom,) types, -1 for placeholders and virtual atoms."""
+        """(n_atom,) types, -1 for placeholders and atoms that take no part."""
         aparam = self.system.arrays(np.array([frame]), ["aparam"])["aparam"][0]
         try:
-            return without_virtual(self.system.frame_types(frame), aparam)
+            return self.seen_types(self.system.frame_types(frame), aparam)
         except DataError as error:
             raise DataError(f"system {self.name}, frame {frame}: {error}") from None
 
     def content_hash(self, names: Iterable[str]) -> str:
-        """Of types and files; which atoms are real belongs to them."""
+        """Of types and files; which atoms take part belongs to them."""
         return self.system.content_hash((*names, "aparam"))
+
+
+class FragmentAtoms(RealAtoms):
+    """A system whose atomic parameter numbers fragments."""
+
+    def seen_types(self, types: np.ndarray, aparam: np.ndarray) -> np.ndarray:
+        """(n_atom,) the types with -1 for atoms of no fragment."""
+        return without_ignored(types, aparam)
 
 
 def searched(systems: Sequence[System], model: ModelConfig) -> Sequence[FrameSource]:
@@ -36,6 +52,8 @@ def searched(systems: Sequence[System], model: ModelConfig) -> Sequence[FrameSou
     Raises:
         DataError: frames with cells, for a model that has no use for them.
     """
+    if model.takes_fragments:
+        return [FragmentAtoms(system) for system in systems]
     if not model.takes_mask:
         return systems
     for system in systems:

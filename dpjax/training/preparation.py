@@ -18,6 +18,7 @@ from dpjax.statistics import (
     parameter_normalisation,
     prefer_atomic,
 )
+from dpjax.training import fragments
 from dpjax.training.samples import labelled_frames
 
 Stats = dict[str, Any]
@@ -29,6 +30,8 @@ def output_statistics(config: ModelConfig, systems: Sequence[System]) -> Stats:
     Values of the atoms, where systems have such labels, come before those of the frames. Systems without labels take no part; with
     no label at all the bias is what is preset, else zero.  A dipole has none: it would not turn with the frame.
     """
+    if config.takes_fragments:
+        return fragments.output_statistics(config, systems, output_preset(config))
     output, n_type = config.fitting_net.output, len(config.type_map)
     shape = (n_type, output.size)
     bias, spread = np.full((2, *shape), np.nan)

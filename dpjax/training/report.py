@@ -81,7 +81,8 @@ def neighbors_text(model: ModelConfig, found: Sequence[Survey]) -> str:
     counts, short = [], []
     for cut, most in by_cut(cuts(model), np.max([part.within for part in found], axis=0)):
         names = cut.names or ("of any type",)
-        numbers = [f"{n} {name} (sel {keep})" for name, n, keep in zip(names, most, cut.sel, strict=True)]
+        room = [f"sel {keep} in a term" if cut.in_terms else f"sel {keep}" for keep in cut.sel]
+        numbers = [f"{n} {name} ({own})" for name, n, own in zip(names, most, room, strict=True)]
         counts.append(f"{', '.join(numbers)} within {cut.rcut:g} angstrom" + (f" for {cut.part}" if cut.part else ""))
         short += [f"{names[t]} in {cut.part}" if cut.part else names[t] for t, _ in cut.shortage(most)]
     verdict = f"sel is too small for {', '.join(short)}, the farthest are left out" if short else "none is left out"

@@ -33,6 +33,7 @@ from dpjax.descriptors.facts import inner_cuts, list_plan
 from dpjax.errors import ConfigError, DataError
 from dpjax.neighbors import NeighborCache, neighbor_stat, suggest_sel
 from dpjax.neighbors.frames import FrameSource
+from dpjax.training import fragments
 from dpjax.training.devices import Part
 from dpjax.training.full_validation import LABELS
 from dpjax.training.masked import most_atoms, searched
@@ -230,9 +231,15 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
     alike = [type(member) for member in theirs] == [type(member) for member in own]
     paths = dict(descriptor_parts(descriptor))
     show = config.dpjax.progress != "none"
-    counted = points_of(systems, config.model.virtual_scale)
     sels = [
-        _resolved_sels(member, theirs[i] if alike else None, path, counted, config.model, show)
+        _resolved_sels(
+            member,
+            theirs[i] if alike else None,
+            path,
+            points_of(fragments.counted_frames(config.model, path, systems), config.model.virtual_scale),
+            config.model,
+            show,
+        )
         for i, (path, member) in enumerate(paths.items())
     ]
     if not isinstance(config.model, ModelConfig):

@@ -21,8 +21,8 @@ def test_shipped_inputs_are_valid_and_say_what_they_are(path, capsys):
     assert f"--config configs/{path.name}" in header["_command"]
     assert main(["check", str(path), "--print"]) == 0
     normal = json.loads(capsys.readouterr().out)
-    descriptor = normal["model"]["descriptor"]
-    parts = descriptor.get("list", [descriptor])
+    models = [part for name, part in normal["model"].items() if name in ("qm_model", "qmmm_model")] or [normal["model"]]
+    parts = [part for model in models for part in model["descriptor"].get("list", [model["descriptor"]])]
     filled = {part["activation_function"] for part in parts if "activation_function" in part} - {"silut:10.0", "silu"}
     assert filled <= {"tanh"}
     assert not [key for key in normal if key.startswith("_")]

@@ -28,6 +28,7 @@ NVNMD = {
     "enable": True, "restore_descriptor": False, "restore_fitting_net": False, "quantize_descriptor": False,
     "quantize_fitting_net": False,
 }  # fmt: skip
+LOC_FRAME = {"type": "loc_frame", "sel_a": [4, 6], "sel_r": [16, 22], "rcut": 2.6, "axis_rule": [0, 1, 0, 0, 1, 1] * 2}
 LINEAR = {"type": "linear_ener", "models": [NETS, TABLE], "weights": "sum"}
 DPRC = {"type": "pairwise_dprc", "type_embedding": {"neuron": [8]}, "qm_model": NETS, "qmmm_model": copy.deepcopy(NETS)}
 
@@ -84,6 +85,34 @@ def test_valid_models(section):
     cfg = parsed(section)
     assert cfg.type == section.get("type", "standard")
     assert cfg.type_map == ("O", "H")
+
+
+@pytest.mark.parametrize(
+    ("edits", "path"),
+    [
+        ({}, None),
+        ({"qm_model": TABLE}, None),
+        ({"qm_model/descriptor": LOC_FRAME}, "qm_model/descriptor/type"),
+        ({"qmmm_model": FILE}, "qmmm_model/type"),
+        ({"qmmm_model": DPA4}, "qmmm_model/type"),
+        ({"qm_model/use_srtab": "a", "qm_model/smin_alpha": 1, "qm_model/sw_rmin": 1, "qm_model/sw_rmax": 2}, "qm_model/use_srtab"),
+        ({"modifier": MODIFIER}, "modifier"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_is_not_built_between_fragments(edits, path):
+    found = config.not_built(model(DPRC, edits))
+    assert [problem.path for problem in found] == ([] if path is None else [f"model/{path}"])
+    assert all("not built yet" in problem.text for problem in found)
+
+
+def test_parts_of_dprc_models_get_its_type_vectors():
+    cfg = parsed({key: value for key, value in DPRC.items() if key != "type_embedding"})
+    assert cfg.type_embedding.activation_function == "none"
+    assert [part.type_embedding for part in cfg.parts] == [cfg.type_embedding] * 2
+    assert "type_embedding" not in cfg.qm_model.raw
+    ebd = parsed(DPRC | {"qm_model": NETS | {"descriptor": {"type": "se_a_ebd_v2", "sel": [20, 40]}}})
+    assert ebd.qm_model.type_embedding is None
 
 
 def test_parts_take_the_type_map_of_the_whole():
@@ -172,6 +201,16 @@ def test_dataclass_defaults_are_the_option_defaults(registry):
         (INNER, {}, "model/type: unknown model 'inner_potential'", ""),
         (DPRC, {"qm_model": TABLE | {"type_map": ["H", "O"]}}, "model/qm_model/type_map: found ['H', 'O']", "latter"),
         (DPRC, {"qm_model/type_embedding": {}}, "model/qm_model/type_embedding: both parts share", "model/type_embedding"),
+        (DPRC, {"qm_model/fitting_net/numb_aparam": 1}, "model/qm_model/fitting_net/numb_aparam: found 1", "the fragment"),
+        (DPRC, {"qm_model/fitting_net": {"type": "dos"}}, "model/qm_model/fitting_net/type: predicts", "energies"),
+        (DPRC, {"qmmm_model/atom_exclude_types": [0]}, "model/qmmm_model/atom_exclude_types: found", "model/atom_exclude"),
+        (DPRC, {"qm_model/preset_out_bias": {"energy": [1.0, None]}}, "model/qm_model/preset_out_bias", "model/preset_out"),
+        (
+            DPRC,
+            {"use_srtab": "x.tab", "smin_alpha": 0.1, "sw_rmin": 0.5, "sw_rmax": 1.0},
+            "model/use_srtab: found 'x.tab' in a model",
+            "standard",
+        ),
         (DPRC, {"qm_model/type": "pairwise_dprc"}, "model/qm_model/type: unknown model 'pairwise_dprc'", ""),
         (DPRC, {"qmmm_model/descriptor/rcut": -1}, "model/qmmm_model/descriptor/rcut: found -1", "positive"),
         (NETS, {"type_embedding": {"neuron": []}}, "model/type_embedding/neuron: found an empty list", "at least one"),

@@ -43,7 +43,8 @@ class Bench:
     def structure(self, kind: str = "crystal", **options) -> Structure:
         """A random structure with the inputs the model takes."""
         if not self.case.whole:
-            return make(kind, **self.potential.config.inputs, **options)
+            s = make(kind, **self.potential.config.inputs, **options)
+            return s.replace(aparam=fragments(s.atype)) if self.case.in_fragments else s
         s = make("cluster", **options)
         return s.replace(aparam=np.where(np.arange(len(s.coord)) % 5 == 4, 0.0, 1.0)[:, None])
 
@@ -80,3 +81,8 @@ class Bench:
             {key: unpack_atoms(value, own) if key in per_atom(self.output) else value[i] for key, value in out.items()}
             for i, own in enumerate(places)
         ]
+
+
+def fragments(atype: np.ndarray) -> np.ndarray:
+    """(n, 1) numbers of fragments: atoms of type 0 are the QM region, two others at a time one fragment of the rest."""
+    return np.where(atype == 0, 0.0, 1.0 + np.arange(len(atype)) // 3)[:, None]

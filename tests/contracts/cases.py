@@ -36,7 +36,8 @@ class Case:
     ``in_pytorch``: DeePMD-kit's PyTorch backend has such a model, and reads it from our files.  ``storable``: files may hold it.
 
     ``smooth``: nothing jumps where a neighbour leaves the cut-off.  ``chiral``: mirror images have other energies.  ``whole``:
-    every atom sees all of its frame, which has no cell; the atomic parameter says which atoms are real.  ``step``, angstrom, of
+    every atom sees all of its frame, which has no cell; the atomic parameter says which atoms are real.  ``in_fragments``: the
+    atomic parameter numbers fragments; atoms of type O are the QM region.  ``step``, angstrom, of
     numerical derivatives: a smaller one where slopes jump when neighbours become equally far.
     """
 
@@ -51,6 +52,7 @@ class Case:
     smooth: bool = True
     chiral: bool = False
     whole: bool = False
+    in_fragments: bool = False
     step: float = 1e-3
 
     @property
@@ -148,6 +150,18 @@ def model(descriptor: dict, *, fitting: dict | None = None, **options) -> dict[s
 
 def linear(*parts, weights="mean", **options) -> dict[str, Any]:
     return {"type": "linear_ener", "type_map": ["O", "H"], "models": list(parts), "weights": weights} | options
+
+
+# what makes the terms of fragments vanish that are far from the QM region: no pairs within either, and no mean to be taken off
+BETWEEN = {"exclude_types": [[0, 0], [1, 1]], "set_davg_zero": True, "attn_layer": 0}
+
+
+def dprc(qm: dict, qmmm: dict, **options) -> dict[str, Any]:
+    parts = {"qm_model": model(qm), "qmmm_model": model(qmmm, fitting={"atom_ener": [0.0, 0.0]})}
+    for part in parts.values():
+        del part["type_map"]
+    vectors = {"neuron": [2, 3], "seed": 5}
+    return {"type": "pairwise_dprc", "type_map": ["O", "H"], "type_embedding": vectors, **parts} | options
 
 
 def pairtab(**options) -> dict[str, Any]:
@@ -431,6 +445,24 @@ CASES = [
     ),
     Case("se_atten-short-range", model(se_atten(attn_layer=0), pair_exclude_types=[[1, 1]], **SHORT_RANGE), slow=True),
     Case(
+        "pairwise_dprc",
+        dprc(se_atten(type="se_atten_v2", attn_layer=0), se_atten(type="se_atten_v2", **BETWEEN, rcut=2.8)),
+        in_pytorch=False,
+        storable=False,
+        in_fragments=True,
+    ),
+    Case(
+        "pairwise_dprc-series",
+        dprc(
+            se_e2_a(rcut=2.6), se_e2_a(type_one_side=False, set_davg_zero=True, exclude_types=BETWEEN["exclude_types"])
+        ),
+        grid=Grids((Grid(6, 4, 8), Grid(6, 4, 8))),
+        in_pytorch=False,
+        storable=False,
+        in_fragments=True,
+        slow=True,
+    ),
+    Case(
         "linear",
         linear(
             model(se_atten(attn_layer=0, rcut=2.6, sel=40), pair_exclude_types=[[1, 1]]),
@@ -486,6 +518,9 @@ def potential(section: dict[str, Any], seed: int = 0, form: dict[str, Any] | Non
     params = pot.variables["params"]
     if pot.config.type == "dpa4":  # whose messages begin as zero
         params = jax.tree.map(lambda x: x if np.any(x) else rng.normal(0.0, 0.2, x.shape), params)
+    if pot.config.takes_fragments:  # an energy of single atoms would count once for each fragment, however far
+        alone = stats["parts_1"]
+        alone["out_bias"], alone["fitting_net"]["bias_atom_e"] = np.zeros((2, 2, 1))
     pot.variables = {"params": params, "stats": stats}
     return pot
 

@@ -32,6 +32,8 @@ def test_the_model_feels_every_input(bench):
     given = {name: getattr(s, name) for name in ("fparam", "aparam", "spin") if getattr(s, name) is not None}
     if bench.case.whole:  # which atoms are real
         variants.append(s.replace(aparam=1.0 - given.pop("aparam")))
+    if bench.case.in_fragments:  # all of them one
+        variants.append(s.replace(aparam=np.minimum(given.pop("aparam"), 1.0)))
     variants += [s.replace(**{name: value + 0.1}) for name, value in given.items()]
     if s.charge_spin is not None:
         variants += [s.replace(charge_spin=s.charge_spin + step) for step in np.eye(2)]

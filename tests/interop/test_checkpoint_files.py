@@ -318,13 +318,6 @@ def test_networks_of_tensorflow_that_would_get_more_skips_are_refused():
         dpjax.interop.from_weights(section, {"descrpt_attr/t_avg": np.zeros(1)}, "tensorflow")
 
 
-@pytest.mark.parametrize("case", ["pairwise_dprc", "pairwise_dprc_se_atten"])
-def test_tensorflow_models_that_are_not_built(case):
-    section = json.loads(shared("golden", "tf", case, "model.json").read_text())["model"]
-    with pytest.raises((ConfigError, ModelError), match="not built"):
-        dpjax.interop.from_weights(section, dict(np.load(shared("golden", "tf", case, "weights.npz"))))
-
-
 @pytest.mark.parametrize("source", ["pytorch", "jax"])
 @pytest.mark.parametrize("name", ["dpa2", "dpa3-sequential", "dpa3-charge-spin"])
 def test_residual_vectors_of_layers_are_found_by_name(name, source):

@@ -18,7 +18,10 @@ from dpjax.config.models.frozen import FROZEN, FrozenModelConfig
 from dpjax.config.models.linear_ener import LinearEnergyConfig, linear_ener
 from dpjax.config.models.modifier import DipoleChargeConfig
 from dpjax.config.models.pairtab import PAIRTAB, PairTableConfig
+from dpjax.config.models.pairwise_dprc import PARTS as DPRC_PARTS
 from dpjax.config.models.pairwise_dprc import PairwiseDPRcConfig, pairwise_dprc
+from dpjax.config.models.pairwise_dprc import completed as completed_dprc
+from dpjax.config.models.parts import MadeOfParts
 from dpjax.config.models.spin import SpinConfig
 from dpjax.config.models.standard import STANDARD, ModelConfig
 from dpjax.config.models.type_embedding import TypeEmbeddingConfig
@@ -54,11 +57,21 @@ def complete(section: Any) -> None:
         return
     fill_types(section)
     type_embedding.completed(section)
+    completed_dprc(section)
+    _complete_parts(section)
+    for part in _items(section, "models"):
+        complete(part)
+
+
+def _complete_parts(section: dict) -> None:
+    """Descriptors, and the two models of a DPRc model, whose type vectors are those of the whole."""
     descriptor = section.get("descriptor")
     for part in (descriptor, *_items(descriptor, "list")):
         rename_newer(part)
-    for part in (section.get("qm_model"), section.get("qmmm_model"), *_items(section, "models")):
-        complete(part)
+    for key in DPRC_PARTS:
+        if isinstance(section.get(key), dict):
+            fill_types(section[key])
+            _complete_parts(section[key])
 
 
 def _items(section: Any, key: str) -> list[Any]:
@@ -80,11 +93,13 @@ def parse(section: dict | None, path: str, context: Context) -> CommonModelConfi
 
 
 __all__ = [
+    "DPRC_PARTS",
     "MODELS",
     "DipoleChargeConfig",
     "Dpa4ModelConfig",
     "FrozenModelConfig",
     "LinearEnergyConfig",
+    "MadeOfParts",
     "ModelConfig",
     "PairTableConfig",
     "PairwiseDPRcConfig",
@@ -93,6 +108,7 @@ __all__ = [
     "argument",
     "check_direct_forces",
     "complete",
+    "completed_dprc",
     "parse",
     "with_direct_forces",
 ]

@@ -37,6 +37,7 @@ class CommonModelConfig:
     finetune_head: str | None = None
     lora = None  # an option of the dpa4 model alone
     nvnmd = None  # of standard models alone
+    takes_fragments = False  # whether the atomic parameter numbers fragments, in DPRc models alone
     # "reference": as DeePMD-kit computes where it is wrong; no option of the input
     conventions: str = field(default="corrected", compare=False)
     raw: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)  # the normalised section

@@ -22,7 +22,7 @@ from dpjax.config.models.common import (
 )
 from dpjax.config.models.inner_potential import INNER_POTENTIAL, InnerPotentialConfig
 from dpjax.config.models.layer_names import check_shared_layers
-from dpjax.config.models.parts import Descriptors, EnergyModelFacts, EnergySum, all_alike, lacks
+from dpjax.config.models.parts import Descriptors, EnergyModelFacts, EnergySum, MadeOfParts, all_alike, lacks
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import found, join
@@ -30,7 +30,7 @@ from dpjax.config.values import matches
 
 
 @dataclass(frozen=True, kw_only=True)
-class LinearEnergyConfig(EnergyModelFacts, CommonModelConfig):
+class LinearEnergyConfig(MadeOfParts, EnergyModelFacts, CommonModelConfig):
     """A weighted sum of energy models."""
 
     models: tuple[CommonModelConfig, ...] | dict[str, CommonModelConfig]
@@ -43,6 +43,11 @@ class LinearEnergyConfig(EnergyModelFacts, CommonModelConfig):
         """The parts with their names, or with their positions where they have none."""
         return list(self.models.items() if isinstance(self.models, dict) else enumerate(self.models))
 
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where the parts stand in the section of the model."""
+        return tuple(f"models/{name}" for name, _ in self.named)
+
     @cached_property
     def parts(self) -> tuple[CommonModelConfig, ...]:
         """The parts in their order, with what they inherit: conventions, and pairs that the whole model excludes."""
@@ -50,6 +55,14 @@ class LinearEnergyConfig(EnergyModelFacts, CommonModelConfig):
             replace(part, conventions=self.conventions, pair_exclude_types=_pairs_of(part, self))
             for _, part in self.named
         )
+
+    def with_parts(self, parts: dict[str | int, CommonModelConfig]) -> LinearEnergyConfig:
+        """The same model with other parts, by name or position."""
+        models = {name: parts.get(name, part) for name, part in self.named}
+        sections = {name: part.raw for name, part in models.items()}
+        if not isinstance(self.models, dict):
+            models, sections = tuple(models.values()), list(sections.values())
+        return replace(self, models=models, raw={**self.raw, "models": sections})
 
     @property
     def factors(self) -> tuple[float, ...]:

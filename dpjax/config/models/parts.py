@@ -24,10 +24,12 @@ class Descriptors:
     Attributes:
         list: of all parts in a row, the members of hybrids one by one.
         paths: where each stands in the section of the model.
+        in_terms: whether they see some of the atoms at a time, so that ``sel`` says nothing of a whole list of neighbours.
     """
 
     list: tuple[Any, ...]
     paths: tuple[str, ...]
+    in_terms: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ class EnergySum:
     def output(self) -> AtomicOutput:
         """Energies."""
         return ENERGY
+
+
+class MadeOfParts:
+    """A model of several models, for a dataclass with
+
+    ``named``, the parts as the section has them with their names; ``parts``, these with what they inherit; ``places``, where they
+    stand in the section of the model; and ``with_parts``, which puts others in the places of some, by name.
+    """
 
 
 class EnergyModelFacts:
