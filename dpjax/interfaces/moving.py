@@ -132,7 +132,7 @@ class MovingSystem:
         if model.output is not self.output:
             raise ModelError(f"this model predicts {model.output.total}, not energies, so nothing moves by it")
         require_derived(potential.config, "molecular dynamics and energy functions")
-        require_no_modifier(potential.config, "JAX-MD and `dpjax md`")
+        require_no_modifier(potential.config, "a MovingSystem, which moving_system makes of both parts")
         if not (math.isfinite(skin) and skin > 0):
             raise DataError(f"skin: found {skin}, expected a number of angstrom above 0")
         self.potential, self.skin, self.pbc = potential, float(skin), np.asarray(pbc, bool)
