@@ -29,6 +29,7 @@ from dpjax.errors import DataError, DPError, ModelError
 from dpjax.interfaces.inputs import check_cells, read_structures
 from dpjax.interfaces.md_chunks import run_chunk
 from dpjax.interfaces.moving import Capacity, MovingFlags, MovingSystem, Neighbors
+from dpjax.interfaces.moving_correction import CorrectedMovingSystem, moving_system
 from dpjax.interfaces.potential import Potential
 
 try:
@@ -98,7 +99,7 @@ def neighbor_fn_and_energy(
             "coordinates (fractional_coordinates=False) and move them by jax_md.space.free()"
         )
     inputs = [given.inputs(i) for i in range(len(atypes))]
-    system = MovingSystem(potential, given.atype, periodic, skin, inputs)
+    system = moving_system(potential, given.atype, periodic, skin, inputs)
     places = Places(system, None if boxes[0] is None or many else box_matrix(boxes[0]), fractional, _rows(boxes))
     return NeighborFn(places, float(capacity_multiplier)), EnergyFn(places)
 
@@ -124,7 +125,7 @@ def _rows(boxes: Sequence[Any]) -> np.ndarray:
 class Places:
     """From JAX-MD's coordinates to those of the batch."""
 
-    system: MovingSystem
+    system: MovingSystem | CorrectedMovingSystem
     box: jax.Array | None  # (3, 3) columns, where one structure is periodic
     fractional: bool
     cells: np.ndarray  # (n_frame, 3, 3) rows

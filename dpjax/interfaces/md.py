@@ -17,11 +17,10 @@ import numpy as np
 from dpjax.errors import ConfigError, DataError
 from dpjax.geometry.cells import volume
 from dpjax.interfaces.jax_md import EnergyFn, NeighborFn, neighbor_fn_and_energy
-from dpjax.interfaces.moving import Capacity, Neighbors
+from dpjax.interfaces.moving import Neighbors
 from dpjax.interfaces.potential import Potential
 from dpjax.interfaces.structures import Structure
 from dpjax.models import require_no_spins
-from dpjax.neighbors import CellListPlan
 from dpjax.units import BAR, BOLTZMANN, TIME_FS
 
 ENSEMBLES = ("nve", "nvt", "npt")
@@ -199,16 +198,10 @@ class Simulation:
         """Arrays and JSON-able facts from which :meth:`restore` continues exactly."""
         leaves = jax.device_get(jax.tree.leaves(self.state))
         arrays = {f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
-        arrays |= {"reference": np.asarray(self.neighbors.reference), "cell": np.asarray(self.neighbors.cell)}
         arrays["atype"] = self.structure.atype
-        facts = {
-            "step": self.step,
-            "dynamics": asdict(self.dynamics),
-            "inputs": self._inputs,
-            "capacity": asdict(self.neighbors.capacity),
-            "bound": float(self.neighbors.bound),
-        }
-        return arrays, facts
+        facts = {"step": self.step, "dynamics": asdict(self.dynamics), "inputs": self._inputs}
+        listed, sizes = self.neighbor_fn.places.system.stored(self.neighbors)
+        return arrays | listed, facts | sizes
 
     def restore(self, arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> None:
         """Go on where another simulation of the same structure, dynamics and inputs of the model was saved.
@@ -228,18 +221,8 @@ class Simulation:
             leaves, tree = jax.tree.flatten(self.state)
             own = [jnp.asarray(arrays[f"state_{i}"], leaf.dtype) for i, leaf in enumerate(leaves)]
             self.state = jax.tree.unflatten(tree, own)
-            sizes = capacity_from(facts["capacity"])
-            system = self.neighbor_fn.places.system
-            self.neighbors = system.restored(
-                jnp.asarray(arrays["reference"]), jnp.asarray(arrays["cell"]), sizes, facts["bound"]
-            )
+            self.neighbors = self.neighbor_fn.places.system.restored(arrays, facts)
         self.step = int(facts["step"])
-
-
-def capacity_from(sizes: dict[str, Any]) -> Capacity:
-    """The capacity of what ``asdict`` and JSON made of one."""
-    plan = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in sizes["search"].items()}
-    return Capacity(CellListPlan(**plan), tuple(sizes["within"]), sizes["reserve"])
 
 
 def minimized(

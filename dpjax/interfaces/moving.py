@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -128,15 +128,17 @@ class MovingSystem:
         spin: (atoms of all structures, 3) that they have where nothing else is said; None for models without spins.
     """
 
+    output = ENERGY
+
     def __init__(
         self, potential: Potential, atypes: Sequence[np.ndarray], pbc: np.ndarray, skin: float,
         inputs: Sequence[Mapping[str, Any]],
     ):  # fmt: skip
         model = potential.model
-        if model.output is not ENERGY:
+        if model.output is not self.output:
             raise ModelError(f"this model predicts {model.output.total}, not energies, so nothing moves by it")
         require_derived(potential.config, "molecular dynamics and energy functions")
-        require_no_modifier(potential.config, "JAX-MD and `dpjax md`")
+        require_no_modifier(potential.config, "a MovingSystem, which moving_system makes of both parts")
         if not (math.isfinite(skin) and skin > 0):
             raise DataError(f"skin: found {skin}, expected a number of angstrom above 0")
         self.potential, self.skin, self.pbc = potential, float(skin), np.asarray(pbc, bool)
@@ -213,10 +215,19 @@ class MovingSystem:
         expansion, bound = self._series(capacity, nearest)
         return self.searched(coord, cell, capacity, expansion, jnp.asarray(bound, coord.dtype))
 
-    def restored(self, reference: jax.Array, cell: jax.Array, capacity: Capacity, bound: float) -> Neighbors:
-        """The list that had this reference, cell, capacity and bound, bit by bit."""
+    def stored(self, neighbors: Neighbors) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Arrays and JSON-able facts from which :meth:`restored` makes the same list."""
+        arrays = {"reference": np.asarray(neighbors.reference), "cell": np.asarray(neighbors.cell)}
+        return arrays, {"capacity": asdict(neighbors.capacity), "bound": float(neighbors.bound)}
+
+    def restored(self, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> Neighbors:
+        """The list that was stored, bit by bit."""
+        reference, bound = jnp.asarray(arrays["reference"]), facts["bound"]
+        capacity = _capacity_from(facts["capacity"])
         expansion, _ = self._series(capacity, bound, factors=(1.0,)) if bound else (None, 0.0)
-        return self.searched(reference, cell, capacity, expansion, jnp.asarray(bound, reference.dtype))
+        return self.searched(
+            reference, jnp.asarray(arrays["cell"]), capacity, expansion, jnp.asarray(bound, reference.dtype)
+        )
 
     def searched(self, coord, cell, capacity: Capacity, expansion: Any, bound: jax.Array) -> Neighbors:
         """A new list; pure."""
@@ -423,3 +434,9 @@ def _larger(capacity: Capacity, least: Capacity) -> Capacity:
     if getattr(new, "grid", None) == getattr(plan, "grid", None):
         plan = replace(plan, bin_atoms=tuple(map(max, new.bin_atoms, plan.bin_atoms)))
     return Capacity(plan, tuple(map(max, capacity.within, least.within)), max(capacity.reserve, least.reserve))
+
+
+def _capacity_from(sizes: Mapping[str, Any]) -> Capacity:
+    """The capacity of one structure from what ``asdict`` and JSON made of it."""
+    plan = {key: tuple(value) if isinstance(value, (list, tuple)) else value for key, value in sizes["search"].items()}
+    return Capacity(CellListPlan(**plan), tuple(sizes["within"]), sizes["reserve"])

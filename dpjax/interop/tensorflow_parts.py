@@ -1,8 +1,8 @@
 """Models made of others from the variables of DeePMD-kit's TensorFlow graphs: sums, DPRc models, pair tables.
 
 There the scopes of the k-th part of a sum end in ``_model<k>``, but for layers with a name (``layer_name``), which all parts use;
-those of a DPRc model end in ``_qm`` and ``_qmmm``.  Numbers that reach its compiled operations as attributes are rounded to float32,
-which changes results by about 1e-8; so the section of an imported model has them as they were used.
+those of a DPRc model end in ``_qm`` and ``_qmmm``.  Numbers that reach its compiled operations as attributes are rounded to
+float32, which changes results by about 1e-8; so the section of an imported model has them as they were used.
 """
 
 from __future__ import annotations

@@ -76,6 +76,12 @@ def sizes_of(cells: np.ndarray, atoms: int, spacing: float, mesh: bool | None = 
     return Sizes(most, half, mesh_points(half) if by_mesh else None)
 
 
+def widened(sizes: Sizes, half: Half) -> Sizes:
+    """The same program with room for at least ``half`` vectors."""
+    wider = tuple(max(own, round_up(h)) for own, h in zip(sizes.half, half, strict=True))
+    return Sizes(sizes.most, wider, None if sizes.mesh is None else mesh_points(wider))
+
+
 @with_all_digits
 def predict_correction(
     model: StandardModel,
@@ -111,7 +117,7 @@ def predict_correction(
     coord, cell = jnp.asarray(batch.coord), _cells(batch)
 
     def summed(coord: jax.Array, dipole: jax.Array, cell: jax.Array) -> tuple[jax.Array, jax.Array]:
-        energy = _energies(coord, dipole, cell, batch, charges, sizes)
+        energy = charge_energies(coord, dipole, cell, batch, charges, sizes)
         return jnp.sum(energy), energy
 
     (by_coord, by_dipole, by_cell), energy = jax.grad(summed, argnums=(0, 1, 2), has_aux=True)(coord, dipole, cell)
@@ -129,10 +135,22 @@ def _cells(batch: Batch) -> jax.Array:
     return jnp.where(there[:, None, None], jnp.asarray(batch.cell), jnp.eye(3)[None])
 
 
-def _energies(
+@with_all_digits
+def charge_energies(
     coord: jax.Array, dipole: jax.Array, cell: jax.Array, batch: Batch, charges: Charges, sizes: Sizes
 ) -> jax.Array:
-    """(n_frame,) eV, the Ewald energy of each frame."""
+    """Ewald energy of each frame; differentiable by coordinates, dipoles and cells.
+
+    Args:
+        coord: (n_atom, 3) angstrom, any images.
+        dipole: (n_atom, 3) angstrom, from an atom to its centroid.
+        cell: (n_frame, 3, 3) angstrom; no zeros, also of padding.
+        batch: whose types and frames are used, not its coordinates and cells.
+        charges, sizes: of the sum.
+
+    Returns:
+        (n_frame,) eV.
+    """
     rows, real = _rows_of_frames(batch, sizes.most)
     types = jnp.maximum(jnp.asarray(batch.atype), 0)[rows]
     own, theirs = (

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +27,8 @@ COULOMB = 14.39964535475696995031  # eV angstrom / e^2, 1 / (4 pi epsilon_0) wit
 _SLACK = 1e-9  # of a limit: device and host may round a length differently
 
 Half = tuple[int, int, int]
+Integers = tuple[Any, Any, Any]
+Phases = tuple[jax.Array, jax.Array]
 
 
 def half_widths(cell: np.ndarray, spacing: float) -> Half:
@@ -61,15 +64,40 @@ def reciprocal_energy(
     Returns:
         () eV.
     """
+    return energy_over(coord, charge, cell, integers(half), beta=beta, spacing=spacing)
+
+
+def integers(half: Half) -> Integers:
+    """(half_1 + 1,), (2 half_2 + 1,) and (half_3 + 1,) integers that name one vector of each pair g, -g; those of ``n_3`` with both
+    signs."""
+    return np.arange(half[0] + 1), np.arange(-half[1], half[1] + 1), np.arange(half[2] + 1)
+
+
+def energy_over(
+    coord: jax.Array, charge: jax.Array, cell: jax.Array, integers: Integers, *, beta: float, spacing: float
+) -> jax.Array:
+    """:func:`reciprocal_energy` over the vectors of three arrays of integers, whose lengths may be symbols.
+
+    Args:
+        coord, charge, cell, beta, spacing: as there.
+        integers: as :func:`integers` makes them, in any order; what is beyond the limits of the cell is left out.
+
+    Returns:
+        () eV.
+    """
     inverse = inverse3(cell)
-    phases = _phases(coord @ inverse, half)
+    fractional = coord @ inverse
+    # an image has the same phases, with fewer digits lost
+    fractional = fractional - jax.lax.stop_gradient(jnp.floor(fractional))
+    n_1, n_2, n_3 = (jnp.asarray(own, coord.dtype) for own in integers)
+    first, second, third = (_phases(own, fractional[:, d]) for d, own in enumerate((n_1, n_2, n_3)))
     limit = limits(cell, spacing)
 
-    def plane(n_1: jax.Array) -> jax.Array:
-        square = _squared_factors(phases, charge, n_1)
-        return jnp.sum(square * _plane_weights(n_1, inverse, limit, beta, half))
+    def plane(row: tuple[jax.Array, jax.Array, jax.Array]) -> jax.Array:
+        square = _squared_factors((charge * row[1], charge * row[2]), second, third)
+        return jnp.sum(square * _plane_weights(row[0], n_2, n_3, inverse, limit, beta))
 
-    each = jax.lax.map(jax.checkpoint(plane), jnp.arange(half[0] + 1, dtype=jnp.int32))
+    each = jax.lax.map(jax.checkpoint(plane), (n_1, *first))
     return COULOMB / (2.0 * jnp.pi * volume(cell)) * jnp.sum(each)
 
 
@@ -89,35 +117,32 @@ def vector_weights(n: Sequence[jax.Array], inverse: jax.Array, limit: jax.Array,
     return jnp.where(summed, jnp.exp(-((jnp.pi / beta) ** 2) * safe) / safe, 0.0)
 
 
-def _phases(fractional: jax.Array, half: Half) -> list[tuple[jax.Array, jax.Array]]:
-    """Cosines and sines (half_d + 1, n) of ``2 pi n_d s_d`` for each direction."""
-    fractional = fractional - jax.lax.stop_gradient(
-        jnp.floor(fractional)
-    )  # an image has the same phases, with fewer digits lost
-    angles = [
-        2.0 * jnp.pi * jnp.arange(h + 1, dtype=fractional.dtype)[:, None] * fractional[None, :, d]
-        for d, h in enumerate(half)
-    ]
-    return [(jnp.cos(angle), jnp.sin(angle)) for angle in angles]
+def _phases(n: jax.Array, fractional: jax.Array) -> Phases:
+    """Cosines and sines (len(n), n_atom) of ``2 pi n s``."""
+    angle = 2.0 * jnp.pi * n[:, None] * fractional[None]
+    return jnp.cos(angle), jnp.sin(angle)
 
 
-def _squared_factors(phases: Sequence[tuple[jax.Array, jax.Array]], charge: jax.Array, n_1: jax.Array) -> jax.Array:
-    """(2 half_2 + 1, 2, half_3 + 1) |S|^2 of one plane; the middle axis is the sign of ``n_3``."""
-    (cos_1, sin_1), (cos_2, sin_2), (cos_3, sin_3) = phases
-    cos_1, sin_1 = (charge * cos_1[n_1])[None], (charge * sin_1[n_1])[None]
-    cos_2 = jnp.concatenate([cos_2[:0:-1], cos_2])  # n_2 = -half_2 ... half_2
-    sin_2 = jnp.concatenate([-sin_2[:0:-1], sin_2])
+def _squared_factors(first: Phases, second: Phases, third: Phases) -> jax.Array:
+    """(len(n_2), 2, len(n_3)) |S|^2 of one plane; the middle axis is the sign of ``n_3``.
+
+    Args:
+        first: (n_atom,) charges times the phases of ``n_1``.
+        second, third: of ``n_2`` and ``n_3``.
+    """
+    (cos_1, sin_1), (cos_2, sin_2), (cos_3, sin_3) = (tuple(own[None] for own in first), second, third)
     real, imaginary = cos_1 * cos_2 - sin_1 * sin_2, sin_1 * cos_2 + cos_1 * sin_2
-    rows = jnp.concatenate([real, imaginary]) @ jnp.concatenate([cos_3, sin_3]).T
-    (rc, rs), (ic, is_) = (jnp.split(part, 2, axis=1) for part in jnp.split(rows, 2))
+    rows = jnp.concatenate([real, imaginary]) @ jnp.concatenate([cos_3, sin_3]).T  # one product of matrices
+    n_2, n_3 = cos_2.shape[0], cos_3.shape[0]
+    (rc, rs), (ic, is_) = ((part[:, :n_3], part[:, n_3:]) for part in (rows[:n_2], rows[n_2:]))
     return jnp.stack([(rc - is_) ** 2 + (ic + rs) ** 2, (rc + is_) ** 2 + (ic - rs) ** 2], axis=1)
 
 
-def _plane_weights(n_1: jax.Array, inverse: jax.Array, limit: jax.Array, beta: float, half: Half) -> jax.Array:
-    """(2 half_2 + 1, 2, half_3 + 1) what :func:`_squared_factors` are multiplied by; 0 beyond the limits."""
-    n_2 = jnp.arange(-half[1], half[1] + 1, dtype=inverse.dtype)[:, None, None]
-    n_3 = jnp.arange(half[2] + 1, dtype=inverse.dtype)
-    n_3 = jnp.stack([n_3, -n_3])[None]
-    weight = vector_weights((n_1.astype(inverse.dtype)[None, None, None], n_2, n_3), inverse, limit, beta)
-    once = (jnp.arange(2) == 0)[None, :, None] | (n_3 != 0.0)  # n_3 = 0 has no other sign
+def _plane_weights(
+    n_1: jax.Array, n_2: jax.Array, n_3: jax.Array, inverse: jax.Array, limit: jax.Array, beta: float
+) -> jax.Array:
+    """(len(n_2), 2, len(n_3)) what :func:`_squared_factors` are multiplied by; 0 beyond the limits."""
+    signed = jnp.stack([n_3, -n_3])[None]
+    weight = vector_weights((n_1[None, None, None], n_2[:, None, None], signed), inverse, limit, beta)
+    once = (jnp.arange(2) == 0)[None, :, None] | (signed != 0.0)  # n_3 = 0 has no other sign
     return jnp.where(once, weight, 0.0) * jnp.where(n_1 == 0, 1.0, 2.0)
