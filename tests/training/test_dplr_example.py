@@ -31,11 +31,11 @@ def test_from_centroids_to_a_box_of_three_thousand_atoms(tmp_path):
     dpjax.train(config("water_dplr_dipole", 150), dipole)
     found = compared(dpjax.load(dipole), valid, atomic=True).systems[0].errors["atomic_dipole"].rmse
     assert found < 0.02  # a model that says 0 is wrong by 0.042 angstrom
-    section = config("water_dplr", 60)
+    section = config("water_dplr", 100)
     section["model"]["modifier"]["model_name"] = str(dipole)
     dpjax.train(section, energy)
     pot = dpjax.load(energy)
-    assert compared(pot, valid, 6).systems[0].errors["force"].rmse < 1.0  # forces are 1.5 eV/angstrom large
+    assert compared(pot, valid, 6).systems[0].errors["force"].rmse < 0.7  # forces are 0.91 eV/angstrom large
 
     arrays = {name: np.load(valid / "set.000" / f"{name}.npy").astype(float) for name in ("coord", "box")}
     times = np.array([4, 4, 2])
