@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Make the data set in ``examples/spin``: a magnetic crystal in the rock salt structure, labelled with a classical model.
+"""Make the data set in ``examples/spin``: a magnetic crystal in the caesium chloride structure, labelled with a classical model.
 
 The crystal has magnetic atoms M, which carry a spin, and X, which do not.  Its energy is a sum over pairs and over spins::
 
@@ -25,17 +25,18 @@ from pathlib import Path
 import numpy as np
 
 TYPE_MAP = ("M", "X")
-LATTICE = 4.2  # angstrom, edge of the cubic cell of four M and four X
-RANGE = 4.0  # R, angstrom: M-X are 2.1, M-M 2.97 angstrom apart, and the next M-X 3.64
-DEPTH = np.array([[0.15, 0.60], [0.60, 0.10]])  # D, eV
-BOND = np.array([[2.9, 2.1], [2.1, 3.0]])  # r_ab, angstrom
+LATTICE = 3.2  # angstrom, edge of the cubic cell of one M and one X
+CELLS = (2, 2, 1)  # of the crystal in a frame
+RANGE = 4.2  # R, angstrom: M-X are 2.77, M-M and X-X 3.2 angstrom apart, and the next of these 4.5
+DEPTH = np.array([[0.40, 0.60], [0.60, 0.40]])  # D, eV
+BOND = np.array([[3.1, 2.7], [2.7, 3.1]])  # r_ab, angstrom
 STEEPNESS = 1.5  # a, 1/angstrom
-EXCHANGE, DECAY = 0.25, 0.8  # J, eV per Bohr magneton^2, at r_MM; l, angstrom
+EXCHANGE, DECAY = 0.5, 0.8  # J, eV per Bohr magneton^2, at r_MM; l, angstrom
 LANDAU = (-0.20, 0.05)  # A, B: eV per Bohr magneton^2 and ^4; by itself a spin would be sqrt(2) long
-FRAMES = {"train": 240, "valid": 40}
-SHAKE = 0.10  # angstrom, standard deviation of each coordinate
-STRAIN = 0.03  # largest component of the random strain of a cell
-SPIN_LENGTH = (1.7, 0.2)  # Bohr magnetons, mean and standard deviation
+FRAMES = {"train": 440, "valid": 40}
+SHAKE = 0.08  # angstrom, standard deviation of each coordinate
+STRAIN = 0.02  # largest component of the random strain of a cell
+SPIN_LENGTH = (1.7, 0.1)  # Bohr magnetons, mean and standard deviation
 ORDER = 3.0  # spins are random unit vectors plus up to so many times one direction: from disorder to a ferromagnet
 
 
@@ -103,19 +104,21 @@ def label(coord: np.ndarray, cell: np.ndarray, atype: np.ndarray, spin: np.ndarr
 
 
 def crystal() -> tuple[np.ndarray, np.ndarray]:
-    """Fractions of the cell (8, 3) and types (8,) of the rock salt structure."""
-    sites = np.array([[0.0, 0.0, 0.0], [0.0, 0.5, 0.5], [0.5, 0.0, 0.5], [0.5, 0.5, 0.0]])
-    return np.concatenate([sites, sites + [0.5, 0.0, 0.0]]), np.repeat([0, 1], 4)
+    """Fractions of the cell of a frame (8, 3) and types (8,) of the caesium chloride structure."""
+    corners = np.stack(np.meshgrid(*map(np.arange, CELLS), indexing="ij"), axis=-1).reshape(-1, 3)
+    sites = np.concatenate([corners, corners + 0.5]) / CELLS
+    return sites, np.repeat([0, 1], len(corners))
 
 
 def sample(rng: np.random.Generator) -> dict[str, np.ndarray]:
-    """Coordinates, cell and spins of one frame: the crystal strained and shaken, with spins between disorder and order."""
+    """Coordinates, cell and spins of one frame, as they are stored: the crystal strained and shaken, spins more or less ordered."""
     fraction, atype = crystal()
-    cell = LATTICE * (np.eye(3) + rng.uniform(-STRAIN, STRAIN, (3, 3)))
+    cell = LATTICE * np.diag(CELLS) @ (np.eye(3) + rng.uniform(-STRAIN, STRAIN, (3, 3)))
     coord = fraction @ cell + rng.normal(size=fraction.shape) * SHAKE
     towards = unit(rng.normal(size=3)) * rng.uniform(0.0, ORDER)
     spin = unit(unit(rng.normal(size=coord.shape)) + towards) * rng.normal(*SPIN_LENGTH, size=(len(coord), 1))
-    return {"coord": coord, "box": cell.astype(np.float32), "spin": np.where((atype == 0)[:, None], spin, 0.0)}
+    made = {"coord": coord, "box": cell, "spin": np.where((atype == 0)[:, None], spin, 0.0)}
+    return {name: array.astype(np.float32) for name, array in made.items()}
 
 
 def unit(vector: np.ndarray) -> np.ndarray:
@@ -126,17 +129,22 @@ def unit(vector: np.ndarray) -> np.ndarray:
 def frames(part: str) -> list[dict[str, np.ndarray]]:
     """All frames of one part of the data, with labels."""
     rng = np.random.default_rng([20263, list(FRAMES).index(part)])
-    drawn, atype = [sample(rng) for _ in range(FRAMES[part])], crystal()[1]
-    return [f | label(f["coord"], f["box"].astype(np.float64), atype, f["spin"]) for f in drawn]
+    drawn = [sample(rng) for _ in range(FRAMES[part])]
+    return [frame | labels_of(frame) for frame in drawn]
+
+
+def labels_of(frame: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """:func:`label` of a frame as :func:`sample` gives it."""
+    coord, cell, spin = (frame[name].astype(np.float64) for name in ("coord", "box", "spin"))
+    return label(coord, cell, crystal()[1], spin)
 
 
 def write_system(folder: Path, rows: list[dict[str, np.ndarray]]) -> None:
-    """Writes one deepmd/npy system; what the model is given as it is, labels other than energies in float32."""
+    """Writes one deepmd/npy system; energies in float64, all else in float32."""
     (folder / "set.000").mkdir(parents=True, exist_ok=True)
     for name in rows[0]:
         array = np.stack([row[name].ravel() for row in rows])
-        kept = name in ("coord", "spin", "energy")
-        np.save(folder / "set.000" / f"{name}.npy", array if kept else array.astype(np.float32))
+        np.save(folder / "set.000" / f"{name}.npy", array if name == "energy" else array.astype(np.float32))
     (folder / "type.raw").write_text(" ".join(map(str, crystal()[1])) + "\n")
     (folder / "type_map.raw").write_text(" ".join(TYPE_MAP) + "\n")
 
