@@ -202,6 +202,12 @@ def test_dataclass_defaults_are_the_option_defaults(registry):
         (DPRC, {"qm_model": TABLE | {"type_map": ["H", "O"]}}, "model/qm_model/type_map: found ['H', 'O']", "latter"),
         (DPRC, {"qm_model/type_embedding": {}}, "model/qm_model/type_embedding: both parts share", "model/type_embedding"),
         (DPRC, {"qm_model/fitting_net/numb_aparam": 1}, "model/qm_model/fitting_net/numb_aparam: found 1", "the fragment"),
+        (
+            DPRC,
+            {f"{part}/fitting_net": {"neuron": [4], "layer_name": ["a", None]} for part in ("qm_model", "qmmm_model")},
+            "model/qmmm_model/fitting_net/layer_name: found 'a', which qm_model has",
+            "another name",
+        ),
         (DPRC, {"qm_model/fitting_net": {"type": "dos"}}, "model/qm_model/fitting_net/type: predicts", "energies"),
         (DPRC, {"qmmm_model/atom_exclude_types": [0]}, "model/qmmm_model/atom_exclude_types: found", "model/atom_exclude"),
         (DPRC, {"qm_model/preset_out_bias": {"energy": [1.0, None]}}, "model/qm_model/preset_out_bias", "model/preset_out"),

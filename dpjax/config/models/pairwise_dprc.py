@@ -156,6 +156,11 @@ def _check(cfg: PairwiseDPRcConfig, path: str, context: Context) -> Iterator[Pro
             text = f"both parts share one type embedding. Give it as {path}/type_embedding."
             yield Problem(join(here, "type_embedding"), text)
         yield from _check_part(part, here, path)
+    nets = [getattr(getattr(cfg, key), "fitting_net", None) for key in PARTS]
+    named = [set(getattr(net, "layer_name", None) or ()) - {None} for net in nets]
+    for name in sorted(set.intersection(*named)):
+        text = f"found {name!r}, which {PARTS[0]} has, too. The two parts have no layers in common here: choose another name."
+        yield Problem(join(path, f"{PARTS[1]}/fitting_net/layer_name"), text)
 
 
 def _check_part(part: CommonModelConfig, here: str, path: str) -> Iterator[Problem]:
