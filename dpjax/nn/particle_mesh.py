@@ -24,7 +24,7 @@ from dpjax.nn.ewald import COULOMB, Half, limits, vector_weights
 
 Mesh = tuple[int, int, int]
 
-ORDER = 10  # of the splines; they reach over so many mesh points
+ORDER = 12  # of the splines; they reach over so many mesh points
 FINENESS = 2.0  # mesh points for each vector of a direction
 BLOCK = 256  # atoms that are spread at a time
 
