@@ -96,6 +96,8 @@ class CorrectedMovingSystem:
         DataError: a structure does not repeat in all directions.
     """
 
+    spin = None  # models with a modifier have none
+
     def __init__(
         self, potential: Potential, atypes: Sequence[np.ndarray], pbc: np.ndarray, skin: float,
         inputs: Sequence[Mapping[str, Any]],
@@ -118,7 +120,7 @@ class CorrectedMovingSystem:
         """Atoms of all structures, placeholders included."""
         return self.network.n_atom
 
-    def placed(self, coord: jax.Array) -> jax.Array:
+    def placed(self, coord: jax.Array, spin: jax.Array | None = None) -> jax.Array:
         """The coordinates themselves: each model places them on its own axis."""
         return coord
 
