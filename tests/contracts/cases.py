@@ -450,6 +450,7 @@ CASES = [
         in_pytorch=False,
         storable=False,
         in_fragments=True,
+        slow=True,
     ),
     Case(
         "pairwise_dprc-series",

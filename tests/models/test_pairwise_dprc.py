@@ -98,7 +98,8 @@ def of_terms(pot: dpjax.Potential, s) -> dict[str, np.ndarray]:
     return total
 
 
-@pytest.mark.parametrize("kind", ["cluster", pytest.param("crystal", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["cluster", "crystal"])
 def test_the_energy_is_the_sum_of_those_of_its_terms(kind):
     """In a cell thinner than the cut-off atoms see images of their own fragment, and QM atoms those of each other."""
     pot, s = potential(SECTION), make(kind, numbers=(5, 8))

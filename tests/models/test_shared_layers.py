@@ -69,6 +69,7 @@ def test_left_out_and_put_back(pot):
     assert "layers_0" not in params["parts_2"]["fitting_net"]["net_0"]  # which stayed as it was
 
 
+@pytest.mark.slow
 def test_the_sum_is_that_of_its_parts_with_all_their_layers(pot):
     out, each = evaluated(pot), [evaluated(alone) for alone in of_parts(pot)]
     for name in ("energy", "force"):
@@ -90,6 +91,7 @@ def test_a_change_of_the_array_reaches_both_parts(pot):
     np.testing.assert_allclose(total, sum(w * e for w, e in zip(WEIGHTS, after, strict=True)), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_frozen_part_shares_with_no_other(tmp_path):
     """Its layers keep what their file says, also where names are the same."""
     dpjax.export.save(dpjax.build(part(NAMES[0]), seed=9), tmp_path / "model.dpx", platforms=("cpu",))
