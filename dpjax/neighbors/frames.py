@@ -47,9 +47,8 @@ def frame_table(
     Raises:
         DataError: as :func:`dpjax.neighbors.search`, with system and frame named.
     """
-    coord, cell = system.coord(frame), system.cell(frame)
+    coord, cell, types = system.coord(frame), system.cell(frame), system.frame_types(frame)
     try:
-        partners = getattr(system, "partners", False)
-        return search(coord, system.frame_types(frame), n_type, rcut, cell, partners=partners), coord, cell
+        return search(coord, types, n_type, rcut, cell, partners=getattr(system, "partners", False)), coord, cell
     except DataError as error:
         raise DataError(f"system {system.name}, frame {frame}: {error}") from error

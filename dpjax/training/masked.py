@@ -28,8 +28,9 @@ class RealAtoms(SystemView):
     def frame_types(self, frame: int) -> np.ndarray:
         """(n_atom,) types, -1 for placeholders and atoms that take no part."""
         aparam = self.system.arrays(np.array([frame]), ["aparam"])["aparam"][0]
+        in_file = self.system.places  # errors name atoms as the files have them
         try:
-            return self.seen_types(self.system.frame_types(frame), aparam)
+            return self.seen_types(self.system.frame_types(frame)[in_file], aparam[in_file])[self.system.order]
         except DataError as error:
             raise DataError(f"system {self.name}, frame {frame}: {error}") from None
 

@@ -31,7 +31,7 @@ def test_from_centroids_to_a_box_of_three_thousand_atoms(tmp_path):
     dpjax.train(config("water_dplr_dipole", 150), dipole)
     found = compared(dpjax.load(dipole), valid, atomic=True).systems[0].errors["atomic_dipole"].rmse
     assert found < 0.02  # a model that says 0 is wrong by 0.042 angstrom
-    section = config("water_dplr", 100)
+    section = config("water_dplr", 300)
     section["model"]["modifier"]["model_name"] = str(dipole)
     dpjax.train(section, energy)
     pot = dpjax.load(energy)
