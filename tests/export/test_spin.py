@@ -17,7 +17,7 @@ from tests.shared import golden
 SPIN = {"use_spin": [True, False], "virtual_scale": [0.3]}
 SMALL = model(se_e2_a(sel=[7, 9], neuron=[2, 4]), spin=SPIN)
 MIXED = model(se_atten(sel=11, attn_layer=0), spin=SPIN)
-PASSING = model(dpa3({"nlayers": 1, "update_angle": False, "e_sel": 14}), spin=SPIN)
+PASSING = model(dpa3({"nlayers": 1, "update_angle": False, "e_sel": 14, "a_sel": 10}), spin=SPIN)
 BOTH = model(hybrid(se_e2_a(rcut=2.6, sel=[7, 9]), se_e2_r(sel=[9, 8])), spin=SPIN)
 
 
