@@ -118,11 +118,9 @@ class Simulation:
         with jax.enable_x64(True):
             given = {"fparam": fparam, "charge_spin": charge_spin}
             self._inputs = {name: None if x is None else np.ravel(x).tolist() for name, x in given.items()}
-            self.neighbor_fn, self.energy_fn = _functions(potential, structure, npt, skin, margin, given)
-            shift = space.periodic_general(structure.cell.T)[1] if npt else space.free()[1]
-            self.simulator = _simulator(dynamics, self.energy_fn, shift)
+            self.neighbor_fn, self.energy_fn = _functions(potential, structure, skin, margin, given)
+            self.simulator = _simulator(dynamics, self.energy_fn, space.free()[1])
             start = jnp.asarray(structure.coord)
-            start = start @ jnp.linalg.inv(structure.cell) % 1.0 if npt else start
             box = {"box": jnp.asarray(structure.cell.T)} if npt else {}
             self.neighbors: Neighbors = self.neighbor_fn.allocate(start, **box)
             self.state = self._started(start, seed, box)
@@ -176,7 +174,7 @@ class Simulation:
     def _real(self, state: Any) -> tuple[jax.Array, jax.Array | None]:
         """Coordinates and cell by rows, angstrom."""
         if self.dynamics.ensemble == "npt":
-            return state.position @ state.box.T, state.box.T
+            return state.position, state.box.T
         return state.position, None if self.structure.cell is None else jnp.asarray(self.structure.cell)
 
     def _observed(self, state: Any, neighbors: Neighbors) -> dict[str, jax.Array]:
@@ -250,7 +248,7 @@ def minimized(
 
     with jax.enable_x64(True):
         given = {"fparam": fparam, "charge_spin": charge_spin}
-        neighbor_fn, energy_fn = _functions(potential, structure, False, skin, 1.25, given)
+        neighbor_fn, energy_fn = _functions(potential, structure, skin, 1.25, given)
         start = jnp.asarray(structure.coord)
         neighbors = neighbor_fn.allocate(start)
         init, apply = minimize.fire_descent(energy_fn, _short_steps(space.free()[1], min(LONGEST_STEP, skin / 4.0)))
@@ -273,11 +271,13 @@ def _short_steps(shift: Callable, longest: float) -> Callable:
     return limited
 
 
-def _functions(potential, structure: Structure, fractional: bool, skin, margin, inputs) -> tuple[NeighborFn, EnergyFn]:
+def _functions(potential, structure: Structure, skin, margin, inputs) -> tuple[NeighborFn, EnergyFn]:
+    """Of angstrom, not of fractions of the cell, also where the cell changes: JAX-MD's npt integrator multiplies coordinates by the
+    growth of the cell, and of fractions that would be a motion that no force asked for."""
     require_no_spins(potential.config, "`dpjax md`, whose structures have no spins,")
     box = None if structure.cell is None else structure.cell.T
     return neighbor_fn_and_energy(
-        potential, box, structure.atype, fractional_coordinates=fractional, pbc=structure.pbc, skin=skin,
+        potential, box, structure.atype, fractional_coordinates=False, pbc=structure.pbc, skin=skin,
         capacity_multiplier=margin, **inputs,
     )  # fmt: skip
 
