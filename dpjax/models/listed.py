@@ -142,8 +142,8 @@ def still_serves(rcut: float, skin: float, coord, listed, cell=None, listed_cell
     With an unchanged cell: no atom moved more than half the skin.  Where the cell changed from ``h0`` to ``h0 F``, an atom is
     compared with where the cell would have carried it, ``r0 F``.  If it is at most u from there, a pair that is at the distance
     ``rcut`` now was no farther apart than ``(rcut + 2 u) |F^-1|`` when the list was made.  The largest singular value ``|F^-1|`` is
-    at most 1 plus that of ``F^-1 - 1``, whose square is at most the product of its largest sums of absolute values along rows and
-    along columns.  NaN never serves.
+    at most a growth common to all directions plus that of what remains, whose square is at most the product of its largest sums of
+    absolute values along rows and along columns.  NaN never serves.
 
     Args:
         rcut, skin: angstrom.
@@ -153,8 +153,10 @@ def still_serves(rcut: float, skin: float, coord, listed, cell=None, listed_cell
     xp = coord.__array_namespace__()
     stretch, carried = 1.0, listed
     if cell is not None:
-        strain = xp.abs(inverse3(cell) @ listed_cell - xp.eye(3, dtype=cell.dtype))
-        stretch = 1.0 + xp.sqrt(xp.max(xp.sum(strain, axis=0)) * xp.max(xp.sum(strain, axis=1)))
+        back = inverse3(cell) @ listed_cell  # F^-1
+        common = xp.linalg.trace(back) / 3.0
+        rest = xp.abs(back - common * xp.eye(3, dtype=cell.dtype))
+        stretch = xp.abs(common) + xp.sqrt(xp.max(xp.sum(rest, axis=0)) * xp.max(xp.sum(rest, axis=1)))
         carried = listed @ (inverse3(listed_cell) @ cell)
     moved = xp.sqrt(xp.max(xp.sum((coord - carried) ** 2, axis=-1)))
     return (rcut + 2.0 * moved) * stretch <= rcut + skin

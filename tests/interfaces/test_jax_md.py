@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import jax
@@ -22,6 +23,7 @@ from jax_md import minimize, simulate, space
 from dpjax.interfaces.jax_md import neighbor_fn_and_energy
 from dpjax.interfaces.md import Dynamics, Simulation, minimized
 from dpjax.interfaces.structures import Structure, read_structure
+from dpjax.models.listed import still_serves
 from dpjax.units import TIME_FS
 
 CELL = np.array(
@@ -187,6 +189,23 @@ def test_energy_is_conserved_and_forces_stay_right(pot, pbc):
     assert rows[-1]["step"] == 200 and rows[-1]["time"] == pytest.approx(0.1)
 
 
+def continued(pot, start, dynamics, steps):
+    """A simulation of twice so many steps, what it showed at its start, and what it saved halfway: from there a second one ends in
+    the same bits."""
+    one = Simulation(pot, start, dynamics, seed=3)
+    first = one.observe()
+    one.advance(steps)
+    arrays, facts = one.saved()
+    facts = json.loads(json.dumps(facts))
+    one.advance(steps)
+    two = Simulation(pot, start, dynamics, seed=4)
+    two.restore(arrays, facts)
+    two.advance(steps)
+    for a, b in zip(jax.tree.leaves(one.state), jax.tree.leaves(two.state), strict=True):
+        np.testing.assert_array_equal(a, b)
+    return one, first, (arrays, facts)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "dynamics",
@@ -199,16 +218,7 @@ def test_energy_is_conserved_and_forces_stay_right(pot, pbc):
 )
 def test_ensembles_and_exact_restart(pot, dynamics):
     start = structure()
-    one = Simulation(pot, start, dynamics, seed=3)
-    first = one.observe()
-    one.advance(30)
-    arrays, facts = one.saved()
-    one.advance(30)
-    two = Simulation(pot, start, dynamics, seed=4)
-    two.restore(arrays, facts)
-    two.advance(30)
-    for a, b in zip(jax.tree.leaves(one.state), jax.tree.leaves(two.state), strict=True):
-        np.testing.assert_array_equal(a, b)
+    one, first, saved = continued(pot, start, dynamics, 30)
     last = one.observe()
     if dynamics.thermostat == "nose-hoover":
         assert abs(last["conserved"] - first["conserved"]) < 0.05 * abs(last["total"] - first["total"]) + 2e-4
@@ -221,7 +231,7 @@ def test_ensembles_and_exact_restart(pot, dynamics):
         shape = now["cell"][CELL != 0] / CELL[CELL != 0]
         assert np.ptp(shape) < 1e-12  # JAX-MD's barostat keeps the shape
     with pytest.raises(DataError, match="timestep was 0.5 and is 0.25"):
-        Simulation(pot, start, replace(dynamics, timestep=0.25)).restore(arrays, facts)
+        Simulation(pot, start, replace(dynamics, timestep=0.25)).restore(*saved)
 
 
 @pytest.mark.slow
@@ -380,3 +390,14 @@ def test_a_run_is_not_overwritten(tmp_path):
     with pytest.raises(ConfigError, match="steps: found -1"):
         Schedule(-1)
     assert [Schedule(25, 10, 0, 12).next(step) for step in (0, 10, 12, 20, 24)] == [10, 12, 20, 24, 25]
+
+
+def test_a_list_serves_while_its_cell_grows_and_until_it_shrinks_by_the_skin():
+    rng = np.random.default_rng(0)
+    coord, rcut, skin = rng.uniform(size=(20, 3)) @ CELL, 3.0, 1.0
+
+    def serves(stretched):
+        return bool(still_serves(rcut, skin, coord @ np.linalg.inv(CELL) @ stretched, coord, stretched, CELL))
+
+    assert serves(1.5 * CELL) and serves(0.751 * CELL) and not serves(0.749 * CELL)
+    assert serves(CELL * (0.9, 1.0, 1.0)) and not serves(CELL * (0.74, 1.0, 1.0))

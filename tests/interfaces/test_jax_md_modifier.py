@@ -20,7 +20,7 @@ from dpjax.interfaces.jax_md import neighbor_fn_and_energy
 from dpjax.interfaces.md import Dynamics, Simulation
 from dpjax.interfaces.moving_correction import CELL_GREW
 from dpjax.models.dipole_charge import sizes_of
-from tests.interfaces.test_jax_md import CELL, close, structure, waters
+from tests.interfaces.test_jax_md import CELL, close, continued, structure, waters
 
 
 @pytest.fixture(scope="module")
@@ -119,17 +119,7 @@ def test_a_mesh_gives_the_same(pot):
 )
 def test_dynamics_and_exact_restart(pot, dynamics):
     start = structure()
-    one = Simulation(pot, start, dynamics, seed=3)
-    first = one.observe()
-    one.advance(40)
-    arrays, facts = one.saved()
-    facts = json.loads(json.dumps(facts))
-    one.advance(40)
-    two = Simulation(pot, start, dynamics, seed=4)
-    two.restore(arrays, facts)
-    two.advance(40)
-    for a, b in zip(jax.tree.leaves(one.state), jax.tree.leaves(two.state), strict=True):
-        np.testing.assert_array_equal(a, b)
+    one, first, _ = continued(pot, start, dynamics, 40)
     last, now = one.observe(), one.snapshot()
     want = pot.evaluate(now["coord"][None], start.atype, now["cell"][None])
     close(now["energy"], want["energy"][0, 0], 1e-10)
@@ -140,11 +130,11 @@ def test_dynamics_and_exact_restart(pot, dynamics):
 
 @pytest.mark.slow
 def test_a_cell_that_grows_beyond_its_vectors_loses_no_step(pot, caplog):
-    dynamics = Dynamics("npt", temperature=60.0, pressure=-2e5, barostat_time=20.0)
+    dynamics = Dynamics("npt", temperature=60.0, pressure=-2e4, barostat_time=60.0)
     run = Simulation(pot, structure(), dynamics, seed=3)
     before = run.neighbors.sizes
     with caplog.at_level("INFO", logger="dpjax"):
-        run.advance(300)
+        run.advance(12)
     now = run.snapshot()
     assert "the cell grew" in caplog.text and run.neighbors.sizes.half > before.half
     close(now["force"], pot.evaluate(now["coord"][None], run.structure.atype, now["cell"][None])["force"][0])
