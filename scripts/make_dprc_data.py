@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from make_molecules_data import BOHR, HARTREE, dynamics, missing_libraries, random_rotation, turned, write_all
+from make_molecules_data import BOHR, HARTREE, dynamics, labelled, missing_libraries, random_rotation, turned, write_all
 
 TYPE_MAP = ("C", "H", "O", "OW", "HW")
 SOLUTE, N_QM = "CH3OH", 6  # its name in ASE's collection of the G2 set, and how many atoms it has
@@ -126,9 +126,7 @@ def run(job: tuple[Trajectory, int, int]) -> tuple[Trajectory, list[str], list[d
     """Simulates one trajectory and labels its frames."""
     trajectory, interval, equilibration = job
     symbols, positions = sample(trajectory, interval, equilibration)
-    positions = positions.astype(np.float32)  # as they are stored: labels belong to these coordinates
-    frames = [{"coord": p.ravel(), **label(symbols, p.astype(np.float64))} for p in positions]
-    return trajectory, named(symbols), frames
+    return trajectory, named(symbols), labelled(symbols, positions, label)
 
 
 def main() -> None:

@@ -207,9 +207,15 @@ def run(job: tuple[Trajectory, int, int]) -> tuple[Trajectory, list[str], list[d
     """Simulates one trajectory and labels its frames."""
     trajectory, interval, equilibration = job
     symbols, positions = sample(trajectory, interval, equilibration)
-    positions = positions.astype(np.float32)  # as they are stored: labels belong to these coordinates
-    frames = [{"coord": p.ravel(), **label(symbols, p.astype(np.float64))} for p in positions]
-    return trajectory, symbols, frames
+    return trajectory, symbols, labelled(symbols, positions, label)
+
+
+def labelled(
+    symbols: Sequence[str], positions: np.ndarray, label: Callable[[Sequence[str], np.ndarray], dict[str, np.ndarray]]
+) -> list[dict[str, np.ndarray]]:
+    """Frames at ``positions`` (n_frame, n_atom, 3) angstrom, which are rounded as they are stored: labels belong to those."""
+    rounded = positions.astype(np.float32)
+    return [{"coord": p.ravel(), **label(symbols, p.astype(np.float64))} for p in rounded]
 
 
 def write_system(

@@ -33,6 +33,16 @@ class Grids(NamedTuple):
         return max(grid.panels for grid in self.members if grid is not None)
 
 
+def common_levels(found: Sequence[Sequence[Grid]]) -> tuple[Grids, ...]:
+    """Resolutions of several side by side, coarse to fine: at each level one for each of them, its finest where it has no more.
+
+    Args:
+        found: those of each, coarse to fine; none where it has no series.
+    """
+    levels = range(max(map(len, found), default=0))
+    return tuple(Grids(tuple(own[min(i, len(own) - 1)] if own else None for own in found)) for i in levels)
+
+
 @flax.struct.dataclass
 class Expansions:
     """Series of each member, an :class:`~dpjax.descriptors.expansion.Expansion` or None for members without."""
@@ -108,9 +118,7 @@ class Hybrid(nn.Module):
 
     def grids(self, n_atom: int, nbrs: Sequence[int]) -> tuple[Grids, ...]:
         """Resolutions, coarse to fine, at which series save time for ``n_atom`` centres in at least one member."""
-        own = [member.grids(n_atom, _own_widths(member.config, nbrs)) for member in self.members]
-        levels = range(max(map(len, own)))
-        return tuple(Grids(tuple(grids[min(i, len(grids) - 1)] if grids else None for grids in own)) for i in levels)
+        return common_levels([member.grids(n_atom, _own_widths(member.config, nbrs)) for member in self.members])
 
     def expand(self, nearest: jax.Array, grid: Grids) -> Expansions:
         """The embedding networks of the members as series.

@@ -301,7 +301,7 @@ class Artifact:
         """
         if frame.spin is not None:
             edges = search_points(frame, self.rcut)
-            return edges if self.manifest.get("messages") else edges.take(edges.centre < len(frame.coord))
+            return edges if self._messages else edges.take(edges.centre < len(frame.coord))
         least = 1.0 if self.manifest.get("mask") else 0.0 if self.manifest.get("fragments") else None
         if least is None:
             return search(frame.coord, frame.cell, self.rcut)
@@ -327,10 +327,8 @@ class Artifact:
     def _warn_truncation(self, edges: Edges, frame: Frame) -> None:
         """Say once where descriptors leave neighbours out."""
         for cut in () if self._warned else _watched_cuts(self.manifest):
-            kind, sel = (
-                frame.point_types if cut["by_type"] else np.zeros_like(frame.point_types),
-                np.asarray(cut["sel"]),
-            )
+            kind = frame.point_types if cut["by_type"] else np.zeros_like(frame.point_types)
+            sel = np.asarray(cut["sel"])
             near = edges if cut["rcut"] >= self.rcut else edges.take(edges.square < cut["rcut"] ** 2)
             most = near.count(kind, len(sel)).max(axis=0, initial=0)
             for t in np.flatnonzero(most > sel):
@@ -502,14 +500,13 @@ class Frame:
 
     coord: np.ndarray  # (n, 3) angstrom
     atype: np.ndarray  # (n,)
-    section: np.ndarray  # (n,) its type, or 0 where there is one section for all
     cell: np.ndarray | None  # (3, 3)
     fparam: np.ndarray | None  # (numb_fparam,)
     aparam: np.ndarray | None  # (n, numb_aparam)
     charge_spin: np.ndarray | None  # (2,)
     all_types: np.ndarray  # (n_given,) with placeholders
     point_types: np.ndarray  # (n_point,) of atoms, with spins then of their virtual atoms; -1 where there is none
-    point_section: np.ndarray  # (n_point,) as section
+    point_section: np.ndarray  # (n_point,) their types, or 0 where there is one section for all
     first: int | None = None  # type of the first atom as given, for models that take it
     spin: np.ndarray | None = None  # (n, 3)
     scale: np.ndarray | None = None  # (n,) angstrom per unit of spin, 0 for types without
@@ -519,6 +516,11 @@ class Frame:
     def real(self) -> np.ndarray:
         """(n_given,) which of the given atoms are no placeholders."""
         return self.all_types >= 0
+
+    @property
+    def section(self) -> np.ndarray:
+        """(n,) of the atoms."""
+        return self.point_section[: len(self.atype)]
 
     def points(self, coord: np.ndarray) -> np.ndarray:
         """(n_point, 3) angstrom: atoms at ``coord`` and, with spins, then their virtual atoms."""
@@ -560,7 +562,6 @@ def _frames(manifest: dict, coord, atype, cell, fparam, aparam, charge_spin=None
             Frame(
                 coord[i][real],
                 own,
-                section[: len(own)],
                 None if cell is None else cell[i],
                 None if fparam is None else fparam[i],
                 None if aparam is None else aparam[i][real],
@@ -680,10 +681,8 @@ def _spins(manifest: dict, value, types: np.ndarray) -> tuple[np.ndarray | None,
     shape = (*types.shape, 3)
     if value is None:
         raise ArtifactError(f"this model needs spin of shape {shape}, the magnetic moment of each atom; zeros for none")
-    spin, scale = (
-        _shaped(value, shape, "spin"),
-        np.append(_scale(manifest), 0.0)[types],
-    )  # the last one for placeholders
+    spin = _shaped(value, shape, "spin")
+    scale = np.append(_scale(manifest), 0.0)[types]  # the last one for placeholders
     length = np.linalg.norm(spin, axis=-1)
     if not np.isfinite(length).all():
         raise ArtifactError(

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from dpjax.batching.batch import Layout
 from dpjax.config.models import LinearEnergyConfig, PairTableConfig
 from dpjax.descriptors import Neighborhood, kept, ordered_pairs
-from dpjax.descriptors.hybrid import Expansions, Grids
+from dpjax.descriptors.hybrid import Expansions, Grids, common_levels
 from dpjax.errors import ModelError
 from dpjax.fittings import of_type
 from dpjax.models.pair_table import PairEnergies
@@ -63,9 +63,7 @@ class PairTableModel(WithoutNetworks):
         require_x64(jnp.float64)
         own = self.config
         self.pair_table = PairEnergies(self.n_type, own.rcut, kept(own)[0], ordered_pairs(own.pair_exclude_types))
-        shape = (self.n_type, 1)
-        self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
-        self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
+        self.add_output_statistics()
 
     def atomic_output(self, view: Neighborhood, fparam=None, aparam=None, expansion=None) -> jax.Array:
         """(n_atom,) eV; arguments as for :meth:`StandardModel.atomic_output`, of which only the first has an effect."""
@@ -94,9 +92,7 @@ class LinearEnergy(WithoutNetworks):
     def setup(self):
         for i, part in enumerate(self.config.parts):  # one after another, as later parts use layers of those before
             setattr(self, part_name(i), build_part(part, lent=self._lent_to(i)))
-        shape = (self.n_type, 1)
-        self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
-        self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
+        self.add_output_statistics()
 
     @property
     def parts(self) -> tuple[StandardModel, ...]:
@@ -131,9 +127,7 @@ class LinearEnergy(WithoutNetworks):
 
     def grids(self, layout: Layout) -> tuple[Grids, ...]:
         """Resolutions, coarse to fine, at which series save time in at least one part."""
-        found = [part.grids(self._layout_of(part, layout)) for part in self._with_networks]
-        levels = range(max(map(len, found), default=0))
-        return tuple(Grids(tuple(own[min(i, len(own) - 1)] if own else None for own in found)) for i in levels)
+        return common_levels([part.grids(self._layout_of(part, layout)) for part in self._with_networks])
 
     def expand(self, nearest: jax.Array, grid: Grids) -> Expansions:
         """The embedding networks of the parts as series, for atoms no nearer to each other than ``nearest`` (), angstrom."""

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 from dpjax.batching.batch import Layout
 from dpjax.config.models import PairwiseDPRcConfig
 from dpjax.descriptors import Neighborhood, cutoff
-from dpjax.descriptors.hybrid import Expansions, Grids
+from dpjax.descriptors.hybrid import Expansions, Grids, common_levels
 from dpjax.fittings import of_type
 from dpjax.models.fragments import near_fragments, seen
 from dpjax.models.linear import WithoutNetworks, build_part, part_name
@@ -42,9 +42,7 @@ class PairwiseDPRc(WithoutNetworks):
 
     def setup(self):
         self.type_embedding = ModelTypeEmbedding(self.config.type_embedding, self.config.type_map)
-        shape = (self.n_type, 1)
-        self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
-        self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
+        self.add_output_statistics()
 
     def atomic_output(
         self,
@@ -111,9 +109,7 @@ class PairwiseDPRc(WithoutNetworks):
     def grids(self, layout: Layout) -> tuple[Grids, ...]:
         """Resolutions, coarse to fine, at which series save time in at least one part."""
         parts = [self._part(i) for i in (QM, QMMM)]
-        found = [part.apply(variables, layout, method=type(part).grids) for part, variables in parts]
-        levels = range(max(map(len, found)))
-        return tuple(Grids(tuple(own[min(i, len(own) - 1)] if own else None for own in found)) for i in levels)
+        return common_levels([part.apply(variables, layout, method=type(part).grids) for part, variables in parts])
 
     def expand(self, nearest: jax.Array, grid: Grids) -> Expansions:
         """The embedding networks of the parts as series, for atoms no nearer to each other than ``nearest`` (), angstrom."""

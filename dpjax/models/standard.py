@@ -72,9 +72,8 @@ class StandardModel(nn.Module):
     """
 
     config: ModelConfig
-    lent: dict[str, dict[str, nn.Module]] | None = (
-        None  # fitting layers of other models that this one uses, by network and number
-    )
+    # fitting layers of other models that this one uses, by network and number
+    lent: dict[str, dict[str, nn.Module]] | None = None
 
     def setup(self):
         vectors = None
@@ -83,15 +82,19 @@ class StandardModel(nn.Module):
         self.descriptor = build_descriptor(self.config, vectors)
         self.fitting_net = build_fitting(self.config, self.descriptor, vectors, self.lent)
         require_x64(self.descriptor.dtype, self.fitting_net.dtype)  # JAX alone would only warn and compute in float32
-        shape = (self.n_type, self.output.size)
-        self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
-        self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
+        self.add_output_statistics()
         if self.config.use_srtab is not None:
             self.pair_table = build_table(self.config)
-            self.table_bias = self.variable("stats", "table_bias", jnp.zeros, shape, jnp.float64)
+            self.table_bias = self.variable("stats", "table_bias", jnp.zeros, (self.n_type, 1), jnp.float64)
         if self.config.direct_forces:
             self.dens_fitting_net = build_direct_forces(self.config)
             self.dens_force_rmsd = self.variable("stats", "dens_force_rmsd", jnp.ones, (), jnp.float64)
+
+    def add_output_statistics(self) -> None:
+        """Create ``out_bias`` and ``out_std`` (n_type, output.size); for ``setup``."""
+        shape = (self.n_type, self.output.size)
+        self.out_bias = self.variable("stats", "out_bias", jnp.zeros, shape, jnp.float64)
+        self.out_std = self.variable("stats", "out_std", jnp.ones, shape, jnp.float64)
 
     @property
     def n_type(self) -> int:

@@ -8,7 +8,7 @@ bias belongs to QM atoms, as a correction is zero where there are none.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -35,9 +35,11 @@ class TermFrames(SystemView):
 
     Attributes:
         places: frame and fragment of each term; the fragment :data:`QM` for that of the QM atoms alone.
+        numbers: (n_atom,) the fragments of each of these frames.
     """
 
     places: tuple[tuple[int, int], ...]
+    numbers: Mapping[int, np.ndarray]
 
     @property
     def n_frame(self) -> int:
@@ -46,7 +48,7 @@ class TermFrames(SystemView):
     def members(self, term: int) -> np.ndarray:
         """(n_atom,) bool, the atoms of a term."""
         frame, fragment = self.places[term]
-        number = numbers(self.system, frame)
+        number = self.numbers[frame]
         return (number == QM) | (number == fragment)
 
     def frame_types(self, frame: int) -> np.ndarray:
@@ -100,13 +102,17 @@ def terms(
         neighbors: of the frames.
         drawn: which frames.
     """
-    places: dict[int, list[tuple[int, int]]] = {}
+    found: list[TermFrames | None] = [None] * len(systems)
+    frames_of: dict[int, list[int]] = {}
     for system, frames in drawn:
-        for frame in map(int, frames):
-            number = numbers(systems[system], frame)
-            own = [QM] if part == "qm_model" else seen_fragments(neighbors.table(system, frame), number)
-            places.setdefault(system, []).extend((frame, int(fragment)) for fragment in own)
-    found = [TermFrames(s, tuple(places[i])) if i in places else None for i, s in enumerate(systems)]
+        frames_of.setdefault(system, []).extend(map(int, frames))
+    for system, frames in frames_of.items():
+        number = {frame: numbers(systems[system], frame) for frame in frames}
+        places = []
+        for frame in frames:
+            own = [QM] if part == "qm_model" else seen_fragments(neighbors.table(system, frame), number[frame])
+            places.extend((frame, int(fragment)) for fragment in own)
+        found[system] = TermFrames(systems[system], tuple(places), number)
     return Terms(tuple(found), neighbors)
 
 
@@ -136,9 +142,10 @@ def counted_frames(model: Any, path: str, systems: Sequence[System]) -> Sequence
     alone = path.split("/")[1] == model.places[0]
     found = []
     for system in systems:
-        each = ((frame, numbers(system, frame)) for frame in range(system.n_frame))
-        places = [(frame, f) for frame, own in each for f in (range(1) if alone else range(1, own.max(initial=0) + 1))]
-        found.append(TermFrames(system, tuple(places)))
+        each = {frame: numbers(system, frame) for frame in range(system.n_frame)}
+        fragments = ((frame, range(1) if alone else range(1, own.max(initial=0) + 1)) for frame, own in each.items())
+        places = tuple((frame, fragment) for frame, own in fragments for fragment in own)
+        found.append(TermFrames(system, places, each))
     return found
 
 

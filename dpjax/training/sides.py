@@ -251,8 +251,8 @@ def resolve_sel(config: Config, systems: Sequence[System], initial: tuple[ModelC
         resolved, written = with_selections(descriptor, sels[0]), _written_sels(section, in_input[0])
     else:
         resolved = replace(descriptor, list=tuple(with_selections(m, sel) for m, sel in zip(own, sels, strict=True)))
-        sels = in_input
-        written = {**section, "list": [_written_sels(m, sel) for m, sel in zip(section["list"], sels, strict=True)]}
+        listed = zip(section["list"], in_input, strict=True)
+        written = {**section, "list": [_written_sels(m, sel) for m, sel in listed]}
     raw = {**config.raw, "model": {**config.raw["model"], "descriptor": written}}
     return replace(config, model=replace(config.model, descriptor=resolved, raw=raw["model"]), raw=raw)
 

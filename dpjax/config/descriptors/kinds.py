@@ -16,11 +16,7 @@ RADIAL = ("se_e2_r",)  # distances without directions
 # may stand in a model with type vectors of its own
 MODEL_VECTORS = ("se_e2_a", "se_e2_r", "se_e3", "se_a_ebd_v2", "se_atten", "se_atten_v2")
 OWN_CUT = ("loc_frame", "se_a_mask")  # choose among all neighbours by a rule of their own: lists reach them whole
-OPEN = (
-    "se_a_mask",
-)  # every atom sees all others, so there is no cut-off and no cell; a mask says which atoms are real
-ONLY_TENSORFLOW = (
-    "loc_frame",
-    "se_a_mask",
-    "se_a_tpe",
-)  # of DeePMD-kit's backends only this one has them: no .dp file holds them
+# every atom sees all others, so there is no cut-off and no cell; a mask says which atoms are real
+OPEN = ("se_a_mask",)
+# of DeePMD-kit's backends only this one has them: no .dp file holds them
+ONLY_TENSORFLOW = ("loc_frame", "se_a_mask", "se_a_tpe")

@@ -27,7 +27,7 @@ def check_shared_layers(named: Sequence[tuple[str | int, Any]], path: str) -> It
     first: dict[str, tuple[str | int, Any, int]] = {}
     for part_name, part in named:
         told = set()
-        for i, layer in _named_layers(part):
+        for i, layer in named_layers(part):
             other, theirs, j = first.setdefault(layer, (part_name, part, i))
             text = "" if other == part_name or other in told else _difference(part, theirs, i, j)
             if text:
@@ -36,7 +36,7 @@ def check_shared_layers(named: Sequence[tuple[str | int, Any]], path: str) -> It
                 yield Problem(join(path, f"{part_name}/fitting_net/layer_name"), f"{where}, {text}")
 
 
-def _named_layers(part: Any) -> Iterator[tuple[int, str]]:
+def named_layers(part: Any) -> Iterator[tuple[int, str]]:
     """Numbers and names of the layers of a part that have a name."""
     net = getattr(part, "fitting_net", None)
     names = getattr(net, "layer_name", None) or ()

@@ -22,7 +22,15 @@ from dpjax.config.models.common import (
 )
 from dpjax.config.models.inner_potential import INNER_POTENTIAL, InnerPotentialConfig
 from dpjax.config.models.layer_names import check_shared_layers
-from dpjax.config.models.parts import Descriptors, EnergyModelFacts, EnergySum, MadeOfParts, all_alike, lacks
+from dpjax.config.models.parts import (
+    Descriptors,
+    EnergyModelFacts,
+    EnergySum,
+    MadeOfParts,
+    descriptors_of,
+    frame_parameters,
+    lacks,
+)
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import found, join
@@ -74,16 +82,16 @@ class LinearEnergyConfig(MadeOfParts, EnergyModelFacts, CommonModelConfig):
     @cached_property
     def descriptor(self) -> Descriptors:
         """What the parts need of the neighbour table."""
-        found = [item for name, part in self.named for item in _descriptors_of(name, part, self.type_map)]
-        return Descriptors(tuple(own for _, own in found), tuple(path for path, _ in found))
+        pairs = [(place, part) for place, (_, part) in zip(self.places, self.named, strict=True)]
+        found = [(path, own, part) for place, part in pairs for path, own in descriptors_of(place, part)]
+        own = tuple(_reordered(own, part, self.type_map) for _, own, part in found)
+        return Descriptors(own, tuple(path for path, *_ in found))
 
     @cached_property
     def fitting_net(self) -> EnergySum:
         """What the whole model predicts and takes."""
-        nets = [part.fitting_net for part in self.parts]
-        defaults = [net.default_fparam for net in nets if net.numb_fparam]
-        most = {key: max(getattr(net, key) for net in nets) for key in ("numb_fparam", "numb_aparam")}
-        return EnergySum(**most, default_fparam=all_alike(defaults))
+        most = max(part.fitting_net.numb_aparam for part in self.parts)
+        return EnergySum(numb_aparam=most, **frame_parameters(self.parts))
 
 
 def _pairs_of(part: CommonModelConfig, whole: CommonModelConfig) -> tuple[tuple[int, int], ...]:
@@ -92,26 +100,11 @@ def _pairs_of(part: CommonModelConfig, whole: CommonModelConfig) -> tuple[tuple[
     return tuple(dict.fromkeys((*part.pair_exclude_types, *theirs)))
 
 
-def _descriptors_of(name: str | int, part: Any, type_map: tuple[str, ...]) -> list[tuple[str, Any]]:
-    """Descriptors of a part, those of a hybrid one by one, each with its path in the section of the whole model.
-
-    Numbers per type are in the order of ``type_map``, that of the whole model.
-    """
-    path, own = f"models/{name}", part.descriptor
-    if own is part:  # a pair table
-        return [(path, own)]
-    members = getattr(own, "list", None)
-    alone = [(f"{path}/descriptor", own)]
-    found = alone if members is None else [(f"{path}/descriptor/list/{i}", own) for i, own in enumerate(members)]
-    order = [part.type_map.index(t) for t in type_map]
-    return [(place, _reordered(own, order)) for place, own in found]
-
-
-def _reordered(descriptor: Any, order: list[int]) -> Any:
-    """A descriptor whose ``sel`` counts by the types of the whole model, where it counts them apart."""
+def _reordered(descriptor: Any, part: CommonModelConfig, type_map: tuple[str, ...]) -> Any:
+    """A descriptor of a part whose ``sel`` counts by the types of the whole model, where it counts them apart."""
     if not any(type(descriptor) is DESCRIPTORS[name].config for name in BY_TYPE) or isinstance(descriptor.sel, str):
         return descriptor
-    return replace(descriptor, sel=tuple(descriptor.sel[t] for t in order))
+    return replace(descriptor, sel=tuple(descriptor.sel[part.type_map.index(t)] for t in type_map))
 
 
 def linear_ener(simple: tuple[Component, ...]) -> Component:

@@ -22,7 +22,15 @@ from dpjax.config.models.common import (
     common_sections,
     parse_model,
 )
-from dpjax.config.models.parts import Descriptors, EnergyModelFacts, EnergySum, MadeOfParts, all_alike
+from dpjax.config.models.layer_names import named_layers
+from dpjax.config.models.parts import (
+    Descriptors,
+    EnergyModelFacts,
+    EnergySum,
+    MadeOfParts,
+    descriptors_of,
+    frame_parameters,
+)
 from dpjax.config.problems import Problem
 from dpjax.config.schema import REQUIRED, Component, Context, Option, Registry
 from dpjax.config.suggestions import join, show
@@ -68,19 +76,14 @@ class PairwiseDPRcConfig(MadeOfParts, EnergyModelFacts, CommonModelConfig):
     @cached_property
     def descriptor(self) -> Descriptors:
         """What the parts need of the neighbour table."""
-        found = [item for key, part in zip(PARTS, self.parts, strict=True) for item in _descriptors_of(key, part)]
+        found = [item for key, part in zip(PARTS, self.parts, strict=True) for item in descriptors_of(key, part)]
         return Descriptors(tuple(own for _, own in found), tuple(path for path, _ in found), in_terms=True)
 
     @cached_property
     def fitting_net(self) -> FragmentEnergies:
         """What the whole model predicts and takes."""
-        nets = [part.fitting_net for part in self.parts]
-        defaults = [net.default_fparam for net in nets if net.numb_fparam]
-        return FragmentEnergies(
-            numb_fparam=max(net.numb_fparam for net in nets),
-            default_fparam=all_alike(defaults),
-            atom_ener=tuple(getattr(nets[0], "atom_ener", ())),
-        )
+        alone = tuple(getattr(self.parts[0].fitting_net, "atom_ener", ()))
+        return FragmentEnergies(atom_ener=alone, **frame_parameters(self.parts))
 
     def with_parts(self, parts: dict[str, CommonModelConfig]) -> PairwiseDPRcConfig:
         """The same model with other parts, by name."""
@@ -129,15 +132,6 @@ def completed(section: Any) -> None:
         section.setdefault("type_embedding", dict(DEFAULT_VECTORS))
 
 
-def _descriptors_of(key: str, part: Any) -> list[tuple[str, Any]]:
-    """Descriptors of a part, those of a hybrid one by one, each with its path in the section of the whole model."""
-    own = part.descriptor
-    if own is part:  # a pair table
-        return [(key, own)]
-    here, members = f"{key}/descriptor", getattr(own, "list", None)
-    return [(here, own)] if members is None else [(f"{here}/list/{i}", member) for i, member in enumerate(members)]
-
-
 def _part(parts: Registry, name: str, doc: str) -> Option:
     return Option(
         name, dict, doc, REQUIRED, sub_fields=common_options(), sub_variants=[parts.variant()], fold_subdoc=True
@@ -156,9 +150,7 @@ def _check(cfg: PairwiseDPRcConfig, path: str, context: Context) -> Iterator[Pro
             text = f"both parts share one type embedding. Give it as {path}/type_embedding."
             yield Problem(join(here, "type_embedding"), text)
         yield from _check_part(part, here, path)
-    nets = [getattr(getattr(cfg, key), "fitting_net", None) for key in PARTS]
-    named = [set(getattr(net, "layer_name", None) or ()) - {None} for net in nets]
-    for name in sorted(set.intersection(*named)):
+    for name in sorted(set.intersection(*({name for _, name in named_layers(part)} for _, part in cfg.named))):
         text = f"found {name!r}, which {PARTS[0]} has, too. The two parts have no layers in common here: choose another name."
         yield Problem(join(path, f"{PARTS[1]}/fitting_net/layer_name"), text)
 

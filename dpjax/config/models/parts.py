@@ -7,7 +7,7 @@ energies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,6 +54,27 @@ class MadeOfParts:
     ``named``, the parts as the section has them with their names; ``parts``, these with what they inherit; ``places``, where they
     stand in the section of the model; and ``with_parts``, which puts others in the places of some, by name.
     """
+
+
+def descriptors_of(place: str, part: Any) -> list[tuple[str, Any]]:
+    """Descriptors of a part, those of a hybrid one by one, each with its path in the section of the whole model.
+
+    Args:
+        place: where the part stands in that section.
+        part: its configuration.
+    """
+    own, here = part.descriptor, f"{place}/descriptor"
+    if own is part:  # a pair table
+        return [(place, own)]
+    members = getattr(own, "list", None)
+    return [(here, own)] if members is None else [(f"{here}/list/{i}", member) for i, member in enumerate(members)]
+
+
+def frame_parameters(parts: Sequence[Any]) -> dict[str, Any]:
+    """How many frame parameters a model of several takes, and what they are where a frame gives none, for an :class:`EnergySum`."""
+    nets = [part.fitting_net for part in parts]
+    defaults = [net.default_fparam for net in nets if net.numb_fparam]
+    return {"numb_fparam": max(net.numb_fparam for net in nets), "default_fparam": all_alike(defaults)}
 
 
 class EnergyModelFacts:
