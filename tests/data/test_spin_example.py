@@ -99,8 +99,8 @@ def test_the_data_are_small_and_spins_matter():
 def test_a_few_steps_of_the_recipe_lower_both_errors(tmp_path, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     given = {key: value for key, value in json.loads(CONFIG.read_text()).items() if not key.startswith("_")}
-    given["training"] |= {"numb_steps": 150, "disp_freq": 10, "save_freq": 150}
-    given["learning_rate"] |= {"decay_steps": 10}
+    given["training"] |= {"numb_steps": 200, "disp_freq": 20, "save_freq": 200}
+    given["learning_rate"] |= {"decay_steps": 20, "stop_lr": 2e-3}  # magnetic forces fall last
     given["model"]["descriptor"] |= {"neuron": [4, 8], "axis_neuron": 4}
     given["model"]["fitting_net"] |= {"neuron": [20, 20]}
     result = dpjax.train(given, tmp_path / "run")
