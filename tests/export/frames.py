@@ -104,5 +104,5 @@ def assert_close(got: dict, want: dict, tolerance: float = 1e-12, where: str = "
     for name in want:
         assert got[name].shape == want[name].shape, f"{where} {name}"
         assert np.abs(want[name]).max() > 0, f"{where} {name}: nothing to compare"
-        error = np.abs(got[name] - want[name]).max() / np.abs(want[name]).max()
+        error = np.abs(np.subtract(got[name], want[name], dtype=float)).max() / np.abs(want[name]).max()
         assert error <= tolerance, f"{where} {name}: off by {error:.1e}"
