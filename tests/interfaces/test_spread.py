@@ -33,7 +33,8 @@ def named(name: str):
 def is_local(case: Case) -> bool:
     """Whether slabs can compute the model: its atoms see their own neighbours and nothing of these but where they are."""
     built = build_model(parse_model(case.section))
-    return not (built.passes_messages or built.sees_parameters or built.takes_mask or built.config.virtual_scale)
+    more = built.passes_messages or built.sees_parameters or built.takes_mask or built.takes_fragments
+    return not (more or built.config.virtual_scale)
 
 
 def case_parameters(local: bool):
@@ -43,7 +44,8 @@ def case_parameters(local: bool):
 
 @pytest.mark.parametrize("case", case_parameters(False))
 def test_where_atoms_see_more_it_is_refused(case):
-    with pytest.raises(ModelError, match=r"passes messages|atomic parameters of neighbours|no cut-off|with spins"):
+    reasons = r"passes messages|atomic parameters of neighbours|no cut-off|with spins|fragments of the whole frame"
+    with pytest.raises(ModelError, match=reasons):
         SpreadPotential(Potential(parse_model(case.section), {"stats": {}}))
 
 
