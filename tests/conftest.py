@@ -34,6 +34,13 @@ def pytest_configure(config):
         recorder.register(config)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def programs_of_a_file_are_dropped():
+    """A worker that kept those of all files would grow to 7 GB, with JAX's caches full: what tests count there would be wrong."""
+    yield
+    jax.clear_caches()
+
+
 def pytest_collection_modifyitems(items):
     """Tests of one file share trainings and compiled programs: with several workers (``--dist loadgroup``) one gets them all."""
     for item in items:
