@@ -16,6 +16,7 @@ from jax import export
 from dpjax.errors import ModelError
 from dpjax.export.program import Symbols, absent_sections, entries, evaluate, structure_shapes
 from dpjax.export.writer import Exportable, checked_weights
+from dpjax.models.derived import require_no_modifier
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,7 @@ def fixed_program(
         ModelError: sizes that do not fit the model or each other; what :func:`dpjax.export.save` refuses.
     """
     model, variables = potential.model, potential.variables
+    require_no_modifier(potential.config, "one program at fixed sizes")
     checked_weights(potential)
     wanted = (("places", places, model.n_atom_section), ("nbrs", nbrs, model.n_section))
     for name, given, n in (*wanted, ("bin_atoms", bin_atoms, model.n_section)):

@@ -19,8 +19,9 @@ from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import is_one_of, works_on_pairs
 from dpjax.export import runtime
 from dpjax.export.points import PARTNERS
-from dpjax.export.program import Entry, absent_sections
+from dpjax.export.program import CORRECTION, Entry, absent_sections
 from dpjax.models import StandardModel
+from dpjax.models.dipole_charge import Charges
 from dpjax.models.pair_table import NAME as PAIR_TABLE
 from dpjax.models.pair_table import START
 
@@ -147,6 +148,8 @@ def _meanings(config: ModelConfig) -> dict[str, str]:
 
 def _format_version(model: StandardModel) -> int:
     """The oldest format that says it all: 1 knows energies, atoms in sections by type and lists that are cut before the program."""
+    if model.config.modifier is not None:
+        return 8
     if model.takes_spins:
         return 7
     if model.config.direct_forces:
@@ -174,7 +177,40 @@ def _units(model: StandardModel) -> dict[str, str]:
     return found | (per_length if output.differentiated else {})
 
 
+def describe_charges(charges: Charges) -> dict[str, Any]:
+    """The part of a dipole model's manifest that says what carries charge; types are those of the dipole model."""
+    return {
+        "charges": {
+            "atoms": list(charges.atoms),
+            "centroids": list(charges.centroids),
+            "beta": charges.beta,
+            "spacing": charges.spacing,
+            "units": {"atoms": "e", "centroids": "e", "beta": f"1/{units.LENGTH}", "spacing": units.LENGTH},
+        }
+    }
+
+
+def _describe_correction() -> dict[str, Any]:
+    """The entry point of a dipole model that stands for a modifier."""
+    shapes = {"energy": ["frames", 1], "force": [PLACES, 3], "virial": ["frames", 9]}
+    unit = {"energy": units.ENERGY, **_DERIVATIVES}
+    return {
+        "member": runtime.program_member(CORRECTION.name),
+        "outputs": {name: {"shape": shape, "unit": unit[name], "dtype": "float64"} for name, shape in shapes.items()},
+        "inputs without": [],
+        "inputs with": {
+            "vectors (a list: 0 to n_1, -n_2 to n_2, 0 to n_3; numbers beyond those of the cell do not count)": [
+                "int32",
+                ["vectors_d"],
+            ],
+            "frames": 1,
+        },
+    }
+
+
 def _describe_entry(model: StandardModel, entry: Entry) -> dict[str, Any]:
+    if entry.charges:
+        return _describe_correction()
     output = model.output
     shapes = {output.total: ["frames", *output.total_shape], output.atomic: [PLACES, *output.shape]}
     if entry.force:

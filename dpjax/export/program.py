@@ -11,7 +11,7 @@ others do not, no ``sel`` bounds it.  Nor does one bound the lists of the entry 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,6 +43,7 @@ class Entry:
     atom_virial: bool = False  # add atom_virial
     hessian: bool = False  # add hessian
     search: bool = False  # find the neighbours
+    charges: bool = False  # electrostatics of atoms and centroids, in the place of the dipoles that say where these are
 
 
 ENERGY_ENTRIES = (
@@ -51,6 +52,7 @@ ENERGY_ENTRIES = (
     Entry("atomic", force=True, atom_virial=True),
 )
 HESSIAN = Entry("hessian", force=True, hessian=True)
+CORRECTION = Entry("correction", charges=True)
 
 
 def entries(config: ModelConfig, *, hessian: bool = False) -> tuple[Entry, ...]:
@@ -70,7 +72,10 @@ def entries(config: ModelConfig, *, hessian: bool = False) -> tuple[Entry, ...]:
     if config.direct_forces:
         return Entry("energy"), Entry("output", force=True), found
     if output is ENERGY:
-        return (*ENERGY_ENTRIES, found, *((HESSIAN,) if hessian else ()))
+        shared = [
+            entry for entry in ENERGY_ENTRIES if not (entry.atom_virial and config.modifier)
+        ]  # has no share of atoms
+        return (*shared, found, *((HESSIAN,) if hessian else ()))
     values = Entry("output")
     return (values, found, *((Entry("atomic", force=True, atom_virial=True),) if output.differentiated else ()))
 
@@ -89,10 +94,11 @@ class Symbols:
     blocks: tuple[Any, ...]  # per section
     block: tuple[Any, ...]  # per section: atoms of each block
     nbrs: tuple[Any, ...]  # per section
-    bins: Any  # the last four have a meaning for entry points that need them only
+    bins: Any  # the last five have a meaning for entry points that need them only
     stencil: Any
     rooms: tuple[Any, ...]  # per section
     columns: Any
+    vectors: tuple[Any, ...] = ()  # per direction
 
     @classmethod
     def create(cls, model: StandardModel, entry: Entry) -> Symbols:
@@ -101,13 +107,13 @@ class Symbols:
         one_block, n, own = model.passes_messages, range(model.n_section), range(model.n_atom_section)
         bounds = [0 if t in absent_sections(model) else None if entry.search else model.sel[t] for t in n]
         wide = [t for t in n if bounds[t] is None or bounds[t] > 0]
-        names = ["bins", "stencil", "columns", *(f"room_{t}" for t in n)]
+        names = ["bins", "stencil", "columns", *(f"room_{t}" for t in n), *(f"vectors_{d}" for d in range(3))]
         names += [*(f"blocks_{t}" for t in own if not one_block)]
         names += ["frames", *(f"block_{t}" for t in own), *(f"nbrs_{t}" for t in wide)]
         limits = [f"nbrs_{t} <= {bounds[t]}" for t in wide if bounds[t] is not None]
         by_name = dict(zip(names, export.symbolic_shape(", ".join(names), constraints=limits), strict=True))
         return cls(
-            1 if entry.search else by_name["frames"],
+            1 if entry.search or entry.charges else by_name["frames"],
             tuple(1 if one_block else by_name[f"blocks_{t}"] for t in own),
             tuple(by_name[f"block_{t}"] for t in own),
             tuple(by_name.get(f"nbrs_{t}", 0) for t in n),
@@ -115,6 +121,7 @@ class Symbols:
             by_name["stencil"],
             tuple(by_name[f"room_{t}"] for t in n),
             by_name["columns"],
+            tuple(by_name[f"vectors_{d}"] for d in range(3)),
         )
 
 
@@ -168,6 +175,8 @@ def structure_shapes(model: StandardModel, sizes: Symbols, entry: Entry) -> dict
         shapes[PARTNERS] = [listed(*pair) for pair in places]
     if entry.hessian:
         shapes["columns"] = of(jnp.int8, sizes.columns)
+    if entry.charges:
+        shapes["vectors"] = [of(jnp.int32, size) for size in sizes.vectors]
     if model.takes_first:
         shapes["first"] = of(jnp.int32, sizes.frames)
     for name in ("fparam", "charge_spin"):
@@ -176,10 +185,15 @@ def structure_shapes(model: StandardModel, sizes: Symbols, entry: Entry) -> dict
     return shapes
 
 
-def export_entry(model: StandardModel, variables: Any, entry: Entry, platforms: Sequence[str]) -> export.Exported:
+def export_entry(
+    model: StandardModel, variables: Any, entry: Entry, platforms: Sequence[str], outputs: Callable | None = None
+) -> export.Exported:
     """Lower one entry point for all platforms; call it with ``jax.enable_x64`` on.
 
     The program takes ``(weights, structure)``: the leaves of ``variables`` by path, and what :func:`structure_shapes` says.
+
+    Args:
+        outputs: what it gives, of model, variables and structure; None: :func:`evaluate`.
     """
     weights = flat_weights(variables)
     shapes = {name: jax.ShapeDtypeStruct(array.shape, array.dtype) for name, array in weights.items()}
@@ -190,7 +204,7 @@ def export_entry(model: StandardModel, variables: Any, entry: Entry, platforms: 
 
     def program(weights: Arrays, structure: Arrays) -> Arrays:
         tree = jax.tree.unflatten(treedef, [weights[name] for name in order])
-        return evaluate(model, tree, structure, entry)
+        return evaluate(model, tree, structure, entry) if outputs is None else outputs(model, tree, structure)
 
     with jax.default_matmul_precision("highest"):  # accelerators would multiply float32 with fewer digits
         return export.export(jax.jit(program), platforms=tuple(platforms))(shapes, structure)
@@ -322,12 +336,6 @@ def _block_program(model, variables, structure, every, section, entry, find):
     :func:`all_points`, which ``index`` refers to.
     """
     coord, number = every["coord"], model.output.shape
-    nbrs = tuple(slots.shape[0] for slots in structure["slots"])
-
-    def between(positions, centre, atoms):
-        """(n, k, 3) from the centres to their neighbours, of positions of all points."""
-        image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(coord.dtype), structure["cell"][atoms["frame"]])
-        return positions[atoms["index"]] + image - centre[:, None, :]
 
     def shares(gradient, values, atoms, disp, way):
         """:func:`virial_shares` (n, k, *number, 9) and (n, *number, 9); a block of a model that passes messages is all atoms.
@@ -345,36 +353,30 @@ def _block_program(model, variables, structure, every, section, entry, find):
         there, here = each(gradient, way, moments, position)
         return jnp.moveaxis(there, 1, 2), here
 
-    def given(disp, fparam, rows, atoms):
+    def given(disp, atoms):
         """Energies and, where they are wanted, forces of a model that gives both directly."""
-        view = neighborhood(model, section, disp, rows, nbrs)
-        found = model.apply(variables, view, fparam, atoms.get("aparam"), method=type(model).direct_output)
+        found = block_output(model, variables, structure, every, section, atoms, type(model).direct_output)(disp)
         named = {"values": "atom_energy", **({"force": "force"} if entry.force else {})}
         return {name: where_rows(atoms["real"], found[key]) for name, key in named.items()}
 
     def run(moved, atoms):
         atoms = atoms | find.of_block(atoms["place"]) if find else atoms
-        disp = between(coord, atoms["coord"], atoms)
-        fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
-        own = {**atoms, "atype": atoms.get("type")}
-        told = structure.get("first"), structure.get("charge_spin"), every.get("aparam"), every.get("fragments")
-        rows = table_rows(model, own, every.get("type"), *told)
+        disp = between(structure, coord, atoms["coord"], atoms)
+        output = block_output(model, variables, structure, every, section, atoms, type(model).atomic_output)
 
         def values(disp):
-            view = neighborhood(model, section, disp, rows, nbrs)
-            found = model.apply(variables, view, fparam, atoms.get("aparam"), method=type(model).atomic_output)
-            found = where_rows(atoms["real"], found)
+            found = where_rows(atoms["real"], output(disp))
             return jnp.sum(found, axis=0), found
 
         out = {"counted": _counted(model, section, atoms)} if model.output.intensive else {}
         out |= {"need": atoms["need"]} if find else {}
         if model.config.direct_forces:
-            return moved, out | given(disp, fparam, rows, atoms)
+            return moved, out | given(disp, atoms)
         if not entry.force:
             return moved, out | {"values": values(disp)[1]}
         found, gradient = summed_gradient(values, disp)
         pull = jnp.moveaxis(gradient, 1, 2) if number else gradient  # (n, k, *number, 3)
-        way = between(every["home"], atoms["home"], atoms) if model.takes_spins else disp
+        way = between(structure, every["home"], atoms["home"], atoms) if model.takes_spins else disp
         virial = -jnp.einsum("nk...a,nkb->n...ab", pull, way).reshape(-1, *number, 9)
         moved = {**moved, "force": moved["force"].at[atoms["index"]].add(-pull)}
         if entry.atom_virial:
@@ -384,6 +386,35 @@ def _block_program(model, variables, structure, every, section, entry, find):
         return moved, out | {"values": found, "pull": jnp.sum(pull, axis=1), "virial": virial}
 
     return run
+
+
+def between(structure: Arrays, positions: jax.Array, centre: jax.Array, atoms: Arrays) -> jax.Array:
+    """(n, k, 3) angstrom from the ``centre`` (n, 3) of each atom of a block to its neighbours, of ``positions`` of all points."""
+    image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(positions.dtype), structure["cell"][atoms["frame"]])
+    return positions[atoms["index"]] + image - centre[:, None, :]
+
+
+def block_output(
+    model: StandardModel,
+    variables: Any,
+    structure: Arrays,
+    every: Arrays,
+    section: int,
+    atoms: Arrays,
+    method: Callable,
+) -> Callable[[jax.Array], Any]:
+    """What a ``method`` of the model gives for the atoms of a block, as a function of the displacements (n, k, 3) of neighbours."""
+    nbrs = tuple(slots.shape[0] for slots in structure["slots"])
+    fparam = structure["fparam"][atoms["frame"]] if "fparam" in structure else None
+    own = {**atoms, "atype": atoms.get("type")}
+    told = structure.get("first"), structure.get("charge_spin"), every.get("aparam"), every.get("fragments")
+    rows = table_rows(model, own, every.get("type"), *told)
+
+    def output(disp: jax.Array) -> Any:
+        view = neighborhood(model, section, disp, rows, nbrs)
+        return model.apply(variables, view, fparam, atoms.get("aparam"), method=method)
+
+    return output
 
 
 def _counted(model: StandardModel, section: int, atoms: Arrays) -> jax.Array:

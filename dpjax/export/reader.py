@@ -8,6 +8,7 @@ from typing import Any
 
 from dpjax.config import ModelConfig, parse_model, with_direct_forces
 from dpjax.config.models.compress import Compression
+from dpjax.config.models.modifier import DipoleModel
 from dpjax.config.nvnmd import in_form as in_nvnmd_form
 from dpjax.errors import ModelError
 from dpjax.export.runtime import ArtifactError, Container
@@ -20,10 +21,14 @@ def read_artifact(path: str | os.PathLike) -> tuple[ModelConfig, dict, str]:
         ModelError: the file is missing, damaged or newer than this version.
     """
     try:
-        container = Container(path)
-        manifest, weights = container.manifest, container.weights()
+        return _read(path)
     except ArtifactError as error:
         raise ModelError(str(error)) from error
+
+
+def _read(path: str | os.PathLike, member: str | None = None) -> tuple[ModelConfig, dict, str]:
+    container = Container(path, member)
+    manifest, weights = container.manifest, container.weights()
     variables: dict[str, Any] = {"params": {}, "stats": {}}
     for name, array in weights.items():
         *parents, leaf = name.split("/")
@@ -33,6 +38,10 @@ def read_artifact(path: str | os.PathLike) -> tuple[ModelConfig, dict, str]:
         branch[leaf] = array
     config = _configuration(manifest["model"])
     config = with_direct_forces(config) if manifest.get("direct_forces") else config
+    if config.modifier is not None:
+        own, theirs, conventions = _read(path, manifest["modifier"]["member"])
+        dipole = DipoleModel(dataclasses.replace(own, conventions=conventions), theirs)
+        config = dataclasses.replace(config, modifier=dataclasses.replace(config.modifier, dipole=dipole))
     return in_nvnmd_form(config, manifest.get("nvnmd")), variables, manifest["conventions"]
 
 

@@ -32,10 +32,12 @@ from jax import export
 SUFFIX = ".dpx"
 FORMAT = "dpjax-artifact"
 # a reader takes this one and all before; 2 adds lists that are not sorted by type or not cut before, 3 adds outputs beside
-# energies, 4 models that pass messages, 5 charge and spin of frames, 6 forces that are no derivatives, 7 spins of atoms
-FORMAT_VERSION = 7
+# energies, 4 models that pass messages, 5 charge and spin of frames, 6 forces that are no derivatives, 7 spins of atoms,
+# 8 modifiers
+FORMAT_VERSION = 8
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.npz"
+MODIFIER = "modifier.dpx"  # an artifact inside the artifact, whose program gives what a modifier adds
 
 COINCIDENT = 1e-6  # angstrom; two atoms nearer than this are one point
 MOST_POINTS = 50_000_000  # atoms and images of one frame; above this the cell or its units are wrong
@@ -66,6 +68,10 @@ def program_member(entry: str) -> str:
 class Container:
     """An opened artifact: every member was compared with its checksum.
 
+    Args:
+        path: ``.dpx`` file.
+        member: an artifact inside it; None: the whole.
+
     Attributes:
         manifest: contents of ``manifest.json``.
 
@@ -73,9 +79,11 @@ class Container:
         ArtifactError: missing, no artifact, cut short, damaged, or written for a newer reader.
     """
 
-    def __init__(self, path: str | os.PathLike):
+    def __init__(self, path: str | os.PathLike, member: str | None = None):
         self.path = Path(path)
         self._members = self._read()
+        if member is not None:
+            self._members = self._unzipped(io.BytesIO(self._members[member]))
         self.manifest = self._manifest()
         self._check_members()
 
@@ -102,8 +110,11 @@ class Container:
             start = file.read(2)
         if start != b"PK":
             raise ArtifactError(f"{self.path}: not an artifact: it does not start as a zip file does")
+        return self._unzipped(self.path)
+
+    def _unzipped(self, file: Path | io.BytesIO) -> dict[str, bytes]:
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with zipfile.ZipFile(file) as archive:
                 return {name: self._member(archive, name) for name in archive.namelist()}
         except zipfile.BadZipFile as error:
             raise ArtifactError(
@@ -152,6 +163,7 @@ class Artifact:
     Args:
         path: ``.dpx`` file.
         device: where to compute; None: JAX's default device.
+        member: an artifact inside the file, as that of a modifier is; None: the file's own.
 
     Attributes:
         manifest: everything the artifact says about itself.
@@ -162,8 +174,8 @@ class Artifact:
         ArtifactError: the file is damaged, too new for this runtime or this JAX, or not made for this platform.
     """
 
-    def __init__(self, path: str | os.PathLike, device: jax.Device | None = None):
-        self._container = Container(path)
+    def __init__(self, path: str | os.PathLike, device: jax.Device | None = None, member: str | None = None):
+        self._container = Container(path, member)
         self.path, self.manifest = self._container.path, self._container.manifest
         self.type_map: list[str] = self.manifest["type_map"]
         self.rcut: float = self.manifest["rcut"]
@@ -182,6 +194,8 @@ class Artifact:
         self._watched = 0  # frames of a compressed model
         with jax.enable_x64(True):
             self._weights = jax.device_put(self._container.weights(), self._device)
+        added = self.manifest.get("modifier")
+        self._modifier = None if added is None else Artifact(path, self._device, added["member"])
 
     @property
     def _messages(self) -> bool:
@@ -191,7 +205,7 @@ class Artifact:
     @property
     def programs(self) -> int:
         """Programs compiled so far: one for each entry point and each set of padded sizes."""
-        return len(self._signatures)
+        return len(self._signatures) + (0 if self._modifier is None else self._modifier.programs)
 
     def __repr__(self) -> str:
         return f"Artifact({str(self.path)!r}, type_map={self.type_map}, rcut={self.rcut})"
@@ -222,7 +236,7 @@ class Artifact:
             force: False leaves force and virial out and is faster; not together with ``atomic``.
             hessian: add ``hessian`` (n_frame, 3 n_atom, 3 n_atom) eV/angstrom^2, if the artifact was frozen with it.
             search_on_device: the program finds the neighbours, which are otherwise found here with NumPy.  Frames go one by one;
-                not together with ``atomic`` or ``hessian``.
+                not together with ``atomic`` or ``hessian``.  Those of a modifier's dipole model are always found here.
             charge_spin: (n_frame, 2) charge and spin of each frame, for models that take them; the model's default where absent.
             spin: (n_frame, n_atom, 3) magnetic moments of the atoms, for models that take them; what types without spin have is
                 not used.
@@ -247,22 +261,63 @@ class Artifact:
             )
         if search_on_device and (atomic or hessian):
             raise ArtifactError("search_on_device gives energy, force and virial; leave atomic and hessian out")
+        if atomic and self._modifier:
+            raise ArtifactError(
+                "atomic: this model has a modifier, whose energy belongs to all charges together, not to single atoms; leave it out"
+            )
         frames = _frames(self.manifest, coord, atype, cell, fparam, aparam, charge_spin, spin)
         if not frames:
             return {}
         if search_on_device:
             rows = [self._run_with_search(frame, i) for i, frame in enumerate(frames)]
-            return {
-                name: np.stack([row[name] for row in rows])
-                for name in rows[0]
-                if force or name not in ("force", "virial", "force_mag", "mask_mag")
-            }
-        for i, frame in enumerate(frames):
-            self._find_neighbors(frame, i)
-        rows = self._run(self._entry(atomic, force), frames, atomic)
+            derived = () if force else ("force", "virial", "force_mag", "mask_mag")
+            rows = [{name: value for name, value in row.items() if name not in derived} for row in rows]
+        else:
+            for i, frame in enumerate(frames):
+                self._find_neighbors(frame, i)
+            rows = self._run(self._entry(atomic, force), frames, atomic)
         if hessian:
             rows = [row | more for row, more in zip(rows, self._run("hessian", frames, atomic))]
+        if self._modifier:
+            rows = [self._corrected(row, frame, i) for i, (row, frame) in enumerate(zip(rows, frames))]
         return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+    def _corrected(self, row: dict[str, np.ndarray], frame: Frame, i: int) -> dict[str, np.ndarray]:
+        """Results for a frame with what the modifier adds."""
+        types = np.asarray(self.manifest["modifier"]["types"])[frame.atype]
+        added = self._modifier.correction(frame.coord, types, frame.cell, i)
+        force = np.zeros((len(frame.real), 3))
+        force[frame.real] = added["force"]
+        added["force"] = force
+        return row | {name: row[name] + value for name, value in added.items() if name in row}
+
+    def correction(
+        self, coord: np.ndarray, atype: np.ndarray, cell: np.ndarray | None, i: int
+    ) -> dict[str, np.ndarray]:
+        """Of the artifact of a modifier: the energy (1,), forces (n_atom, 3) and virial (9,) of the charges of one frame.
+
+        Args:
+            coord, atype, cell: (n_atom, 3) angstrom, (n_atom,) types of the dipole model, (3, 3) angstrom.
+            i: number of the frame, for messages.
+
+        Raises:
+            ArtifactError: no cell; what :meth:`evaluate` raises.
+        """
+        if cell is None:
+            raise ArtifactError(
+                f"frame {i}: this model has the modifier dipole_charge, an Ewald sum over a cell that repeats in all directions, "
+                "and the structure has none. Give it a cell with enough room around it."
+            )
+        [frame] = _frames(self.manifest, coord[None], atype, cell[None], None, None)
+        self._find_neighbors(frame, i)
+        sizes = Sizes.choose([[frame]], _neighbor_sizes([frame], self.manifest), self.manifest, self._platform)
+        structure, places = pack([frame], sizes, by_type=_by_type(self.manifest), messages=self._messages)
+        structure["vectors"] = vectors(cell, self.manifest["charges"]["spacing"])
+        entry = "correction"
+        self._signatures.add((entry, sizes, tuple(map(len, structure["vectors"]))))
+        with jax.enable_x64(True):
+            out = self._call(entry, structure)
+        return self._unpack(entry, out, [frame], places, atomic=False)[0]
 
     def _entry(self, atomic: bool, force: bool) -> str:
         """The program that gives what is asked for."""
@@ -946,6 +1001,20 @@ def _heights(cell: np.ndarray) -> np.ndarray:
         )
     cofactors = np.stack([np.cross(cell[1], cell[2]), np.cross(cell[2], cell[0]), np.cross(cell[0], cell[1])])
     return volume / np.linalg.norm(cofactors, axis=1)
+
+
+def vectors(cell: np.ndarray, spacing: float) -> list[np.ndarray]:
+    """Integers of at least the reciprocal vectors that the sum over a cell has, in each direction; the program leaves others out.
+
+    Args:
+        cell: (3, 3) angstrom.
+        spacing: of the grid in real space that as many vectors would make, angstrom.
+    """
+    # half of the number of grid points, which is raised to an even one; a device may round a length differently
+    lengths = np.linalg.norm(cell, axis=1) / spacing * (1 + 1e-9)
+    first, second, third = (ladder(int(np.ceil(np.ceil(length) / 2))) for length in lengths)
+    ranges = np.arange(first + 1), np.arange(-second, second + 1), np.arange(third + 1)
+    return [own.astype(np.int32) for own in ranges]
 
 
 # --- padding ------------------------------------------------------------------------------------------------------------------

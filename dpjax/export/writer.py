@@ -9,7 +9,8 @@ import json
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,13 +21,26 @@ import numpy as np
 from dpjax.config import ModelConfig
 from dpjax.errors import ModelError, OutputError
 from dpjax.export import runtime
-from dpjax.export.manifest import describe_model
-from dpjax.export.program import Entry, entries, export_entry, flat_weights
+from dpjax.export.correction import correction as charged
+from dpjax.export.manifest import describe_charges, describe_model
+from dpjax.export.program import CORRECTION, Entry, entries, export_entry, flat_weights
 from dpjax.models import StandardModel
 from dpjax.models.derived import require_no_modifier
+from dpjax.models.dipole_charge import Charges
 
 PLATFORMS = ("cpu", "cuda", "rocm", "tpu")  # that JAX lowers for without having them
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # date of every member, so that equal models give equal files
+
+
+class Correcting(Protocol):
+    """What a modifier adds: ``Potential.correction``, or anything with these attributes of one."""
+
+    dipole_model: StandardModel
+    variables: dict[str, Any]
+    charges: Charges
+    types: (
+        np.ndarray
+    )  # types of the dipole model by those of the model that is corrected, and then that of placeholders
 
 
 class Exportable(Protocol):
@@ -35,6 +49,7 @@ class Exportable(Protocol):
     config: ModelConfig
     model: nn.Module
     variables: dict[str, Any]
+    correction: Correcting | None
 
 
 def save(
@@ -57,7 +72,7 @@ def save(
 
     Raises:
         ModelError: a model that cannot be exported, weights that are not finite, a platform JAX does not know, a Hessian of what is
-            no energy.
+            no energy or of a model with a modifier.
         OutputError: the file cannot be written; a file of that name stays as it was.
     """
     path = Path(path)
@@ -66,17 +81,40 @@ def save(
             f"{path}: an artifact's name ends in {runtime.SUFFIX}; `dpjax convert` writes .dp and .yaml for DeePMD-kit"
         )
     platforms = _checked_platforms(platforms)
+    if hessian:
+        require_no_modifier(potential.config, "a program for second derivatives")
     weights = checked_weights(potential)
-    wanted = entries(potential.config, hessian=hessian)
-    programs, convention = _programs(potential, wanted, platforms)
-    members = programs | {runtime.WEIGHTS: _npz(weights), "runtime.py": Path(runtime.__file__).read_bytes()}
-    manifest = describe_model(potential.model, weights, wanted) | {
+    wanted, more, about = entries(potential.config, hessian=hessian), {}, {}
+    if potential.config.modifier is not None:
+        more = {runtime.MODIFIER: _zipped(_correction(potential.correction, platforms))}
+        types = potential.correction.types[: len(potential.config.type_map)].tolist()
+        about = {"modifier": {"type": potential.config.modifier.type, "member": runtime.MODIFIER, "types": types}}
+    programs, convention = _programs(potential.model, potential.variables, wanted, platforms)
+    own = programs | {runtime.WEIGHTS: _npz(weights), "runtime.py": Path(runtime.__file__).read_bytes()} | more
+    manifest = describe_model(potential.model, weights, wanted) | about
+    _write(path, _zipped(_described(manifest, own, platforms, convention)))
+    return path
+
+
+def _correction(correction: Correcting, platforms: Sequence[str]) -> dict[str, bytes]:
+    """Members of the artifact inside the artifact of a model with a modifier: the dipole model and the sum over its charges."""
+    model, variables, wanted = correction.dipole_model, correction.variables, (CORRECTION,)
+    weights = _finite_weights(variables)
+    programs, convention = _programs(model, variables, wanted, platforms, partial(charged, charges=correction.charges))
+    manifest = describe_model(model, weights, wanted) | describe_charges(correction.charges)
+    return _described(manifest, programs | {runtime.WEIGHTS: _npz(weights)}, platforms, convention)
+
+
+def _described(
+    manifest: dict[str, Any], members: dict[str, bytes], platforms: Sequence[str], convention: int
+) -> dict[str, bytes]:
+    """The members of an artifact and, before them, its manifest."""
+    whole = manifest | {
         "platforms": list(platforms),
         "calling_convention_version": convention,
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(members.items())},
     }
-    _write(path, {runtime.MANIFEST: json.dumps(manifest, indent=1, allow_nan=False).encode(), **members})
-    return path
+    return {runtime.MANIFEST: json.dumps(whole, indent=1, allow_nan=False).encode(), **members}
 
 
 def _checked_platforms(platforms: Sequence[str]) -> tuple[str, ...]:
@@ -98,8 +136,11 @@ def checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
         raise ModelError(
             f"a model of type {potential.config.type!r} cannot be exported yet; artifacts hold models of type 'standard'"
         )
-    require_no_modifier(potential.config, "an artifact")
-    weights = flat_weights(jax.device_get(potential.variables))
+    return _finite_weights(potential.variables)
+
+
+def _finite_weights(variables: dict[str, Any]) -> dict[str, np.ndarray]:
+    weights = flat_weights(jax.device_get(variables))
     bad = [name for name, array in weights.items() if not np.isfinite(array.astype(np.float64)).all()]
     if bad:
         raise ModelError(
@@ -108,13 +149,19 @@ def checked_weights(potential: Exportable) -> dict[str, np.ndarray]:
     return weights
 
 
-def _programs(potential: Exportable, wanted: Sequence[Entry], platforms: Sequence[str]) -> tuple[dict[str, bytes], int]:
-    """Serialised programs by member name, and the calling convention they need."""
+def _programs(
+    model: StandardModel,
+    variables: dict[str, Any],
+    wanted: Sequence[Entry],
+    platforms: Sequence[str],
+    outputs: Callable | None = None,
+) -> tuple[dict[str, bytes], int]:
+    """Serialised programs by member name, and the calling convention they need; ``outputs`` as of :func:`export_entry`."""
     members, convention = {}, 0
     with jax.enable_x64(True), _no_source_locations():
         for entry in wanted:
             try:
-                exported = export_entry(potential.model, potential.variables, entry, platforms)
+                exported = export_entry(model, variables, entry, platforms, outputs)
             except (ValueError, NotImplementedError, jax.errors.JAXTypeError) as error:
                 raise ModelError(
                     f"entry point {entry.name!r} cannot be exported for {', '.join(platforms)}: {error}"
@@ -148,15 +195,22 @@ def _npz(weights: dict[str, np.ndarray]) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, members: dict[str, bytes]) -> None:
+def _zipped(members: dict[str, bytes]) -> bytes:
+    """A zip file."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in members.items():
+            archive.writestr(_member_info(name), data)
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes) -> None:
     """Write beside the target and rename: a reader never meets half a file."""
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w") as archive:
-                for name, data in members.items():
-                    archive.writestr(_member_info(name), data)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

@@ -56,5 +56,5 @@ def require_no_modifier(config: ModelConfig, what: str) -> None:
     if config.modifier is not None:
         raise ModelError(
             f"{what}: not built for models with the modifier {config.modifier.type}, whose energy is that of a network and an "
-            "Ewald sum. Energies, forces and virials come from Potential.evaluate, `dpjax test`, the ASE calculator and JAX-MD."
+            "Ewald sum. Energies, forces and virials come from Potential.evaluate, `dpjax test`, artifacts, ASE and JAX-MD."
         )
