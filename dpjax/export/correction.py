@@ -12,12 +12,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from dpjax.export.points import all_points, centres, joined
-from dpjax.export.program import Arrays, between, block_output
+from dpjax.export.points import all_points, centres, joined, value_of_type
+from dpjax.export.program import Arrays, block_values
 from dpjax.models import StandardModel
 from dpjax.models.dipole_charge import Charges
-from dpjax.models.gradients import summed_gradient
-from dpjax.models.standard import where_rows
 from dpjax.nn.ewald import energy_over
 
 
@@ -37,7 +35,10 @@ def correction(model: StandardModel, variables: Any, structure: Arrays, charges:
     sections = centres(model, structure, every)
     coord, cell = every["coord"], structure["cell"][0]
     dipole = jnp.concatenate([_dipoles(model, variables, structure, every, t, own) for t, own in enumerate(sections)])
-    own, theirs = (_of_atoms(model, sections, values) for values in (charges.atoms, charges.centroids))
+    own, theirs = (
+        jnp.concatenate([joined(value_of_type(model, values, t, atoms)) for t, atoms in enumerate(sections)])
+        for values in (charges.atoms, charges.centroids)
+    )
 
     def energy(coord: jax.Array, dipole: jax.Array, cell: jax.Array) -> jax.Array:
         places = jnp.concatenate([coord, coord + dipole])
@@ -60,20 +61,10 @@ def _dipoles(
     """(n, 3) angstrom of the atoms of a section."""
 
     def block(atoms: Arrays) -> jax.Array:
-        disp = between(structure, every["coord"], atoms["coord"], atoms)
-        output = block_output(model, variables, structure, every, section, atoms, type(model).atomic_output)
-        return where_rows(atoms["real"], output(disp))
+        disp, values = block_values(model, variables, structure, every, section, atoms)
+        return values(disp)
 
     return joined(jax.lax.map(block, atoms))
-
-
-def _of_atoms(model: StandardModel, sections: list[Arrays], values: tuple[float, ...]) -> jax.Array:
-    """(n_atom,) one of the ``values`` for each atom by its type; 0 on padding."""
-    of_types = jnp.asarray(values, jnp.float64)
-    each = (of_types[t] if model.by_type else of_types[jnp.maximum(own["type"], 0)] for t, own in enumerate(sections))
-    return jnp.concatenate(
-        [joined(jnp.where(own["real"], value, 0.0)) for own, value in zip(sections, each, strict=True)]
-    )
 
 
 def _through_dipoles(
@@ -89,13 +80,8 @@ def _through_dipoles(
 
         def block(carry: tuple[jax.Array, jax.Array], atoms: Arrays, section: int = section) -> tuple[Any, jax.Array]:
             moved, virial = carry
-            disp = between(structure, every["coord"], atoms["coord"], atoms)
-            output = block_output(model, variables, structure, every, section, atoms, type(model).atomic_output)
-
-            def projected(disp: jax.Array) -> tuple[jax.Array, None]:
-                return jnp.sum(where_rows(atoms["real"], output(disp)) * atoms["along"]), None
-
-            _, pull = summed_gradient(projected, disp)  # (n, k, 3)
+            disp, values = block_values(model, variables, structure, every, section, atoms)
+            pull = jax.grad(lambda disp: jnp.sum(values(disp) * atoms["along"]))(disp)  # (n, k, 3)
             virial = virial - jnp.einsum("nka,nkb->ab", pull, disp).reshape(9)
             return (moved.at[atoms["index"]].add(-pull), virial), jnp.sum(pull, axis=1)
 

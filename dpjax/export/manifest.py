@@ -19,7 +19,7 @@ from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.facts import is_one_of, works_on_pairs
 from dpjax.export import runtime
 from dpjax.export.points import PARTNERS
-from dpjax.export.program import CORRECTION, Entry, absent_sections
+from dpjax.export.program import Entry, absent_sections
 from dpjax.models import StandardModel
 from dpjax.models.dipole_charge import Charges
 from dpjax.models.pair_table import NAME as PAIR_TABLE
@@ -179,38 +179,14 @@ def _units(model: StandardModel) -> dict[str, str]:
 
 def describe_charges(charges: Charges) -> dict[str, Any]:
     """The part of a dipole model's manifest that says what carries charge; types are those of the dipole model."""
-    return {
-        "charges": {
-            "atoms": list(charges.atoms),
-            "centroids": list(charges.centroids),
-            "beta": charges.beta,
-            "spacing": charges.spacing,
-            "units": {"atoms": "e", "centroids": "e", "beta": f"1/{units.LENGTH}", "spacing": units.LENGTH},
-        }
-    }
+    unit = {"atoms": "e", "centroids": "e", "beta": f"1/{units.LENGTH}", "spacing": units.LENGTH}
+    return {"charges": asdict(charges) | {"units": unit}}
 
 
-def _describe_correction() -> dict[str, Any]:
-    """The entry point of a dipole model that stands for a modifier."""
-    shapes = {"energy": ["frames", 1], "force": [PLACES, 3], "virial": ["frames", 9]}
-    unit = {"energy": units.ENERGY, **_DERIVATIVES}
-    return {
-        "member": runtime.program_member(CORRECTION.name),
-        "outputs": {name: {"shape": shape, "unit": unit[name], "dtype": "float64"} for name, shape in shapes.items()},
-        "inputs without": [],
-        "inputs with": {
-            "vectors (a list: 0 to n_1, -n_2 to n_2, 0 to n_3; numbers beyond those of the cell do not count)": [
-                "int32",
-                ["vectors_d"],
-            ],
-            "frames": 1,
-        },
-    }
-
-
-def _describe_entry(model: StandardModel, entry: Entry) -> dict[str, Any]:
+def _output_shapes(model: StandardModel, entry: Entry) -> dict[str, list[Any]]:
+    """Of every output of an entry point, by name."""
     if entry.charges:
-        return _describe_correction()
+        return {"energy": ["frames", 1], "force": [PLACES, 3], "virial": ["frames", 9]}
     output = model.output
     shapes = {output.total: ["frames", *output.total_shape], output.atomic: [PLACES, *output.shape]}
     if entry.force:
@@ -223,7 +199,12 @@ def _describe_entry(model: StandardModel, entry: Entry) -> dict[str, Any]:
         shapes |= {"atom_virial": [PLACES, *output.shape, 9]}
     if entry.hessian:
         shapes |= {"hessian": [PLACES, "9 * columns"]}
-    unit = _units(model)
+    return shapes
+
+
+def _describe_entry(model: StandardModel, entry: Entry) -> dict[str, Any]:
+    shapes = _output_shapes(model, entry)
+    unit = {"energy": units.ENERGY, **_DERIVATIVES} if entry.charges else _units(model)
     outputs = {name: {"shape": shape, "unit": unit[name], "dtype": "float64"} for name, shape in shapes.items()}
     described = {"member": runtime.program_member(entry.name), "outputs": outputs}
     if entry.search:
@@ -247,6 +228,9 @@ def _input_changes(model: StandardModel, entry: Entry) -> tuple[list[str], dict[
             "frames": 1,
             "nbrs_t": ">= 1",
         }
+    if entry.charges:
+        name = "vectors (a list: 0 to n_1, -n_2 to n_2, 0 to n_3; numbers beyond those of the cell do not count)"
+        return [], {name: ["int32", ["vectors_d"]], "frames": 1}
     if entry.hessian:
         return [], {"atoms/number": ["int32", ["blocks_t", "block_t"]], "columns": ["int8", ["columns"]]}
     return [], {}

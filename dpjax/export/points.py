@@ -61,8 +61,13 @@ def with_virtual_atoms(model: StandardModel, sections: Sequence[Arrays], every: 
 
 def scale_of(model: StandardModel, section: int, atoms: Arrays) -> jax.Array:
     """(blocks, block) angstrom per unit of spin for the atoms of a section; 0 for types without spin and on padding."""
-    scales = jnp.asarray(model.config.virtual_scale, jnp.float64)
-    own = scales[section] if model.by_type else scales[jnp.maximum(atoms["type"], 0)]
+    return value_of_type(model, model.config.virtual_scale, section, atoms)
+
+
+def value_of_type(model: StandardModel, values: Sequence[float], section: int, atoms: Arrays) -> jax.Array:
+    """(blocks, block) that of the ``values`` which belongs to the type of each atom of a section; 0 on padding."""
+    of_types = jnp.asarray(values, jnp.float64)
+    own = of_types[section] if model.by_type else of_types[jnp.maximum(atoms["type"], 0)]
     return jnp.where(atoms["real"], own, 0.0)
 
 

@@ -72,10 +72,9 @@ def entries(config: ModelConfig, *, hessian: bool = False) -> tuple[Entry, ...]:
     if config.direct_forces:
         return Entry("energy"), Entry("output", force=True), found
     if output is ENERGY:
-        shared = [
-            entry for entry in ENERGY_ENTRIES if not (entry.atom_virial and config.modifier)
-        ]  # has no share of atoms
-        return (*shared, found, *((HESSIAN,) if hessian else ()))
+        # the energy of a modifier has no shares of atoms
+        own = [entry for entry in ENERGY_ENTRIES if not (entry.atom_virial and config.modifier)]
+        return (*own, found, *((HESSIAN,) if hessian else ()))
     values = Entry("output")
     return (values, found, *((Entry("atomic", force=True, atom_virial=True),) if output.differentiated else ()))
 
@@ -335,7 +334,7 @@ def _block_program(model, variables, structure, every, section, entry, find):
     The share is added up while the block is at hand, so that nothing of the size of the neighbour list is kept.  ``every`` holds
     :func:`all_points`, which ``index`` refers to.
     """
-    coord, number = every["coord"], model.output.shape
+    number = model.output.shape
 
     def shares(gradient, values, atoms, disp, way):
         """:func:`virial_shares` (n, k, *number, 9) and (n, *number, 9); a block of a model that passes messages is all atoms.
@@ -361,11 +360,10 @@ def _block_program(model, variables, structure, every, section, entry, find):
 
     def run(moved, atoms):
         atoms = atoms | find.of_block(atoms["place"]) if find else atoms
-        disp = between(structure, coord, atoms["coord"], atoms)
-        output = block_output(model, variables, structure, every, section, atoms, type(model).atomic_output)
+        disp, of_atoms_at = block_values(model, variables, structure, every, section, atoms)
 
         def values(disp):
-            found = where_rows(atoms["real"], output(disp))
+            found = of_atoms_at(disp)
             return jnp.sum(found, axis=0), found
 
         out = {"counted": _counted(model, section, atoms)} if model.output.intensive else {}
@@ -392,6 +390,15 @@ def between(structure: Arrays, positions: jax.Array, centre: jax.Array, atoms: A
     """(n, k, 3) angstrom from the ``centre`` (n, 3) of each atom of a block to its neighbours, of ``positions`` of all points."""
     image = jnp.einsum("nks,nsd->nkd", atoms["shift"].astype(positions.dtype), structure["cell"][atoms["frame"]])
     return positions[atoms["index"]] + image - centre[:, None, :]
+
+
+def block_values(
+    model: StandardModel, variables: Any, structure: Arrays, every: Arrays, section: int, atoms: Arrays
+) -> tuple[jax.Array, Callable[[jax.Array], jax.Array]]:
+    """Displacements (n, k, 3) of the neighbours of a block, and atomic outputs as a function of them; zero on padding."""
+    disp = between(structure, every["coord"], atoms["coord"], atoms)
+    output = block_output(model, variables, structure, every, section, atoms, type(model).atomic_output)
+    return disp, lambda disp: where_rows(atoms["real"], output(disp))
 
 
 def block_output(

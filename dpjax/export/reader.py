@@ -21,13 +21,12 @@ def read_artifact(path: str | os.PathLike) -> tuple[ModelConfig, dict, str]:
         ModelError: the file is missing, damaged or newer than this version.
     """
     try:
-        return _read(path)
+        return _read(Container(path))
     except ArtifactError as error:
         raise ModelError(str(error)) from error
 
 
-def _read(path: str | os.PathLike, member: str | None = None) -> tuple[ModelConfig, dict, str]:
-    container = Container(path, member)
+def _read(container: Container) -> tuple[ModelConfig, dict, str]:
     manifest, weights = container.manifest, container.weights()
     variables: dict[str, Any] = {"params": {}, "stats": {}}
     for name, array in weights.items():
@@ -39,7 +38,7 @@ def _read(path: str | os.PathLike, member: str | None = None) -> tuple[ModelConf
     config = _configuration(manifest["model"])
     config = with_direct_forces(config) if manifest.get("direct_forces") else config
     if config.modifier is not None:
-        own, theirs, conventions = _read(path, manifest["modifier"]["member"])
+        own, theirs, conventions = _read(container.inside(manifest["modifier"]["member"]))
         dipole = DipoleModel(dataclasses.replace(own, conventions=conventions), theirs)
         config = dataclasses.replace(config, modifier=dataclasses.replace(config.modifier, dipole=dipole))
     return in_nvnmd_form(config, manifest.get("nvnmd")), variables, manifest["conventions"]

@@ -70,7 +70,7 @@ class Container:
 
     Args:
         path: ``.dpx`` file.
-        member: an artifact inside it; None: the whole.
+        data: its contents, of one inside another file; None: they are read.
 
     Attributes:
         manifest: contents of ``manifest.json``.
@@ -79,17 +79,19 @@ class Container:
         ArtifactError: missing, no artifact, cut short, damaged, or written for a newer reader.
     """
 
-    def __init__(self, path: str | os.PathLike, member: str | None = None):
+    def __init__(self, path: str | os.PathLike, data: bytes | None = None):
         self.path = Path(path)
-        self._members = self._read()
-        if member is not None:
-            self._members = self._unzipped(io.BytesIO(self._members[member]))
+        self._members = self._read() if data is None else self._unzipped(io.BytesIO(data))
         self.manifest = self._manifest()
         self._check_members()
 
     def program(self, entry: str) -> bytes:
         """The serialised program of an entry point."""
         return self._members[self.manifest["entries"][entry]["member"]]
+
+    def inside(self, member: str) -> Container:
+        """An artifact that is a member of this one."""
+        return Container(self.path, self._members[member])
 
     def weights(self) -> dict[str, np.ndarray]:
         """Weights by name, in the precision they were stored with."""
@@ -161,9 +163,8 @@ class Artifact:
     """A model ready to use.
 
     Args:
-        path: ``.dpx`` file.
+        path: ``.dpx`` file, or one that is open.
         device: where to compute; None: JAX's default device.
-        member: an artifact inside the file, as that of a modifier is; None: the file's own.
 
     Attributes:
         manifest: everything the artifact says about itself.
@@ -174,8 +175,8 @@ class Artifact:
         ArtifactError: the file is damaged, too new for this runtime or this JAX, or not made for this platform.
     """
 
-    def __init__(self, path: str | os.PathLike, device: jax.Device | None = None, member: str | None = None):
-        self._container = Container(path, member)
+    def __init__(self, path: str | os.PathLike | Container, device: jax.Device | None = None):
+        self._container = path if isinstance(path, Container) else Container(path)
         self.path, self.manifest = self._container.path, self._container.manifest
         self.type_map: list[str] = self.manifest["type_map"]
         self.rcut: float = self.manifest["rcut"]
@@ -195,7 +196,7 @@ class Artifact:
         with jax.enable_x64(True):
             self._weights = jax.device_put(self._container.weights(), self._device)
         added = self.manifest.get("modifier")
-        self._modifier = None if added is None else Artifact(path, self._device, added["member"])
+        self._modifier = None if added is None else Artifact(self._container.inside(added["member"]), self._device)
 
     @property
     def _messages(self) -> bool:
