@@ -202,8 +202,6 @@ def test_what_is_not_built_is_refused(trained, pot, tmp_path):
     with pytest.raises(DataError, match="frame 0.*dipole_charge"):
         pot.evaluate(frames["coord"], frames["atype"])
     with pytest.raises(ModelError, match="modifier dipole_charge"):
-        dpjax.export.save(pot, tmp_path / "model.dpx")
-    with pytest.raises(ModelError, match="modifier dipole_charge"):
         dpjax.save(pot, tmp_path / "model.dp")
 
 
