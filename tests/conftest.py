@@ -34,15 +34,20 @@ def pytest_configure(config):
         recorder.register(config)
 
 
-@pytest.fixture(scope="module", autouse=True)
-def programs_of_a_file_are_dropped():
-    """A worker that kept those of all files would grow to 7 GB, with JAX's caches full: what tests count there would be wrong."""
-    yield
-    jax.clear_caches()
-
-
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist writes the groups into the names
 def pytest_collection_modifyitems(items):
     """Tests of one file share trainings and compiled programs: with several workers (``--dist loadgroup``) one gets them all."""
     for item in items:
         if item.get_closest_marker("xdist_group") is None:
             item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures have gone
+def pytest_runtest_teardown(item, nextitem):
+    """Drop the programs of a group that is done: kept, they fill 7 GB and JAX's caches, and what tests count is wrong then."""
+    if nextitem is None or _group(nextitem) != _group(item):
+        jax.clear_caches()
+
+
+def _group(item) -> str:
+    return item.get_closest_marker("xdist_group").args[0]
