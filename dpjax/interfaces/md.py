@@ -24,6 +24,7 @@ from dpjax.models import require_no_spins
 from dpjax.units import BAR, BOLTZMANN, TIME_FS
 
 ENSEMBLES = ("nve", "nvt", "npt")
+FORMAT = 2  # of what `Simulation.saved` gives: 2 keeps positions of npt in angstrom, 1 (which was not written down) in fractions
 LONGEST_STEP = 0.1  # angstrom that an atom moves at most in a step of a minimiser
 THERMOSTATS = ("nose-hoover", "langevin")
 COLUMNS = ("step", "time", "potential", "kinetic", "total", "temperature", "pressure", "volume", "conserved")
@@ -197,7 +198,12 @@ class Simulation:
         leaves = jax.device_get(jax.tree.leaves(self.state))
         arrays = {f"state_{i}": np.asarray(leaf) for i, leaf in enumerate(leaves)}
         arrays["atype"] = self.structure.atype
-        facts = {"step": self.step, "dynamics": asdict(self.dynamics), "inputs": self._inputs}
+        facts = {
+            "format": FORMAT,
+            "step": self.step,
+            "dynamics": asdict(self.dynamics),
+            "inputs": self._inputs,
+        }
         listed, sizes = self.neighbor_fn.places.system.stored(self.neighbors)
         return arrays | listed, facts | sizes
 
@@ -205,7 +211,7 @@ class Simulation:
         """Go on where another simulation of the same structure, dynamics and inputs of the model was saved.
 
         Raises:
-            DataError: of another structure, dynamics or input.
+            DataError: of another structure, dynamics or input, or of an npt run of a version that kept fractions of the cell.
         """
         if not np.array_equal(arrays["atype"], self.structure.atype):
             raise DataError(
@@ -215,6 +221,11 @@ class Simulation:
         changed = [f"{key} was {value} and is {now[key]}" for key, value in before.items() if now[key] != value]
         if changed:
             raise DataError(f"{'; '.join(changed)}: a run continues with the options it began with")
+        if self.dynamics.ensemble == "npt" and facts.get("format", 1) < 2:
+            raise DataError(
+                "it is of an npt run of an earlier version, which kept fractions of the cell and whose conserved quantity "
+                "drifted; start a new run from the last frame of the trajectory"
+            )
         with jax.enable_x64(True):
             leaves, tree = jax.tree.flatten(self.state)
             own = [jnp.asarray(arrays[f"state_{i}"], leaf.dtype) for i, leaf in enumerate(leaves)]
