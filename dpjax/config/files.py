@@ -44,7 +44,9 @@ def _json(text: str, path: Path) -> tuple[Any, Lines]:
     try:
         return json.loads(text, object_pairs_hook=unique), json_lines(text)
     except json.JSONDecodeError as error:
-        line = text.splitlines()[error.lineno - 1].strip() if text.strip() else "(empty file)"
+        line = text.split("\n")[error.lineno - 1].strip()
+        if not text[error.pos :].strip():
+            line = "the file ends there, before its sections are closed" if text.strip() else "the file is empty"
         raise ConfigError(
             f"{path}, line {error.lineno}, column {error.colno}: not valid JSON: {error.msg}: {line}"
         ) from error

@@ -43,7 +43,12 @@ def test_broken_json_names_line_and_column(tmp_path):
 
 
 def test_empty_file(tmp_path):
-    assert "line 1, column 1" in message(write(tmp_path, "input.json", ""))
+    assert "line 1, column 1: not valid JSON: Expecting value: the file is empty" in message(
+        write(tmp_path, "input.json", "")
+    )
+    for end in ("", "\n", "\n\n "):
+        cut = write(tmp_path, "input.json", '{"model": {"type_map": ["O"]' + end)
+        assert "the file ends there, before its sections are closed" in message(cut)
 
 
 def test_broken_yaml_names_line_and_column(tmp_path):
