@@ -77,6 +77,9 @@ class Batch:
     owner: Array | None = None  # (n_atom,) int32 place of the atom that a virtual one belongs to; else its own place
     disturbance: Disturbance | None = None  # for models that learn from displaced atoms, while they are trained
     lists: Any = None  # edges and angles one after another (``batching.lists.Lists``), for models that take them
+    copies: Any = (
+        None  # of a slab of a structure: what brings values of atoms on other devices (``descriptors.Copies``)
+    )
     layout: Layout = flax.struct.field(pytree_node=False, default=None)
 
     @property

@@ -9,7 +9,7 @@ open what is wider, the program decides when its sizes are known, and XLA then d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
 from typing import NamedTuple
 
@@ -19,6 +19,9 @@ import jax.numpy as jnp
 
 from dpjax.batching.lists import Lists
 from dpjax.nn.blocks import AS_SUITS, Work
+
+# values (n_atom, ...) -> the same, and behind them those of atoms on other devices; a tree of arrays
+Copies = Callable[[jax.Array], jax.Array]
 
 
 class Listing(NamedTuple):
@@ -57,6 +60,7 @@ class Neighborhood:
     fragment_nbrs: jax.Array | None = None  # (n_atom, sum(nbrs)) of their neighbours
     n_fragment: jax.Array | None = None  # (n_atom,) how many the frame has beside the first one
     lists: Lists | None = None  # flat lists of edges and angles of all atoms of a batch, where it has them
+    copies: Copies | None = None  # where neighbours are on other devices: ``index`` counts them after the atoms here
     nbrs: tuple[int, ...] = flax.struct.field(pytree_node=False, default=())  # widths of the sections
     inner: tuple[tuple[float, int], ...] = flax.struct.field(pytree_node=False, default=())  # of the batch's layout
     centre: int | None = flax.struct.field(pytree_node=False, default=None)  # type of all centres
@@ -118,6 +122,11 @@ class Neighborhood:
         both = jnp.concatenate([self.disp, self.near.astype(self.disp.dtype)], axis=-1)
         cut = sections(both, self.count, self.nbrs, sel, *self.listing(sel, rcut))
         return [(own._replace(disp=own.disp[..., :3]), own.disp[..., 3:]) for own in cut]
+
+
+def at_neighbors(values: jax.Array, index: jax.Array, copies: Copies | None) -> jax.Array:
+    """What neighbours have: (*index.shape, ...) of values (n_atom, ...), ``index`` and ``copies`` being those of the view."""
+    return (values if copies is None else copies(values))[index]
 
 
 class Features(NamedTuple):

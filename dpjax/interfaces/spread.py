@@ -19,7 +19,7 @@ from dpjax.interfaces.inputs import read_structures
 from dpjax.interfaces.potential import Output, Potential
 from dpjax.interfaces.spread_structure import SpreadStructure
 from dpjax.models import StandardModel, require_no_spins
-from dpjax.models.derived import require_no_modifier
+from dpjax.models.derived import require_derived, require_no_modifier
 from dpjax.models.spread import SlabFlags, SlabPlan, SpreadPrograms, slab_mesh
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ class SpreadPotential:
             devices: devices of this process, or how many of them; None: all.
 
         Raises:
-            ModelError: no :class:`Potential`, or a model whose atoms see more than their own neighbours.
+            ModelError: no :class:`Potential`, or a model that slabs cannot compute.
             DataError: more devices than there are, or none.
         """
         if not isinstance(getattr(potential, "model", None), StandardModel):
@@ -50,11 +50,7 @@ class SpreadPotential:
             )
         require_no_spins(potential.config, "one structure on several devices")
         require_no_modifier(potential.config, "one structure on several devices")
-        if potential.model.passes_messages:
-            raise ModelError(
-                f"the descriptor {potential.config.title} passes messages: an atom depends on more than its "
-                "own neighbours, and slabs exchange only those. Use Potential.evaluate, or several frames on several devices."
-            )
+        require_derived(potential.config, "one structure on several devices")
         if potential.model.sees_parameters:
             raise ModelError(
                 "the descriptor takes atomic parameters of neighbours, which slabs do not exchange. Use Potential.evaluate, or "
@@ -85,17 +81,19 @@ class SpreadPotential:
                 self._variables = jax.device_put(self.potential.variables, self.programs.common)
         return self._variables
 
-    def evaluate(self, coord, atype, cell=None, fparam=None, aparam=None, atomic: bool = False) -> Output:
+    def evaluate(
+        self, coord, atype, cell=None, fparam=None, aparam=None, charge_spin=None, atomic: bool = False
+    ) -> Output:
         """What ``Potential.evaluate`` gives, with the same arguments but for Hessians; one frame after the other.
 
         Raises:
             DataError: arrays of wrong shape, NaN, coincident atoms, singular cells, unknown types.
             ModelError: an input this model does not take or needs and did not get.
         """
-        structures = read_structures(self.potential.config, coord, atype, cell, fparam, aparam)
+        structures = read_structures(self.potential.config, coord, atype, cell, fparam, aparam, charge_spin)
         rows = []
         for i in range(len(structures.coord)):
-            names = ("coord", "atype", "cell", "fparam", "aparam")
+            names = ("coord", "atype", "cell", "fparam", "aparam", "charge_spin")
             own = {name: getattr(structures, name)[i] for name in names}
             if not len(own["coord"]):
                 given = {name: None if value is None else value[None] for name, value in own.items() if name != "atype"}
@@ -109,12 +107,21 @@ class SpreadPotential:
                 raise DataError(f"frame {i}: {error}") from None
             self._plans[len(own["coord"])] = frame.plan
         if not rows:
-            return self.potential.evaluate(coord, atype, cell, fparam, aparam, atomic=atomic)
+            return self.potential.evaluate(coord, atype, cell, fparam, aparam, charge_spin=charge_spin, atomic=atomic)
         joined = {name: [row[name] for row in rows] for name in rows[0]}
         return joined if structures.ragged else {name: np.stack(value) for name, value in joined.items()}
 
     def structure(
-        self, coord, atype, cell=None, fparam=None, aparam=None, *, skin: float = 1.0, axis: int | None = None
+        self,
+        coord,
+        atype,
+        cell=None,
+        fparam=None,
+        aparam=None,
+        charge_spin=None,
+        *,
+        skin: float = 1.0,
+        axis: int | None = None,
     ) -> SpreadStructure:
         """A structure whose atoms will move a little from call to call, as in molecular dynamics.
 
@@ -122,7 +129,7 @@ class SpreadPotential:
             coord: (n_atom, 3) angstrom.
             atype: (n_atom,) types; -1 marks a placeholder.
             cell: (3, 3) angstrom, rows are cell vectors; None for open boundaries.
-            fparam: (numb_fparam,); aparam: (n_atom, numb_aparam), where the model takes them.
+            fparam: (numb_fparam,); aparam: (n_atom, numb_aparam); charge_spin: (2,), where the model takes them.
             skin: neighbours are listed so far beyond the cut-off, angstrom; a list serves until an atom has moved half of it.
             axis: cell vector along which slabs follow each other; None: the one with the largest height.
 
@@ -133,11 +140,11 @@ class SpreadPotential:
             raise DataError(f"skin: found {skin}, expected a number of angstrom that is not negative")
         if axis not in (None, 0, 1, 2):
             raise DataError(f"axis: found {axis!r}, expected 0, 1 or 2 for one of the cell vectors, or None")
-        given = [None if a is None else [a] for a in (cell, fparam, aparam)]
+        given = [None if a is None else [a] for a in (cell, fparam, aparam, charge_spin)]
         own = read_structures(self.potential.config, [np.asarray(coord)], [np.asarray(atype)], *given)
         if not len(own.coord[0]):
             raise DataError("a structure that is spread over devices needs at least one atom; found none")
-        first = (own.coord[0], own.atype[0], own.cell[0], own.fparam[0], own.aparam[0])
+        first = (own.coord[0], own.atype[0], own.cell[0], own.fparam[0], own.aparam[0], own.charge_spin[0])
         return SpreadStructure(self, *first, skin=skin, axis=axis)
 
     def warn_truncation(self, flags: SlabFlags) -> None:

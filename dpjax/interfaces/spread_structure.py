@@ -69,13 +69,14 @@ class SpreadStructure:
         cell: np.ndarray | None,
         fparam: np.ndarray | None = None,
         aparam: np.ndarray | None = None,
+        charge_spin: np.ndarray | None = None,
         *,
         skin: float,
         axis: int | None = None,
         like: SlabPlan | None = None,
     ) -> None:
         self.spread, self.atype, self.skin, self.axis = spread, atype, skin, axis
-        self.fparam, self.aparam, self.periodic = fparam, aparam, cell is not None
+        self.fparam, self.aparam, self.charge_spin, self.periodic = fparam, aparam, charge_spin, cell is not None
         self.plan, self.divisions = like, 0
         self._divide(coord, cell)
 
@@ -211,9 +212,10 @@ class SpreadStructure:
             return jax.device_put(out, programs.own)
 
         aparam = None if self.aparam is None else own(self.aparam)
-        fparam = None if self.fparam is None else jax.device_put(self.fparam[None], programs.common)
+        of_frame = (None if given is None else given[None] for given in (self.fparam, self.charge_spin))
+        fparam, charge_spin = jax.device_put(tuple(of_frame), programs.common)
         first = jax.device_put(np.asarray(self.atype[:1] if len(self.atype) else [0], np.int32), programs.common)
-        atoms = SlabAtoms(own(self.atype.astype(np.int32), -1), aparam, fparam, first)
+        atoms = SlabAtoms(own(self.atype.astype(np.int32), -1), aparam, fparam, charge_spin, first)
         take = own(np.arange(len(self.atype), dtype=np.int32))
         return atoms, own(division.frac), take, jax.device_put(division.place, programs.common)
 

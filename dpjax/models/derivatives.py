@@ -220,24 +220,26 @@ def _folded(
 
 def _moved_virials(pull: jax.Array, moments: jax.Array | None, disp: jax.Array, batch: Batch) -> jax.Array:
     """(n_atom, 9) virials of the atoms, or virtual atoms, that are moved; ``disp`` is between atoms."""
-    position = None if moments is None else _wrapped(batch)
+    position = None if moments is None else wrapped_positions(batch)
     there, here = virial_shares(pull, disp, moments, position)
     moved = jax.ops.segment_sum(there.reshape(-1, 9), batch.index.reshape(-1), batch.layout.n_atom)
     return moved if here is None else moved + here
 
 
-def _wrapped(batch: Batch) -> jax.Array:
+def wrapped_positions(batch: Batch) -> jax.Array:
     """(n_atom, 3) positions within the cell; of virtual atoms those of their atoms that are next to them once they are."""
     if batch.spin is None:
         return wrapped(batch.coord, batch.cell, batch.frame)
     return wrapped(point_positions(batch), batch.cell, batch.frame) - spin_offsets(batch)
 
 
-def _moments(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch) -> jax.Array:
+def virial_moments(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch) -> jax.Array:
+    """:func:`~dpjax.models.virials.moments_gradient` of a model that passes messages, for the virials of its atoms."""
+
     def values(disp: jax.Array) -> jax.Array:
         return atomic_outputs(model, variables, geometry.replace(disp=disp), batch)
 
-    return moments_gradient(values, geometry.disp, _wrapped(batch))
+    return moments_gradient(values, geometry.disp, wrapped_positions(batch))
 
 
 def _forces(pull: jax.Array, batch: Batch) -> jax.Array:
@@ -290,7 +292,7 @@ def predict(
     expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
     if output.differentiated and (atomic if output.shape else force):
         values, gradient = outputs_and_gradient(model, variables, geometry, batch, work, expansion)
-        moments = _moments(model, variables, geometry, batch) if atomic and model.passes_messages else None
+        moments = virial_moments(model, variables, geometry, batch) if atomic and model.passes_messages else None
         out = fold(gradient, geometry, batch, atomic=atomic, moments=moments)
         out |= {name: jnp.zeros_like(out[name]) for name in out if model.leaves_virials and name.endswith("virial")}
     else:

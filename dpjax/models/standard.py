@@ -54,6 +54,7 @@ VIEW = (
     "condition",
     "near",
     "lists",
+    "copies",
     "mask",
     "mask_nbrs",
     "fragment",
@@ -357,7 +358,8 @@ def atom_rows(model: StandardModel, batch: Batch, take: slice) -> Rows:
     if model.takes_fragments:
         fragments = fragments_of_frames(batch.aparam, batch.frame, batch.atype >= 0, batch.layout.frames)
     rows = table_rows(model, own, batch.atype, batch.first, batch.charge_spin, batch.aparam, fragments)
-    return rows if batch.lists is None else rows | {"lists": batch.lists}
+    whole = {"lists": batch.lists, "copies": batch.copies}
+    return rows | {name: value for name, value in whole.items() if value is not None}
 
 
 def table_rows(

@@ -15,6 +15,7 @@ from dpjax.export.runtime import ArtifactError
 from dpjax.interfaces.deepmd import DeepPot
 from dpjax.interfaces.deviation import model_deviation
 from dpjax.interfaces.files import from_weights, load, save
+from dpjax.interfaces.spread import SpreadPotential
 from dpjax.interfaces.testing import test_model as compared
 from tests.shared import golden
 from tests.training import tiny
@@ -120,6 +121,8 @@ def test_what_is_refused(pot, water, tmp_path):
         DeepPot(pot).eval(coord, cell, atype)
     with pytest.raises(ModelError, match=f"model deviations, .*: this model was {DIRECT}"):
         model_deviation([pot, pot], *given)
+    with pytest.raises(ModelError, match=f"one structure on several devices: this model was {DIRECT}"):
+        SpreadPotential(pot)
     with pytest.raises(ModelError, match="cannot be compressed"):
         check_compressible(pot.config)
 

@@ -31,9 +31,9 @@ def named(name: str):
 
 
 def is_local(case: Case) -> bool:
-    """Whether slabs can compute the model: its atoms see their own neighbours and nothing of these but where they are."""
+    """Whether slabs can compute the model: its atoms see neighbours within a cut-off, and of these what messages say."""
     built = build_model(parse_model(case.section))
-    more = built.passes_messages or built.sees_parameters or built.takes_mask or built.takes_fragments
+    more = built.sees_parameters or built.takes_mask or built.takes_fragments
     return not (more or built.config.virtual_scale)
 
 
@@ -44,7 +44,7 @@ def case_parameters(local: bool):
 
 @pytest.mark.parametrize("case", case_parameters(False))
 def test_where_atoms_see_more_it_is_refused(case):
-    reasons = r"passes messages|atomic parameters of neighbours|no cut-off|with spins|fragments of the whole frame"
+    reasons = r"atomic parameters of neighbours|no cut-off|with spins|fragments of the whole frame"
     with pytest.raises(ModelError, match=reasons):
         SpreadPotential(Potential(parse_model(case.section), {"stats": {}}))
 
@@ -59,7 +59,8 @@ def compare(got: dict, want: dict, where: str = "") -> None:
 
 def parameters(pot) -> dict[str, int]:
     fitting = pot.config.fitting_net
-    return {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam}
+    charged = 2 * pot.model.takes_charge_spin
+    return {"fparam": fitting.numb_fparam, "aparam": fitting.numb_aparam, "charge_spin": charged}
 
 
 @pytest.mark.parametrize("case", case_parameters(True))
@@ -73,7 +74,7 @@ def test_two_devices_give_the_numbers_of_one(case):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["se_e2_a-two-side-exclusions", "se_atten"])
+@pytest.mark.parametrize("name", ["se_e2_a-two-side-exclusions", "se_atten", "dpa3"])
 def test_open_boundaries_and_cells_thinner_than_the_cutoff(name):
     pot = potential(named(name).section)
     for n in (1, 2):
@@ -103,7 +104,7 @@ import sys
 import jax
 jax.config.update("jax_enable_x64", True)
 import tests.interfaces.test_spread as here
-for name in ("hybrid", "se_e3_tebd"):
+for name in ("hybrid", "se_e3_tebd", "dpa2"):
     pot = here.potential(here.named(name).section)
     spread = here.SpreadPotential(pot)
     assert len(spread.devices) == 4
@@ -129,7 +130,7 @@ def moving(given: dict, steps: int, size: float) -> np.ndarray:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["se_e2_a", "se_atten_v2"])
+@pytest.mark.parametrize("name", ["se_e2_a", "se_atten_v2", "dpa3"])
 def test_a_loop_on_the_devices_makes_lists_again_in_time(name):
     """Positions that jump by cell vectors, as jax-md's do, and a cell that changes are no matter."""
     pot = potential(named(name).section)
@@ -211,8 +212,9 @@ def test_molecular_dynamics_with_ase():
 
 
 @pytest.mark.slow
-def test_memory_of_a_device_falls_with_their_number():
-    pot = potential(named("se_e2_a").section)
+@pytest.mark.parametrize("name", ["se_e2_a", "dpa3"])
+def test_memory_of_a_device_falls_with_their_number(name):
+    pot = potential(named(name).section)
     given = frame(2000)
     used = [
         SpreadPotential(pot, n).structure(given["coord"][0], given["atype"], given["cell"][0]).memory() for n in (1, 2)

@@ -79,12 +79,12 @@ class DPA2(TypeVectors):
     def described(self, view: Neighborhood, vectors: jax.Array) -> Features:
         """The descriptor before type vectors are appended, from those that it is given, (n_type + 1, tebd_dim)."""
         inner = self.config.repformer
-        view = view.replace(
-            shared=None, work=self._work(view)
-        )  # of a hybrid's list, too, each part takes its own cut-off
+        copies = view.copies
+        # of a hybrid's list, too, each part takes its own cut-off; only layers need what other atoms have become
+        view = view.replace(shared=None, copies=None, work=self._work(view))
         near = self._sorted(view)
         g1 = in_blocks(self, DPA2.start, (view, near), view.n_atom, self._pairs(view), view.work)
-        return self.repformers(first(near, near.places(inner.nsel, inner.rcut)), g1)
+        return self.repformers(first(near, near.places(inner.nsel, inner.rcut)).replace(copies=copies), g1)
 
     def start(self, view: Neighborhood, near: Neighborhood) -> jax.Array:
         """(n_atom, g1_dim) what a block of atoms starts from.

@@ -120,8 +120,8 @@ class RepformerLayer(nn.Module):
 
     def __call__(self, state: State, pairs: Pairs, *, work: Work) -> State:
         """The layer on all atoms."""
-        near = state.g1[pairs.index]  # the only thing that comes from other atoms
-        arrays, number = (state, near, pairs), state.g2.shape[1]
+        near = pairs.near(state.g1)  # the only thing that comes from other atoms
+        arrays, number = (state, near, pairs._replace(copies=None)), state.g2.shape[1]
         squares = number**2 if self.has_pair_attention else number
         return in_blocks(self, RepformerLayer.updated, arrays, state.g1.shape[0], squares, work)
 

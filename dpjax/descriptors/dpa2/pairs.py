@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from dpjax.descriptors.dpa2.parts import RepformersConfig
 from dpjax.descriptors.nearest import surroundings
-from dpjax.descriptors.neighborhood import Neighborhood
+from dpjax.descriptors.neighborhood import Copies, Neighborhood, at_neighbors
 
 FEW = 1e-4  # added to numbers of neighbours, by which sums are divided, as DeePMD-kit does
 
@@ -29,6 +29,11 @@ class Pairs(NamedTuple):
     per_moment: jax.Array  # (n_atom, 1, 1) the same for sums of directions
     radial: jax.Array  # (n_atom, k) the smoothed 1/r, or r, that g2 starts from
     direction: jax.Array  # (n_atom, k, 3) that h2 starts from, zero where mask is False
+    copies: Copies | None = None  # of the view
+
+    def near(self, values: jax.Array) -> jax.Array:
+        """(n_atom, k, m) of values (n_atom, m) those of the neighbours."""
+        return at_neighbors(values, self.index, self.copies)
 
 
 def pairs_of(
@@ -60,4 +65,5 @@ def pairs_of(
         per_moment=1.0 / (root + shift)[..., None],
         radial=radial,
         direction=jnp.swapaxes(direction, 1, 2),
+        copies=view.copies,
     )

@@ -64,6 +64,10 @@ class FlatGraph(NamedTuple):
         """(n_block, E, m) the nodes at the other ends of edges, of all nodes (n_block, b, m)."""
         return nodes.reshape(-1, nodes.shape[-1])[self.index]
 
+    def alone(self) -> FlatGraph:
+        """Itself: atoms of a batch with lists are all on one device."""
+        return self
+
     def to_edges(self, nodes: jax.Array) -> jax.Array:
         """(n_block, E, m) of each edge what its own node has."""
         return _taken(nodes, self.own)

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 
 from dpjax.config.descriptors import DPA3Config
 from dpjax.descriptors.nearest import nearest_neighbors, paired
-from dpjax.descriptors.neighborhood import Neighborhood, ordered_pairs
+from dpjax.descriptors.neighborhood import Copies, Neighborhood, at_neighbors, ordered_pairs
 from dpjax.geometry.environment import Switch, distances, env_components, exponential_switch, switch_weight
 from dpjax.nn.blocks import Work
 from dpjax.nn.precision import dtype_of
@@ -32,6 +32,7 @@ class Graph(NamedTuple):
     cosine: jax.Array  # (n_atom, a, a) that angles start from
     corner: jax.Array  # (n_atom, a) weight of an edge in angles; the edges of angles are the first ones
     in_angles: jax.Array  # (n_atom, a) bool: which of these are nearer than the cut-off of angles
+    copies: Copies | None = None  # of the view
 
     @property
     def n_angle(self) -> int:
@@ -57,7 +58,11 @@ class Graph(NamedTuple):
 
     def near(self, nodes: jax.Array) -> jax.Array:
         """(n_atom, k, m) the nodes at the other ends of edges, of all nodes (n_atom, m)."""
-        return nodes[self.index]
+        return at_neighbors(nodes, self.index, self.copies)
+
+    def alone(self) -> Graph:
+        """Without the way to other devices: arrays that can be cut into blocks of atoms, for what follows :meth:`near`."""
+        return self._replace(copies=None)
 
     def to_edges(self, nodes: jax.Array) -> jax.Array:
         """Of each edge what its own node has, (n_atom, 1, m), which all edges of a node share."""
@@ -163,4 +168,5 @@ def graph_of(
         cosine=jnp.einsum("nxj,nxk->njk", unit, unit) * (1.0 - GUARD),
         corner=corner,
         in_angles=in_angles,
+        copies=view.copies,
     )

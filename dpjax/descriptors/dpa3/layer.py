@@ -128,7 +128,7 @@ class RepflowLayer(nn.Module):
             graph.near(self._of_near(self.node_edge_linear, state.nodes)),
             graph.near(self._of_near(self.edge_self_linear, state.nodes)),
         )
-        arrays, n_atom, work = (state, near, graph), state.nodes.shape[0], graph.divided(work)
+        arrays, n_atom, work = (state, near, graph.alone()), state.nodes.shape[0], graph.divided(work)
         return in_blocks(self, RepflowLayer.updated, arrays, n_atom, graph.n_angle, work, most=CPU_ANGLES)
 
     def _of_near(self, layer: Dense, nodes: jax.Array) -> jax.Array:

@@ -93,7 +93,7 @@ class DPA4(Descriptor):
         vectors = type_vectors(self.weights, view.centre_types, view.condition, act)
         first = first_state(self.weights, sizes, vectors, view.centre_types, edges, act, work)
         first = first if added is None else first + added.astype(first.dtype)
-        return first, Graph(self.weights, sizes, vectors, edges, self.exact, work).run(first)
+        return first, Graph(self.weights, sizes, vectors, edges, self.exact, work, view.copies).run(first)
 
 
 __all__ = ["DPA4", "Weights"]

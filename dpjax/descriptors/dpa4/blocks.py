@@ -23,6 +23,7 @@ from dpjax.descriptors.dpa4.message import (
 )
 from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
+from dpjax.descriptors.neighborhood import Copies, at_neighbors
 from dpjax.nn.activations import activation
 from dpjax.nn.blocks import Work
 from dpjax.nn.dense import with_bias
@@ -47,11 +48,21 @@ class Graph:
         edges: of all atoms.
         exact: attention as it is meant (:func:`dpjax.descriptors.dpa4.message.attention`).
         work: how it is divided.
+        copies: of the view.
     """
 
-    def __init__(self, weights: Weights, sizes: Sizes, vectors: jax.Array, edges: Edges, exact: bool, work: Work):
-        self.weights, self.sizes, self.vectors, self.edges = weights, sizes, vectors, edges
-        self.there = vectors[edges.index]  # of neighbours
+    def __init__(
+        self,
+        weights: Weights,
+        sizes: Sizes,
+        vectors: jax.Array,
+        edges: Edges,
+        exact: bool,
+        work: Work,
+        copies: Copies | None = None,
+    ):
+        self.weights, self.sizes, self.vectors, self.edges, self.copies = weights, sizes, vectors, edges, copies
+        self.there = self._near(vectors)
         single = all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(weights["blocks"]))
         rounded = work.bfloat16 and sizes.config.use_amp and single
         self.how, self.work = How(activation(sizes.config.activation_function), exact, rounded), work
@@ -63,8 +74,8 @@ class Graph:
         sizes, edges = self.sizes, self.edges
         x = self._mapped(x, own["pre_focus_mix"])
         scalars = x[:, 0]
-        near = weighed(own, sizes, x)[edges.index]
-        keys = queries_and_keys(own, sizes, scalars)[1][edges.index] if sizes.heads else None
+        near = self._near(weighed(own, sizes, x))
+        keys = self._near(queries_and_keys(own, sizes, scalars)[1]) if sizes.heads else None
         arrays = (Own(scalars, edges.degree), near, keys, self.there, self.vectors, edges, self.frames.get(shape))
         last = last_layer(self.weights["radial_embedding"], sizes.first_degree)
         use = {"message": prepared(own, sizes.streams), "radial": self.weights["radial_embedding"], "last": last}
@@ -79,6 +90,10 @@ class Graph:
 
         summed = blockwise(block, use, arrays, x.shape[0], edges.index.shape[1], self.work)
         return self._mapped(summed, own["post_focus_mix"])
+
+    def _near(self, values: jax.Array) -> jax.Array:
+        """(n_atom, k, ...) of values (n_atom, ...) those of the neighbours."""
+        return at_neighbors(values, self.edges.index, self.copies)
 
     def _mapped(self, x: jax.Array, own: Weights) -> jax.Array:
         with bfloat16_factors(self.how.bfloat16):

@@ -16,7 +16,7 @@ from dpjax.descriptors.dpa4.parameters import Weights
 from dpjax.descriptors.dpa4.sizes import Sizes
 from dpjax.descriptors.facts import kept
 from dpjax.descriptors.nearest import nearest_neighbors, paired
-from dpjax.descriptors.neighborhood import Neighborhood
+from dpjax.descriptors.neighborhood import Neighborhood, at_neighbors
 from dpjax.nn.activations import Activation
 from dpjax.nn.bridging import Bridge, clamped, gate
 from dpjax.nn.equivariant.norms import rms
@@ -78,7 +78,7 @@ def edges_of(
     share = None
     if bridge is not None:
         disp, seen = clamped(disp, bridge)
-        share = gate(seen, mask, bridge)[near.index]
+        share = at_neighbors(gate(seen, mask, bridge), near.index, view.copies)
     true = jnp.sum(disp * disp, axis=-1)
     length = jnp.sqrt(true + cfg.eps**2)
     part = length / cfg.rcut

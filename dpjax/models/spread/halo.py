@@ -1,4 +1,5 @@
 """What one slab does to see its neighbours: send copies of its atoms, list neighbours, send back what copies received.
+Where messages pass between atoms, what they have become is sent anew before each layer.
 
 Everything here runs inside ``shard_map`` over the axis :data:`SLABS`, on the arrays of one slab: own atoms first, then those
 received, hop by hop.  Atoms travel directly to the slab that needs them (``ppermute`` over so many hops); a copy that passed the
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -62,6 +64,20 @@ class SlabList(NamedTuple):
     frac: jax.Array  # (n_own, 3) fractions of the cell vectors when the list was made
     cell: jax.Array  # (3, 3) angstrom then
     flags: SlabFlags  # of the search
+
+
+@flax.struct.dataclass
+class Received:
+    """Appends to values of own atoms (n_own, ...) those of received ones, in the order of ``SlabList.index``.
+
+    Its derivative sends back to the owners what copies were given, so messages between slabs need nothing else.
+    """
+
+    sent: tuple[Sent, ...]
+    plan: SlabPlan = flax.struct.field(pytree_node=False)
+
+    def __call__(self, values: jax.Array) -> jax.Array:
+        return jnp.concatenate([values, received(self.plan, self.sent, values)])
 
 
 def make_list(

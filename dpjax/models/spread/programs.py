@@ -2,7 +2,8 @@
 
 A device holds the arrays of its slab: positions, neighbour table and all that networks make of it.  What it works on is a batch of
 one frame like any other, whose neighbour indices also name received atoms.  Energies are those of own atoms; the derivative pulls
-at received atoms as well, and these pulls travel back to the owners.
+at received atoms as well, and these pulls travel back to the owners.  Where messages pass, energies of a slab depend on
+displacements of others; every slab takes its derivative at the same time, and what it finds for received atoms travels back, too.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from dpjax.batching.batch import Batch, Layout
 from dpjax.config.fittings.outputs import ENERGY
 from dpjax.descriptors.crowding import cuts
 from dpjax.descriptors.neighborhood import nearest_distance
-from dpjax.models.derivatives import atomic_outputs, outputs_and_gradient
+from dpjax.models.derivatives import atomic_outputs, outputs_and_gradient, virial_moments, wrapped_positions
 from dpjax.models.geometry import Geometry
 from dpjax.models.spread.division import SlabPlan
 from dpjax.models.spread.halo import (
@@ -28,6 +29,7 @@ from dpjax.models.spread.halo import (
     NOT_RESOLVED,
     SLABS,
     STALE,
+    Received,
     SlabFlags,
     SlabList,
     make_list,
@@ -37,6 +39,7 @@ from dpjax.models.spread.halo import (
     within_cutoff,
 )
 from dpjax.models.standard import StandardModel, contributes
+from dpjax.models.virials import virial_shares
 from dpjax.nn.chebyshev import Grid
 
 OWN, COMMON = PartitionSpec(SLABS), PartitionSpec()
@@ -48,6 +51,7 @@ class SlabAtoms(NamedTuple):
     atype: jax.Array  # (n_slab * n_own,) int32, -1 on padding
     aparam: jax.Array | None  # (n_slab * n_own, n)
     fparam: jax.Array | None  # (1, n)
+    charge_spin: jax.Array | None  # (1, 2)
     first: jax.Array  # (1,) int32 type of the first atom of the structure, as it was given
 
 
@@ -61,7 +65,7 @@ class SpreadState(NamedTuple):
     variables: Any
 
 
-_ATOMS = SlabAtoms(OWN, OWN, COMMON, COMMON)
+_ATOMS = SlabAtoms(OWN, OWN, COMMON, COMMON, COMMON)
 _LIST = SlabList(OWN, OWN, OWN, OWN, OWN, OWN, COMMON, COMMON)
 
 
@@ -74,7 +78,7 @@ class SpreadPrograms:
     """Compiled programs of a model on a mesh; one for each plan, resolution of series and set of outputs.
 
     Attributes:
-        model: a model whose atoms see their neighbours and nothing beyond.
+        model: a model whose atoms see their neighbours, and of these what these saw.
         mesh: of slabs.
     """
 
@@ -182,13 +186,18 @@ class SpreadPrograms:
         listed, disp, near = within_cutoff(plan, listed, disp)
         geometry = Geometry(disp=disp)
         batch = slab_batch(plan, atoms, listed, own, cell)
+        if model.passes_messages:
+            batch = batch.replace(copies=Received(listed.sent, plan))
         expansion = None
         if grid is not None:
             nearest = -jax.lax.pmax(-nearest_distance(disp, listed.count, plan.near), SLABS)
             expansion = model.apply(variables, nearest, grid, method=type(model).expand)
         if self._differentiates(atomic):
             values, gradient = outputs_and_gradient(model, variables, geometry, batch, expansion=expansion)
-            out = self._folded(plan, listed, gradient.disp, disp, atomic)
+            moments = None
+            if atomic and model.passes_messages:
+                moments = virial_moments(model, variables, geometry, batch)
+            out = self._folded(plan, listed, gradient.disp, moments, disp, batch, atomic)
         else:
             values, out = atomic_outputs(model, variables, geometry, batch, expansion=expansion), {}
         total = jax.lax.psum(jnp.sum(values, axis=0), SLABS).reshape(1, *output.total_shape)
@@ -198,10 +207,11 @@ class SpreadPrograms:
         resolved = True if expansion is None else expansion.resolved
         return {output.total: total, output.atomic: values, **out}, resolved, jax.lax.pmax(near, SLABS)
 
-    def _folded(self, plan, listed, gradient, disp, atomic):
+    def _folded(self, plan, listed, gradient, moments, disp, batch, atomic):
         """:func:`dpjax.models.fold` where some neighbours are copies of other slabs' atoms."""
+        position = None if moments is None else wrapped_positions(batch)
 
-        def fold(pull: jax.Array) -> dict[str, jax.Array]:
+        def fold(pull: jax.Array, moments: jax.Array | None) -> dict[str, jax.Array]:
             n_all = plan.n_own + plan.n_received
 
             def at_owners(values: jax.Array) -> jax.Array:
@@ -211,20 +221,21 @@ class SpreadPrograms:
 
             out = {"force": jnp.sum(pull, axis=1) - at_owners(pull)}
             if atomic:
-                pair = -jnp.einsum("nka,nkb->nkab", pull, disp).reshape(*listed.index.shape, 9)
-                out["atom_virial"] = at_owners(pair)
+                there, here = virial_shares(pull, disp, moments, position)
+                out["atom_virial"] = at_owners(there) if here is None else at_owners(there) + here
             virial = -jnp.einsum("nka,nkb->ab", pull, disp).reshape(1, 9)
             return out | {"virial": jax.lax.psum(virial, SLABS)}
 
-        each = jax.vmap(fold, in_axes=1, out_axes=1) if gradient.ndim > disp.ndim else fold
-        return each(gradient)
+        if gradient.ndim > disp.ndim:
+            fold = jax.vmap(fold, in_axes=(1, None if moments is None else 1), out_axes=1)
+        return fold(gradient, moments)
 
 
 def slab_batch(plan: SlabPlan, atoms: SlabAtoms, listed: SlabList, own: jax.Array, cell: jax.Array) -> Batch:
     """The own atoms of a slab as a batch of one frame; types are there for received atoms, too, which ``index`` may name."""
     return Batch(
         coord=own,
-        cell=cell[None],
+        cell=cell[None] if plan.periodic else jnp.zeros((1, 3, 3), cell.dtype),
         atype=listed.atype,
         frame=jnp.zeros(plan.n_own, jnp.int32),
         index=listed.index,
@@ -234,6 +245,7 @@ def slab_batch(plan: SlabPlan, atoms: SlabAtoms, listed: SlabList, own: jax.Arra
         first=atoms.first,
         fparam=atoms.fparam,
         aparam=atoms.aparam,
+        charge_spin=atoms.charge_spin,
         layout=Layout(plan.atoms, plan.near, 1),
     )
 
