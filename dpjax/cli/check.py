@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dpjax.config import Config, Tasks
+    from dpjax.config import Config
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Checks and reports."""
-    from dpjax.config import Config, normalize
+    from dpjax.config import Config, load_any, normalize
 
-    config = None if args.config_only else _read(args.input)
+    config = None if args.config_only else load_any(_thawed(args.input))
     text = json.dumps(normalize(args.input) if config is None else config.raw, indent=4)
     if args.print:
         print(text)
@@ -60,12 +60,19 @@ def _write(path: str, text: str) -> None:
     print(f"wrote {path}")
 
 
-def _read(path: str) -> Config | Tasks:
-    """The input, with the models of their files in the places of frozen ones."""
-    from dpjax.config import load_any
-    from dpjax.interfaces.train import with_frozen  # needs jax, which the input alone does not
+def _thawed(path: str) -> Any:
+    """The input, with the models of their files in the places of frozen ones: only these need more than the input."""
+    from dpjax.config.files import read
 
-    return load_any(with_frozen(path)[0])
+    data = read(Path(path))[0]
+    model = data.get("model") if isinstance(data, dict) else None
+    models = model.get("models") if isinstance(model, dict) else None
+    parts = models.values() if isinstance(models, dict) else models if isinstance(models, list) else ()
+    if not any(isinstance(part, dict) and part.get("type") == "frozen" for part in (model, *parts)):
+        return path
+    from dpjax.interfaces.train import with_frozen
+
+    return with_frozen(path)[0]
 
 
 def _list_not_built(path: str) -> None:
