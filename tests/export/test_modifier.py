@@ -59,6 +59,7 @@ def test_few_programs_serve_all_cells_and_sizes(pot, artifact):
     assert artifact.programs < 24
 
 
+@pytest.mark.slow
 def test_the_model_comes_back_with_its_dipole_model(pot, path):
     coord, atype = waters(4)
     again = dpjax.load(path)
@@ -92,6 +93,7 @@ def test_what_has_no_meaning_is_refused(pot, artifact, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_charges_of_an_imported_model_keep_its_rounding(pot, tmp_path):
     own = dpjax.Potential(replace(pot.config, conventions="reference"), pot.variables, conventions="reference")
     coord, atype = waters(4)

@@ -121,7 +121,7 @@ def test_the_next_neighbour_takes_the_place_of_one_that_is_opposite():
 @pytest.mark.parametrize(
     ("disp", "rule"),
     [
-        ([[1.0, 0, 0]], ALONE),
+        pytest.param([[1.0, 0, 0]], ALONE, marks=pytest.mark.slow),
         pytest.param([[1.0, 0, 0], [-1.2, 0, 0]], ALONE, marks=pytest.mark.slow),
         pytest.param([[1.0, 0, 0], [1.2, 0, 0], [0, 2.0, 0]], ALONE, marks=pytest.mark.slow),
         pytest.param(

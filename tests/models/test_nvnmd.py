@@ -29,7 +29,7 @@ def quantized(version: int) -> tuple[dpjax.Potential, dpjax.Potential]:
     return dpjax.Potential(config, variables), smooth
 
 
-@pytest.fixture(scope="module", params=[0, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.fixture(scope="module", params=[pytest.param(version, marks=pytest.mark.slow) for version in (0, 1)])
 def case(request) -> tuple[dpjax.Potential, dict, dict]:
     """The quantised model, and what it and the continuous one say about a frame, the frame permuted, and two others."""
     pot, smooth = quantized(request.param)

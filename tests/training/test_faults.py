@@ -97,6 +97,7 @@ def test_a_signal_saves_a_checkpoint_and_says_so(finished, tmp_path, number):
 
 # Orbax leaves futures of a failed save behind, which complain when its event loop has gone
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.slow
 def test_a_disk_that_is_full_at_the_second_save(finished, tmp_path, monkeypatch):
     """One error that says where and what to do; with room again, the run ends as if nothing had happened."""
     config = tiny.edited(finished.config, {"training/save_freq": 3})

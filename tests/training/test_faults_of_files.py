@@ -55,7 +55,7 @@ def check_ends_alike(output: Path, whole: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "fault", "left"),
     [
-        ("model.ckpt-3", "kill", 2),
+        pytest.param("model.ckpt-3", "kill", 2, marks=pytest.mark.slow),
         # the restart begins between two steps of one update
         pytest.param("model.ckpt_ema-3", "kill", 3, marks=pytest.mark.slow),
         pytest.param("best.ckpt-3", "kill", 2, marks=pytest.mark.slow),
@@ -96,6 +96,7 @@ def test_a_disk_that_is_full_for_the_results_of_validations(systems, tmp_path):
         dpjax.train(inputs(systems), tmp_path)
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_full_for_tensorboard(systems, whole, tmp_path, monkeypatch):
     """The run ends instead of waiting for a thread that has died; it goes on from its last checkpoint."""
     writer = pytest.importorskip("tensorboardX.record_writer")

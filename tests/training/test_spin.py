@@ -88,6 +88,7 @@ def test_magnetic_forces_are_learnt(system, tmp_path):
     assert report.errors["force_mag"].rmse < 0.5 * np.std(np.load(system / "set.000" / "force_mag.npy"))
 
 
+@pytest.mark.slow
 def test_a_checkpoint_has_the_model(system, tmp_path):
     dpjax.train(config([system]), tmp_path / "run")
     pot = dpjax.load(tmp_path / "run")

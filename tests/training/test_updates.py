@@ -35,6 +35,7 @@ def params(path) -> dict:
     return load_checkpoint(path)[0]["params"]
 
 
+@pytest.mark.slow
 def test_averages_follow_the_parameters(system, tmp_path):
     edits = {"training/enable_ema": True, "training/ema_decay": 0.5, "training/ema_ckpt_keep": 2}
     dpjax.train(inputs(system, edits), tmp_path)

@@ -101,6 +101,7 @@ def test_a_restart_may_have_another_stage_or_one_device(system, whole, tmp_path,
     assert "training/zero_stage 2 changes nothing: there is one device" in caplog.text
 
 
+@pytest.mark.slow
 def test_the_bias_is_shifted_with_a_split_state(system, tmp_path):
     """To what it would be with the whole state on each device."""
     edits = {"training/numb_steps": 2, "training/change_bias_after_training": True}
