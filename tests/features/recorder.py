@@ -167,7 +167,7 @@ class Recorder:
     def pytest_runtest_logreport(self, report):
         for name, entry in report.user_properties:
             if name == PROPERTY:
-                self.tests[report.nodeid] = entry
+                self.tests[without_group(report.nodeid)] = entry
 
     def pytest_sessionfinish(self):
         if self.writes and self.tests:
@@ -175,6 +175,11 @@ class Recorder:
 
     def pytest_unconfigure(self):
         self.unwatch()
+
+
+def without_group(name: str) -> str:
+    """The name of a test as it is without several workers, for which pytest-xdist adds a group behind an @."""
+    return name[: name.rfind("@")] if name.rfind("@") > name.rfind("]") else name
 
 
 def write(path: Path, tests: dict[str, dict]) -> None:

@@ -127,6 +127,11 @@ def test_every_use_has_its_tests():
     assert not rows.uses_of("tests/interfaces/test_nothing.py")
 
 
+@pytest.mark.parametrize("name", ["tests/a.py::test", "tests/a.py::test[x]", "tests/a.py::test[x@y]"])
+def test_groups_of_workers_are_no_part_of_a_name(name):
+    assert recorder.without_group(name) == recorder.without_group(f"{name}@tests/a.py") == name
+
+
 def test_later_runs_take_the_place_of_earlier_ones(tmp_path):
     path = tmp_path / "new" / "features.json"
     passed, failed = ({"outcome": outcome, "rows": {"use": ["use/ASE"]}} for outcome in ("passed", "failed"))
