@@ -67,9 +67,9 @@ def main() -> None:
                     times = [t for own, _ in results[name] for t in own]
                     peak = max(peak for _, peak in results[name])
                     row = {"family": family, "atoms": atoms, "rcut": rcut, "program": name}
-                    rows.append(
-                        row | {"seconds": median(times), "min": min(times), "max": max(times), "mib": peak / 2**20}
-                    )
+                    row |= {"seconds": median(times), "min": min(times), "max": max(times), "mib": peak / 2**20}
+                    rows.append(row)
+                    print(f"{name}: {row['seconds']:.3f} s, {row['mib']:.0f} MiB", file=sys.stderr, flush=True)
         errors |= {f"{family}, {name}": text for name, text in failed.items()}
     what = {
         "data": args.data,
