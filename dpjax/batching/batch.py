@@ -78,7 +78,7 @@ class Batch:
     disturbance: Disturbance | None = None  # for models that learn from displaced atoms, while they are trained
     lists: Any = None  # edges and angles one after another (``batching.lists.Lists``), for models that take them
     copies: Any = (
-        None  # of a slab of a structure: what brings values of atoms on other devices (``descriptors.Copies``)
+        None  # in a slab of a structure, what brings values of atoms on other devices: ``Neighborhood.copies``
     )
     layout: Layout = flax.struct.field(pytree_node=False, default=None)
 

@@ -233,8 +233,11 @@ def wrapped_positions(batch: Batch) -> jax.Array:
     return wrapped(point_positions(batch), batch.cell, batch.frame) - spin_offsets(batch)
 
 
-def virial_moments(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch) -> jax.Array:
-    """:func:`~dpjax.models.virials.moments_gradient` of a model that passes messages, for the virials of its atoms."""
+def virial_moments(model: StandardModel, variables: Variables, geometry: Geometry, batch: Batch) -> jax.Array | None:
+    """What the virials of atoms take beside :func:`outputs_and_gradient`: :func:`~dpjax.models.virials.moments_gradient` where
+    messages pass, None in a one-hop model."""
+    if not model.passes_messages:
+        return None
 
     def values(disp: jax.Array) -> jax.Array:
         return atomic_outputs(model, variables, geometry.replace(disp=disp), batch)
@@ -292,7 +295,7 @@ def predict(
     expansion = None if grid is None else expand(model, variables, geometry, batch, grid)
     if output.differentiated and (atomic if output.shape else force):
         values, gradient = outputs_and_gradient(model, variables, geometry, batch, work, expansion)
-        moments = virial_moments(model, variables, geometry, batch) if atomic and model.passes_messages else None
+        moments = virial_moments(model, variables, geometry, batch) if atomic else None
         out = fold(gradient, geometry, batch, atomic=atomic, moments=moments)
         out |= {name: jnp.zeros_like(out[name]) for name in out if model.leaves_virials and name.endswith("virial")}
     else:

@@ -1,9 +1,9 @@
 """What one slab does to see its neighbours: send copies of its atoms, list neighbours, send back what copies received.
-Where messages pass between atoms, what they have become is sent anew before each layer.
 
 Everything here runs inside ``shard_map`` over the axis :data:`SLABS`, on the arrays of one slab: own atoms first, then those
 received, hop by hop.  Atoms travel directly to the slab that needs them (``ppermute`` over so many hops); a copy that passed the
-end of the cell is moved by the cell vector.
+end of the cell is moved by the cell vector.  Where messages pass between atoms, what these have become is sent before each
+layer.
 
 A list holds as long as no pair that it left out can have come within the cut-off: how far atoms moved counts, and how much the cell
 changed.

@@ -194,9 +194,7 @@ class SpreadPrograms:
             expansion = model.apply(variables, nearest, grid, method=type(model).expand)
         if self._differentiates(atomic):
             values, gradient = outputs_and_gradient(model, variables, geometry, batch, expansion=expansion)
-            moments = None
-            if atomic and model.passes_messages:
-                moments = virial_moments(model, variables, geometry, batch)
+            moments = virial_moments(model, variables, geometry, batch) if atomic else None
             out = self._folded(plan, listed, gradient.disp, moments, disp, batch, atomic)
         else:
             values, out = atomic_outputs(model, variables, geometry, batch, expansion=expansion), {}
