@@ -141,14 +141,14 @@ class Runner:
 
         def at(grid: Grid | None) -> tuple[dict[str, Any], Any]:
             program = self.programs(job.function, variables, batch, plan.mesh, grid, options)
-            need = self.programs.note(kind, program, size)
-            if need > devices.free and any(len(group.frames) > 1 for group in packed.groups):
+            self.programs.note(kind, program, size)
+            if program.need > devices.free and any(len(group.frames) > 1 for group in packed.groups):
                 log.info(
-                    "a batch of %d frames would take %.1f GB; %.1f GB are free", len(packed.numbers), need / 1e9,
+                    "a batch of %d frames would take %.1f GB; %.1f GB are free", len(packed.numbers), program.need / 1e9,
                     devices.free / 1e9,
                 )  # fmt: skip
                 raise TooLarge
-            out = jax.device_get(program(variables, batch))
+            out = jax.device_get(program.run(variables, batch))
             return out, out.pop(RESOLVED, None)
 
         return self.resolver.run(batch.layout, at)

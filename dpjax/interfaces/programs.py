@@ -35,6 +35,27 @@ Function = Callable[..., dict[str, Any]]
 Kind = tuple[Function, frozenset[str]]
 
 
+@dataclass(frozen=True)
+class Program:
+    """A compiled program.
+
+    Attributes:
+        run: the program itself.
+        need: bytes that it needs on each device, as the compiler said; 0 where it says nothing.
+    """
+
+    run: jax.stages.Compiled
+    need: float
+
+    @staticmethod
+    def of(run: jax.stages.Compiled) -> Program:
+        """A program with what the compiler says of it; asking takes milliseconds, so it is done once."""
+        found = run.memory_analysis()
+        if found is None:
+            return Program(run, 0.0)
+        return Program(run, found.temp_size_in_bytes + found.output_size_in_bytes + HELD * found.argument_size_in_bytes)
+
+
 @dataclass
 class Programs:
     """Programs compiled so far, by what they compute and by the sizes of their batches; potentials of one model share them.
@@ -50,7 +71,7 @@ class Programs:
     layouts: Layouts
     compiler_options: dict[str, Any] | None = None
     per_size: dict[Kind, float] = field(default_factory=dict)
-    _compiled: dict[Any, jax.stages.Compiled] = field(default_factory=dict)
+    _compiled: dict[Any, Program] = field(default_factory=dict)
 
     @staticmethod
     def of(model: nn.Module) -> Programs:
@@ -64,7 +85,7 @@ class Programs:
 
     def __call__(
         self, function: Function, variables: Any, batch: Batch, mesh: Any, grid: Grid | None, options: dict[str, Any]
-    ) -> jax.stages.Compiled:
+    ) -> Program:
         """The program ``function(model, variables, batch, grid=grid, **options)`` for a batch on its devices.
 
         Args:
@@ -76,18 +97,12 @@ class Programs:
         if key not in self._compiled:
             own = partial(function, self.model, grid=grid, **options)
             program = jax.jit(own if mesh is None else over_devices(own, mesh))
-            self._compiled[key] = program.lower(variables, batch).compile(self.compiler_options)
+            self._compiled[key] = Program.of(program.lower(variables, batch).compile(self.compiler_options))
         return self._compiled[key]
 
-    def note(self, kind: Kind, program: jax.stages.Compiled, size: int) -> float:
-        """Bytes that a program needs on each device, as the compiler says; remembered for batches of other sizes."""
-        found = program.memory_analysis()
-        if found is None:
-            self.per_size.setdefault(kind, 0.0)
-            return 0.0
-        need = found.temp_size_in_bytes + found.output_size_in_bytes + HELD * found.argument_size_in_bytes
-        self.per_size[kind] = max(self.per_size.get(kind, 0.0), need / size)
-        return need
+    def note(self, kind: Kind, program: Program, size: int) -> None:
+        """Remembers what a program needs for batches of other sizes."""
+        self.per_size[kind] = max(self.per_size.get(kind, 0.0), program.need / size)
 
 
 @dataclass(frozen=True)
