@@ -28,6 +28,7 @@ rows = load_script("feature_rows")
 
 NUMBERS = "reads reference numbers"  # noted like a component
 PROPERTY = "features"  # under which a report carries what was noted, also from a worker to the process that writes
+MANY = 4  # kinds of descriptors: a fixture that builds so many serves tests that are about one of them each
 _ENDINGS = (".npz", ".npy", ".json")
 _INPUTS = ("pair_tables", "data", "config")  # folders that hold inputs, not numbers to compare with
 
@@ -138,6 +139,7 @@ class Recorder:
             try:
                 return (yield)
             finally:
+                seen.intersection_update(of_one_subject(seen))  # in place: the first test that asks sees it, too
                 self.notes.fixtures[fixturedef.argname] = seen
 
     @pytest.hookimpl(wrapper=True)
@@ -175,6 +177,12 @@ class Recorder:
 
     def pytest_unconfigure(self):
         self.unwatch()
+
+
+def of_one_subject(seen: set[str]) -> set[str]:
+    """What a fixture saw, without components where it made models of many kinds, as for one call of another program."""
+    kinds = sum(row.startswith("descriptor/") for row in seen)
+    return seen if kinds < MANY else seen & {NUMBERS}
 
 
 def without_group(name: str) -> str:

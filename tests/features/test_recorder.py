@@ -127,6 +127,12 @@ def test_every_use_has_its_tests():
     assert not rows.uses_of("tests/interfaces/test_nothing.py")
 
 
+def test_a_fixture_with_models_of_many_kinds_is_about_none_of_them():
+    few = {"descriptor/hybrid", "descriptor/se_e2_a", "descriptor/se_e2_r", "fitting/ener", recorder.NUMBERS}
+    assert recorder.of_one_subject(few) == few
+    assert recorder.of_one_subject(few | {"descriptor/se_e3"}) == {recorder.NUMBERS}
+
+
 @pytest.mark.parametrize("name", ["tests/a.py::test", "tests/a.py::test[x]", "tests/a.py::test[x@y]"])
 def test_groups_of_workers_are_no_part_of_a_name(name):
     assert recorder.without_group(name) == recorder.without_group(f"{name}@tests/a.py") == name
