@@ -47,7 +47,7 @@ COMMANDS = (
     ),
     Command(
         "show-options", "list every input option and what it means in this version",
-        ("show-options training", "show-options --status pending"), "show_options",
+        ("show-options training", "show-options --status refused"), "show_options",
     ),
     Command("gui", "edit an input file in a browser", ("gui -p 6042",), "gui"),
     Command(

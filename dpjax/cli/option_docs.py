@@ -11,7 +11,7 @@ from typing import Any
 
 from dargs import Argument, Variant
 
-from dpjax.config.meaning import EFFECTIVE, PENDING, Meaning, table
+from dpjax.config.meaning import EFFECTIVE, NOT_BUILT, Meaning, table
 from dpjax.config.suggestions import join
 
 INTRODUCTION = (
@@ -121,7 +121,7 @@ def _each(section: Argument) -> list[str]:
 
 def _remark(row: Meaning | None, waits: bool) -> list[str]:
     """What an option means where it does not simply take effect, unless its section has said so."""
-    if row is None or row.status == EFFECTIVE or (waits and row.status == PENDING):
+    if row is None or row.status == EFFECTIVE or (waits and row.status in NOT_BUILT):
         return []
-    words = "Not built yet" if row.status == PENDING else "Not applicable"
+    words = "Not built yet" if row.status in NOT_BUILT else "Not applicable"
     return [f"*{words}: {row.reason}.*"]

@@ -1,4 +1,4 @@
-"""What each option means in this version: it takes effect, waits for a part that is not built, or cannot apply.
+"""What each option means in this version: it takes effect, belongs to a part that is not built, or cannot apply.
 
 The facts stand with the options themselves (:class:`~dpjax.config.schema.Option`, :class:`~dpjax.config.schema.Component`);
 here they become a table for ``dpjax show-options``, and the refusals of an input that asks for what is not built.
@@ -17,7 +17,9 @@ from dpjax.config.schema import Types
 from dpjax.config.suggestions import join, show
 from dpjax.config.walk import choice_of, options_of
 
-EFFECTIVE, PENDING, NOT_APPLICABLE = "effective", "pending", "not applicable"
+EFFECTIVE, NOT_APPLICABLE = "effective", "not applicable"
+PENDING, REFUSED = "pending", "refused"  # not built: of the list that dpjax follows, and beyond it
+NOT_BUILT = PENDING, REFUSED
 
 
 @dataclass(frozen=True)
@@ -26,8 +28,8 @@ class Meaning:
 
     Attributes:
         path: of the option, types written as in ``model[standard]/descriptor[se_e2_a]/sel``.
-        status: ``effective``, ``pending`` or ``not applicable``.
-        reason: what a pending option waits for, or why the option cannot apply and what is done instead.
+        status: ``effective``, ``pending``, ``refused`` or ``not applicable``.
+        reason: the part that is not built, or why the option cannot apply and what is done instead.
         newer: whether the list of options that dpjax follows lacks it.
     """
 
@@ -56,7 +58,7 @@ def _section_rows(section: Argument, path: str, waits: str, newer: bool) -> Iter
     for option in section.sub_fields.values():
         yield from _rows(option, join(path, option.name), waits, newer)
     for variant in section.sub_variants.values():
-        yield Meaning(join(path, variant.flag_name), PENDING if waits else EFFECTIVE, waits, newer)
+        yield Meaning(join(path, variant.flag_name), _status(waits, newer), waits, newer)
         for name, choice in variant.choice_dict.items():
             component = variant.registry[name]
             why = waits or ("" if component.built else f"the {variant.registry.kind} {name}")
@@ -69,7 +71,11 @@ def leaf(option: Any, path: str, waits: str = "", newer: bool = False) -> Meanin
     if reason:
         return Meaning(path, NOT_APPLICABLE, reason, newer)
     waits = waits or option.not_built
-    return Meaning(path, PENDING if waits else EFFECTIVE, waits, newer)
+    return Meaning(path, _status(waits, newer), waits, newer)
+
+
+def _status(waits: str, newer: bool) -> str:
+    return EFFECTIVE if not waits else REFUSED if newer else PENDING
 
 
 def refusals(section: Argument, value: dict, path: str = "") -> Iterator[Problem]:

@@ -16,7 +16,7 @@ ROWS = [
     meaning.Meaning("model[standard]/use_srtab", meaning.PENDING, "the pair table"),
     meaning.Meaning("training/enable_compile", meaning.NOT_APPLICABLE, "steps are always compiled"),
     meaning.Meaning("training/seed", meaning.EFFECTIVE),
-    meaning.Meaning("training/save_dir", meaning.PENDING, "a folder of their own", newer=True),
+    meaning.Meaning("training/save_dir", meaning.REFUSED, "a folder of their own", newer=True),
 ]
 
 
@@ -27,7 +27,7 @@ def rows(monkeypatch):
 
 
 def test_the_words_are_those_of_the_table():
-    assert show_options.STATUSES == (meaning.EFFECTIVE, meaning.PENDING, meaning.NOT_APPLICABLE)
+    assert show_options.STATUSES == (meaning.EFFECTIVE, meaning.PENDING, meaning.REFUSED, meaning.NOT_APPLICABLE)
 
 
 def test_columns_and_counts(rows, capsys):
@@ -37,8 +37,8 @@ def test_columns_and_counts(rows, capsys):
     assert lines[1].split(maxsplit=2) == ["model[standard]/use_srtab", "pending", "the pair table"]
     assert len({line.find(row.status) for line, row in zip(lines, ROWS)}) == 1
     assert lines[-1] == (
-        "4 options: 2 effective, 1 pending, 1 not applicable; "
-        "1 more, newer in DeePMD-kit 3.2: 0 effective, 1 pending, 0 not applicable"
+        "4 options: 2 effective, 1 pending, 0 refused, 1 not applicable; "
+        "1 more, newer in DeePMD-kit 3.2: 0 effective, 0 pending, 1 refused, 0 not applicable"
     )
 
 
@@ -46,14 +46,14 @@ def test_filters(rows, capsys):
     assert main(["show-options", "training", "--status", "not applicable"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["training/enable_compile", "1"]
-    assert lines[-1] == "1 options: 0 effective, 0 pending, 1 not applicable"
+    assert lines[-1] == "1 options: 0 effective, 0 pending, 0 refused, 1 not applicable"
 
 
 def test_json(rows, capsys):
     assert main(["show-options", "training/s", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == [
         {"path": "training/seed", "status": "effective", "reason": "", "newer": False},
-        {"path": "training/save_dir", "status": "pending", "reason": "a folder of their own", "newer": True},
+        {"path": "training/save_dir", "status": "refused", "reason": "a folder of their own", "newer": True},
     ]
 
 
