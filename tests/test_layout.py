@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "dpjax"
 
 # A package imports only from packages on an earlier line, or from itself.
 LAYERS = (
-    "units errors memory config formats data neighbors batching geometry nn descriptors fittings models statistics losses "
+    "units errors memory machine config formats data neighbors batching geometry nn descriptors fittings models statistics losses "
     "schedules optimizers train_state checkpoints training finetune compress interop export interfaces plotting cli"
 ).split()
 DOORS = ("__init__.py", "__main__.py")  # of dpjax itself: these may name anything, lazily

@@ -96,8 +96,8 @@ def argument() -> Option:
                 "recompute_layers",
                 [bool, None],
                 "Compute what lies inside the layers of dpa2, dpa3 and dpa4 again when their derivatives are taken, and keep "
-                "nothing of it: slower, with a fraction of the memory. null: where it would take more than about 4 GiB, or a "
-                "quarter of an accelerator's memory, and where there are more than eight layers.",
+                "nothing of it: slower, with a fraction of the memory. null: where it would take more than a quarter of the "
+                "memory of the accelerator or machine (and 4 GiB), and where there are more than eight layers.",
                 None,
             ),
             Option(

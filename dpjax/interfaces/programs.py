@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
@@ -17,6 +15,7 @@ from dpjax.batching.groups import Layouts, size_of
 from dpjax.batching.inner import InnerSizes
 from dpjax.batching.lists import ListSizes
 from dpjax.descriptors.facts import inner_cuts, list_plan
+from dpjax.machine import free_memory
 from dpjax.nn.chebyshev import Grid
 from dpjax.training.devices import data_mesh, over_devices
 
@@ -28,7 +27,6 @@ COST = {
 COST_ELSEWHERE = 50_000_000
 SHARES = {"cpu": 0.5}  # of the memory that is free which batches may take
 SHARE_ELSEWHERE = 0.8
-LEAST = 2.0**28  # bytes of memory that are taken to be free, whatever the system says
 HELD = 3  # batches on a device at a time: one runs, others wait
 
 Function = Callable[..., dict[str, Any]]
@@ -157,39 +155,6 @@ def free_bytes(device: jax.Device, sharing: int) -> float:
     else:
         free = free_memory() / sharing
     return free * SHARES.get(device.platform, SHARE_ELSEWHERE)
-
-
-def free_memory() -> float:
-    """Bytes of the machine's memory that are free, or of the part that this process may use; infinite where nothing says it."""
-    return max(LEAST, min(_free_of_machine(), *(_free_of_group(*files) for files in _GROUPS)))
-
-
-_GROUPS = tuple(
-    tuple(Path("/sys/fs/cgroup", name) for name in names)
-    for names in (
-        ("memory.max", "memory.current", "memory.stat"),
-        ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
-    )
-)  # of a container: what it may use, what it uses, and how much of that is files, which give way
-
-
-def _free_of_machine() -> float:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        both = "SC_PHYS_PAGES", "SC_PAGE_SIZE"
-        known = getattr(os, "sysconf_names", {}).keys() >= set(both)
-        return float(os.sysconf(both[0]) * os.sysconf(both[1])) if known else float("inf")
-
-
-def _free_of_group(limit: Path, used: Path, parts: Path) -> float:
-    try:
-        lines = [line.split() for line in parts.read_text(encoding="ascii").splitlines()]
-        files = max(float(value) for name, value in lines if name in ("file", "total_cache"))
-        return float(limit.read_text(encoding="ascii")) - float(used.read_text(encoding="ascii")) + files
-    except (OSError, ValueError):
-        return float("inf")
 
 
 def kind_of(function: Function, options: dict[str, Any]) -> Kind:

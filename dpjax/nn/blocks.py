@@ -15,6 +15,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from dpjax.machine import whole_memory
+
 CPU_BLOCK = 32  # atoms, where embedding networks are evaluated for every neighbour
 CPU_SERIES_BLOCK = 128  # atoms, where series replace them
 CPU_PAIRS = 2500  # pairs of neighbours, where networks are evaluated for each of them
@@ -22,7 +24,7 @@ CPU_MESSAGES = 40_000  # pairs of neighbours in layers of messages, whose blocks
 CPU_ANGLES = 4000  # pairs of neighbours where each has a vector of its own
 CPU_LISTED = 4  # atoms whose edges and angles are listed together
 DEVICE_PAIRS = 2_000_000  # the same on accelerators, whose memory is the limit: about 2 kB for each
-CPU_KEPT = 4 * 2**30  # bytes kept for the backward pass by layers that would be slower if they were computed again
+LEAST_KEPT = 4 * 2**30  # bytes for the backward pass that layers keep on any machine, as computing them again is slower
 ONE_BY_ONE = 8  # layers whose programs are compiled one after another, where a loop would cost time in every run
 DEVICE_TANGENTS = 500_000  # displacements on accelerators whose changes are followed together: about 10 kB for each
 
@@ -68,11 +70,15 @@ class Work:
 
 
 def room() -> int:
-    """Bytes that layers may keep: on an accelerator a quarter of its memory, as far as it is known."""
+    """Bytes that layers may keep: a quarter of the memory of an accelerator, or of the machine, which all CPU devices share.
+
+    Of memory that is there, not of what is free: a run that is repeated computes in the same order.
+    """
     if jax.default_backend() == "cpu":
-        return CPU_KEPT
+        whole = whole_memory()
+        return LEAST_KEPT if math.isinf(whole) else max(LEAST_KEPT, int(whole / jax.device_count()) // 4)
     stats = jax.local_devices()[0].memory_stats() or {}
-    return stats.get("bytes_limit", 4 * CPU_KEPT) // 4
+    return stats.get("bytes_limit", 4 * LEAST_KEPT) // 4
 
 
 AS_SUITS = Work()

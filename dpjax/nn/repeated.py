@@ -3,6 +3,9 @@
 Loops are over layers of equal shape, and within each over blocks of atoms.  A loop over layers is compiled once, however many there
 are, and in the backward pass a block is computed again from what its layer was given: what is between is the largest part of the
 memory, and to stack it up for a loop, and take it apart again, costs more than to compute it.
+
+A step that trains forces takes a derivative of a derivative.  What one ``jax.checkpoint`` computes again for the first, the second
+keeps; so there are two, one inside the other: around a layer and around its blocks, or both around blocks.
 """
 
 from __future__ import annotations
@@ -56,6 +59,7 @@ def in_blocks(
     pairs: int,
     work: Work,
     most: int = CPU_MESSAGES,
+    within: bool = False,
 ) -> Any:
     """``method(module, *arrays)`` for blocks of atoms one after another, results joined.
 
@@ -67,6 +71,7 @@ def in_blocks(
         pairs: of an atom's neighbours that there are arrays for.
         work: how it is divided.
         most: pairs of a block on a CPU.
+        within: a layer of :func:`repeated`, which is itself computed again.
     """
     shell = module.clone(parent=None, name=None)
 
@@ -76,7 +81,7 @@ def in_blocks(
     size = block_size(n_atom, work.atoms, pairs=pairs, most=most)
     if size >= n_atom and not work.recomputes:
         return method(module, *arrays)
-    return blockwise(block, module.variables, arrays, n_atom, pairs, work, most)
+    return blockwise(block, module.variables, arrays, n_atom, pairs, work, most, within)
 
 
 def blockwise(
@@ -87,8 +92,11 @@ def blockwise(
     pairs: int,
     work: Work,
     most: int = CPU_MESSAGES,
+    within: bool = False,
 ) -> Any:
     """``fn(weights, arrays)`` for blocks of atoms one after another, results joined; arguments as for :func:`in_blocks`."""
     size = block_size(n_atom, work.atoms, pairs=pairs, most=most)
-    run = jax.checkpoint(fn) if work.recomputes else fn
+    run = fn
+    if work.recomputes:
+        run = jax.checkpoint(fn if within else jax.checkpoint(fn))
     return map_blocks(lambda own: run(weights, own), arrays, n_atom, size)

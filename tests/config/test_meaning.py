@@ -101,6 +101,8 @@ def test_options_of_what_is_not_built_are_refused_or_wait_for_one_that_is(row):
     edits = {row.path: value[option.dtype[0]]}
     if "mixed_precision" in row.path:
         edits = {"training/mixed_precision": {"compute_prec": "float16"}}
+    if row.path.startswith("model/spin/"):
+        edits = {row.path: "native", "model/spin/use_spin": [True, False], "model/spin/virtual_scale": [0.3, 0.0]}
     with pytest.raises(ConfigError, match="is not built yet in this version"):
         config.load(water(edits))
 

@@ -207,19 +207,6 @@ def test_given_frames_in_one_array(pot, alone, small):
         np.testing.assert_allclose(values, np.stack(want[name]), rtol=0, atol=1e-12)
 
 
-def test_free_memory_is_that_of_the_container(monkeypatch, tmp_path):
-    limit, used, parts = (tmp_path / name for name in ("max", "current", "stat"))
-    monkeypatch.setattr(programs, "_GROUPS", ((limit, used, parts), (tmp_path / "none",) * 3))
-    whole = programs.free_memory()
-    assert programs.LEAST <= whole < 1e15
-    parts.write_text("anon 3000\nfile 200000000\n")
-    used.write_text("300000000")
-    limit.write_text("max")
-    assert programs.free_memory() > 0.5 * whole
-    limit.write_text("400000000")
-    assert programs.free_memory() == 300_000_000
-
-
 def test_errors_of_the_threads_are_raised(pot, small, monkeypatch):
     def fail(*_):
         raise MemoryError("no room")

@@ -12,7 +12,7 @@ import pytest
 
 from dpjax.nn import blocks
 from dpjax.nn.blocks import Work
-from dpjax.nn.repeated import in_blocks, repeated
+from dpjax.nn.repeated import blockwise, in_blocks, repeated
 
 N_ATOM, N_LAYER, WIDTH = 24, 4, 40
 
@@ -25,7 +25,7 @@ class Layer(nn.Module):
 
     def __call__(self, state, others, *, work):
         mean = jnp.broadcast_to(jnp.mean(state, axis=0), state.shape)
-        return in_blocks(self, Layer.each, (state, mean, others), N_ATOM, WIDTH, work)
+        return in_blocks(self, Layer.each, (state, mean, others), N_ATOM, WIDTH, work, within=True)
 
     def each(self, state, mean, others):
         """With an array of ``WIDTH`` numbers for each atom in between."""
@@ -88,6 +88,35 @@ def test_computing_again_saves_memory():
         return second(work).lower(*inputs()).compile().memory_analysis().temp_size_in_bytes
 
     assert memory(Work(4)) < 0.5 * memory(Work(4, recompute=False)) and memory(Work(4)) < memory(Work(recompute=False))
+
+
+def test_blocks_that_are_no_part_of_a_layer_keep_nothing_for_the_second_derivative():
+    rng = np.random.default_rng(1)
+    matrix, state = rng.standard_normal((2, 2)), rng.standard_normal((N_ATOM, 2))
+
+    def wide(matrix, own):
+        return jnp.mean(
+            jnp.sin(jnp.tanh((own @ matrix)[:, None] * jnp.linspace(0.1, 2.0, WIDTH)[None, :, None])), axis=1
+        )
+
+    def compiled(work, within=False):
+        def force(matrix):
+            energy = lambda own: jnp.sum(blockwise(wide, matrix, own, N_ATOM, WIDTH, work, within=within) ** 2)  # noqa: E731
+            return jnp.sum(jax.grad(energy)(state) ** 2)
+
+        return jax.jit(jax.grad(force)).lower(matrix).compile()
+
+    again, once, kept = compiled(Work(2)), compiled(Work(2), within=True), compiled(Work(2, recompute=False))
+    np.testing.assert_allclose(again(matrix), kept(matrix), rtol=1e-12)
+    memory = [program.memory_analysis().temp_size_in_bytes for program in (again, once, kept)]
+    assert memory[0] < 0.5 * memory[1] < memory[2]
+
+
+@pytest.mark.parametrize(("whole", "bytes_kept"), [(96 << 30, 12 << 30), (24 << 30, 4 << 30), (float("inf"), 4 << 30)])
+def test_a_quarter_of_the_machine_is_for_what_is_kept_by_all_its_devices(monkeypatch, whole, bytes_kept):
+    monkeypatch.setattr(jax, "device_count", lambda: 2)
+    monkeypatch.setattr(blocks, "whole_memory", lambda: whole)
+    assert blocks.room() == bytes_kept
 
 
 def test_what_fits_is_kept_where_nothing_was_said():

@@ -123,7 +123,7 @@ class RepformerLayer(nn.Module):
         near = pairs.near(state.g1)  # the only thing that comes from other atoms
         arrays, number = (state, near, pairs._replace(copies=None)), state.g2.shape[1]
         squares = number**2 if self.has_pair_attention else number
-        return in_blocks(self, RepformerLayer.updated, arrays, state.g1.shape[0], squares, work)
+        return in_blocks(self, RepformerLayer.updated, arrays, state.g1.shape[0], squares, work, within=True)
 
     def updated(self, state: State, near: jax.Array, pairs: Pairs) -> State:
         """What becomes of a block of atoms; ``near`` (n_atom, k, g1_dim) are the vectors of their neighbours."""

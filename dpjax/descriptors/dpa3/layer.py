@@ -129,7 +129,7 @@ class RepflowLayer(nn.Module):
             graph.near(self._of_near(self.edge_self_linear, state.nodes)),
         )
         arrays, n_atom, work = (state, near, graph.alone()), state.nodes.shape[0], graph.divided(work)
-        return in_blocks(self, RepflowLayer.updated, arrays, n_atom, graph.n_angle, work, most=CPU_ANGLES)
+        return in_blocks(self, RepflowLayer.updated, arrays, n_atom, graph.n_angle, work, most=CPU_ANGLES, within=True)
 
     def _of_near(self, layer: Dense, nodes: jax.Array) -> jax.Array:
         """What the node at the other end gives to the linear function of a pair."""
