@@ -7,7 +7,6 @@ from functools import cache
 from pathlib import Path
 
 LEAST = 2.0**28  # bytes that are taken to be free, whatever the system says
-_MEMINFO = Path("/proc/meminfo")
 _GROUPS = tuple(
     tuple(Path("/sys/fs/cgroup", name) for name in names)
     for names in (
@@ -36,7 +35,7 @@ def _memory_of_system() -> float:
 
 def _free_of_system() -> float:
     try:
-        lines = _MEMINFO.read_text(encoding="ascii").splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         return next(1024.0 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
     except (OSError, StopIteration):
         return _memory_of_system()

@@ -13,12 +13,8 @@ from dpjax.cli.usage import UsageError
 if TYPE_CHECKING:
     from dpjax.config.meaning import Meaning
 
-STATUSES = (
-    "effective",
-    "pending",
-    "refused",
-    "not applicable",
-)  # as in dpjax.config.meaning, which --help need not import
+# as in dpjax.config.meaning, which --help need not import
+STATUSES = ("effective", "pending", "refused", "not applicable")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -125,6 +125,12 @@ def test_a_few_frames_are_one_batch_on_one_device(pot, alone, made):
     assert len(made[0].batch.coord.sharding.device_set) == 1
 
 
+def test_the_compiler_is_asked_once_what_a_program_needs(pot, monkeypatch):
+    first = pot.evaluate(**together(GIVEN[:1]))
+    monkeypatch.setattr(programs.Program, "of", lambda run: pytest.fail("asked again"))
+    assert_equal(pot.evaluate(**together(GIVEN[:1])), first)
+
+
 @pytest.mark.slow
 def test_memory_bounds_batches(pot, alone, small, made, monkeypatch, caplog):
     """The first batch tells what a program needs; where a later one needs more than there is, it is cut in two before it runs."""
@@ -223,9 +229,8 @@ def test_errors_of_the_threads_are_raised(pot, small, monkeypatch):
 def test_other_outputs(fitting, small):
     own = potential(model(se_e2_a(activation_function="relu"), fitting=fitting))
     own._programs.layouts.cost, own._programs.compiler_options = WORTH, QUICK
-    chosen = (
-        GIVEN[:20] if fitting else [one for one in GIVEN if np.count_nonzero(one.atype >= 0) in (7, 9)]
-    )  # few programs
+    two_sizes = [one for one in GIVEN if np.count_nonzero(one.atype >= 0) in (7, 9)]  # each is a program for a Hessian
+    chosen = GIVEN[:20] if fitting else two_sizes
     given = [one.replace(fparam=None, aparam=None) for one in chosen]
     options = {"atomic": True} if fitting else {"hessian": True}
     assert_equal(own.evaluate(**together(given, **options)), one_by_one(own, given, **options))
