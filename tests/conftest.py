@@ -6,6 +6,7 @@ They are made here, before the first import of jax, and nowhere in the package: 
 
 from __future__ import annotations
 
+import gc
 import os
 
 DEVICES = "--xla_force_host_platform_device_count=2"
@@ -18,6 +19,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # the loader of cached progr
 import jax  # noqa: E402  the variables above must be set first
 import pytest  # noqa: E402
 
+gc.set_threshold(50_000, 20, 50)  # tracing leaves objects that live on: searching them takes a tenth of the time
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
