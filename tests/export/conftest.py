@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from dpjax.export import save
@@ -43,3 +45,13 @@ def artifacts(potentials, tmp_path_factory):
 def plain(artifacts):
     """The artifact of the plain model."""
     return artifacts["plain"]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """One worker gets all files whose tests use the artifacts: writing these takes longer than most of the tests."""
+    here = [item for item in items if item.path.parent == Path(__file__).parent]
+    users = {item.path for item in here if "artifacts" in item.fixturenames}
+    for item in here:
+        if item.path in users:
+            item.add_marker(pytest.mark.xdist_group("export-artifacts"))
