@@ -8,10 +8,13 @@ from tests.contracts.bench import Bench
 from tests.contracts.cases import CASES
 
 CORE = ("se_e2_a", "se_atten", "se_e3_tebd")  # networks per type, type vectors with attention, pairs of neighbours
-COMPILED_AGAIN = {
-    "second_derivatives",
-    "placed",
-}  # fixtures with programs of their own, as clusters have; they cost most
+# Fixtures and tests with programs of their own, as clusters have; they cost most.
+COMPILED_AGAIN = {"second_derivatives", "placed"}
+COMPILE_AGAIN = {
+    "test_float32_stays_close_and_says_so",
+    "test_the_core_refuses_to_become_float32_silently",
+    "test_the_functional_core_gives_the_same_values",
+}
 
 
 @pytest.fixture(
@@ -35,9 +38,14 @@ def pytest_collection_modifyitems(items):
         case = getattr(item, "callspec", None) and item.callspec.params.get("bench")
         if case is not None and "contracts" in item.path.parts:
             item.add_marker(pytest.mark.xdist_group(f"contracts-{case.name}"))
-            again = not COMPILED_AGAIN.isdisjoint(item.fixturenames) or item.callspec.params.get("kind") == "cluster"
-            if case.name not in CORE and again:
+            if case.name not in CORE and _compiles_again(item):
                 item.add_marker(pytest.mark.slow)
+
+
+def _compiles_again(item) -> bool:
+    """Whether a test needs more than the program that the tests of a case share."""
+    cluster = item.callspec.params.get("kind") == "cluster"
+    return cluster or item.originalname in COMPILE_AGAIN or not COMPILED_AGAIN.isdisjoint(item.fixturenames)
 
 
 def _applies(item) -> bool:

@@ -77,6 +77,7 @@ def test_programs_are_for_all_platforms_and_sizes(plain, manifest, entry):
     assert "custom_call" not in program.mlir_module().replace("custom_call @shape_assertion", "")
 
 
+@pytest.mark.slow
 def test_weights_are_arguments(plain, manifest, tmp_path):
     """Another set of weights leaves every program as it is, to the byte; equal models give equal files."""
     other = members(save(potential(CASES[0].section, seed=5), tmp_path / "model.dpx"))

@@ -91,7 +91,7 @@ def test_placeholders_do_not_count(models, system):
     assert np.isnan(ours.atoms[:, -2:]).all()
 
 
-def test_the_table(files, system, tmp_path, capsys):
+def test_the_table(models, files, system, tmp_path, capsys):
     """Atoms in the order of the files; the largest deviation is named."""
     out = tmp_path / "deep" / "devi.out"
     argv = ["model-devi", "-m", *files, "-s", str(system.parent), "-o", str(out), "-f", "10", "--atomic"]
@@ -100,7 +100,7 @@ def test_the_table(files, system, tmp_path, capsys):
     assert names == ["#", "step", *COLUMNS, "atm_devi_f(N)"]
     table = np.loadtxt(out)
     assert table[:, 0].tolist() == [0, 10, 20, 30]
-    found = model_deviation([dpjax.load(file) for file in files], *structures(system))
+    found = model_deviation(models, *structures(system))
     np.testing.assert_allclose(table[:, 1:], np.concatenate([found.table, found.atoms], axis=1), rtol=1e-6)
     frame = int(found.force[:, 0].argmax())
     assert f"4 frames, largest force deviation {found.force[frame, 0]:.4g} in frame {frame}" in capsys.readouterr().out

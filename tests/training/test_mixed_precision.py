@@ -58,7 +58,11 @@ DPA4 = {  # very small
 
 @pytest.mark.parametrize(
     ("training", "validating", "own"),
-    [(False, True, {}), (True, False, {}), (False, False, DPA4 | {"model/enable_tf32": True})],
+    [
+        (False, True, {}),
+        (True, False, {}),
+        pytest.param(False, False, DPA4 | {"model/enable_tf32": True}, marks=pytest.mark.slow),
+    ],
 )
 def test_products_have_all_digits_unless_tf32_is_asked_for(system, training, validating, own):
     """Accelerators would leave some out; the wish stands in each product of the program, also in those of the gradient."""
