@@ -8,8 +8,9 @@
 
 Short runs, one after the other, say how long each takes to its first step and for a step. Each of the others is then trained on the
 data of the recipe, with its batches and types, for as many steps as take the time of the recipe, with the learning rate spread over
-them. Times are reckoned from the short runs: only these want an idle machine. Curves are those of rmse_f_val in lcurve.out; the
-last columns are errors on all held-back frames, of the averaged parameters where a run keeps an average.
+them. Times are reckoned from the short runs: only these want an idle machine. Curves are those of rmse_f_val in lcurve.out, or of
+mae_f_val where the loss is of absolute errors, so two curves are of one measure only where they say so; errors on all held-back
+frames, in the last columns, always are. They are of the last parameters and, where a run keeps an average, of that.
 """
 
 from __future__ import annotations
@@ -28,7 +29,11 @@ from common import REPOSITORY, Failure, Program, environment, find_programs, fin
 from options import new_parser, whole
 from watching import Run, train
 
-COLUMN = "rmse_f_val"
+COLUMNS = ("rmse_f_val", "mae_f_val")  # the second with a loss of absolute errors; of vectors where f_use_norm says so
+ERRORS = (  # on all held-back frames
+    ("rmse_force", "RMSE, all"), ("mae_force", "MAE, all"), ("rmse_force_averaged", "averaged: RMSE"),
+    ("mae_force_averaged", "MAE"),
+)  # fmt: skip
 PARTS = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the time
 
 
@@ -55,7 +60,7 @@ def main() -> None:
             if done.failed:
                 raise Failure(done.ended)
             row = {"config": path.name, "steps": steps, "start": pace.start, "step": pace.step}
-            rows.append(row | {"curve": curve(done, pace), **tested(Path(folder), content, args.threads)})
+            rows.append(row | curve(done, pace) | tested(Path(folder), content, args.threads))
     result = {"benchmark": "recipe", **machine_facts(args.threads), "seconds": seconds, "rows": rows}
     show(result)
     if args.picture:
@@ -126,15 +131,26 @@ def lasting(content: dict, steps: int) -> dict:
     return content
 
 
-def curve(run: Run, pace: Pace) -> list[tuple[float, float]]:
-    """Seconds since the launch, at this pace, and the force error, eV/angstrom."""
-    return [(pace.after(line.step), line.values[COLUMN]) for line in run.lines if COLUMN in line.values]
+def curve(run: Run, pace: Pace) -> dict:
+    """The name of the force error in the learning curve, and points of seconds since the launch, at this pace, and eV/angstrom."""
+    found = [name for name in COLUMNS if any(name in line.values for line in run.lines)]
+    if not found:
+        raise Failure(f"no column of the learning curve is one of {', '.join(COLUMNS)}")
+    points = [(pace.after(line.step), line.values[found[0]]) for line in run.lines if found[0] in line.values]
+    return {"measure": found[0], "curve": points}
 
 
 def tested(folder: Path, content: dict, threads: int) -> dict[str, float]:
-    """Errors on all held-back frames, of the averaged parameters where there are any."""
+    """Errors on all held-back frames: of the last parameters and, where there are any, of the averaged ones."""
     averages = sorted(folder.glob("*_ema-*"), key=lambda path: path.stat().st_mtime)
-    model, systems = averages[-1] if averages else folder, content["training"]["validation_data"]["systems"]
+    errors = errors_of(folder, folder, content, threads)
+    averaged = errors_of(averages[-1], folder, content, threads) if averages else {}
+    return errors | {f"{name}_averaged": value for name, value in averaged.items()}
+
+
+def errors_of(model: Path, folder: Path, content: dict, threads: int) -> dict[str, float]:
+    """What ``dpjax test`` says of the forces of a model."""
+    systems = content["training"]["validation_data"]["systems"]
     command = [
         sys.executable,
         "-m",
@@ -157,7 +173,14 @@ def tested(folder: Path, content: dict, threads: int) -> dict[str, float]:
 
 def show(result: dict) -> None:
     last = result["seconds"]
-    header = ["config", "steps", "ms/step", *(f"at {100 * part:.0f} %" for part in PARTS), "RMSE, all", "MAE, all"]
+    header = [
+        "config",
+        "steps",
+        "ms/step",
+        "curve",
+        *(f"at {100 * part:.0f} %" for part in PARTS),
+        *(head for _, head in ERRORS),
+    ]
     rows = []
     for row in result["rows"]:
         points = [mean([e for t, e in row["curve"] if t <= part * last][-3:] or [float("nan")]) for part in PARTS]
@@ -166,7 +189,9 @@ def show(result: dict) -> None:
                 row["config"],
                 str(row["steps"]),
                 f"{1e3 * row['step']:.1f}",
-                *(f"{e:.3f}" for e in (*points, row["rmse_force"], row["mae_force"])),
+                row["measure"],
+                *(f"{e:.3f}" for e in points),
+                *(f"{row[name]:.4f}" if name in row else "" for name, _ in ERRORS),
             ]
         )
     print_table(
@@ -184,8 +209,8 @@ def draw(rows: list[dict], path: Path) -> None:
 
     figure, axes = pyplot.subplots(figsize=(6, 4))
     for row in rows:
-        axes.semilogy(*zip(*row["curve"], strict=True), label=row["config"])
-    axes.set(xlabel="wall time, s", ylabel="force RMSE on held-back frames, eV/Å")
+        axes.semilogy(*zip(*row["curve"], strict=True), label=f"{row['config']}, {row['measure']}")
+    axes.set(xlabel="wall time, s", ylabel="force error on held-back frames, eV/Å")
     axes.legend()
     figure.tight_layout()
     figure.savefig(path, dpi=150)
