@@ -34,20 +34,28 @@ def artifact(path):
     return Artifact(path)
 
 
-def test_energies_forces_and_virials_are_those_of_evaluate(pot, artifact):
+@pytest.fixture(scope="module")
+def frames():
+    """Coordinates, types and cells of two frames."""
     coord, atype = waters(4)
     atype = np.append(atype, -1)  # a placeholder
     coord = np.stack([np.append(coord + moved, np.full((1, 3), np.nan), axis=0) for moved in (0.0, 7.0)])
-    cell = np.stack([CELL, 1.2 * CELL])
-    assert_close(artifact.evaluate(coord, atype, cell), pot.evaluate(coord, atype, cell))
+    return coord, atype, np.stack([CELL, 1.2 * CELL])
+
+
+@pytest.fixture(scope="module")
+def want(pot, frames):
+    return pot.evaluate(*frames)
+
+
+def test_energies_forces_and_virials_are_those_of_evaluate(artifact, frames, want):
+    assert_close(artifact.evaluate(*frames), want)
 
 
 @pytest.mark.slow
-def test_neighbours_of_the_device_and_energies_alone(pot, artifact):
-    coord, atype = waters(4)
-    want = pot.evaluate(coord[None], atype, CELL[None])
-    assert_close(artifact.evaluate(coord[None], atype, CELL[None], search_on_device=True), want)
-    alone = artifact.evaluate(coord[None], atype, CELL[None], force=False)
+def test_neighbours_of_the_device_and_energies_alone(artifact, frames, want):
+    assert_close(artifact.evaluate(*frames, search_on_device=True), want)
+    alone = artifact.evaluate(*frames, force=False)
     assert "force" not in alone
     assert_close(alone, {name: want[name] for name in alone})
 

@@ -80,9 +80,9 @@ def tree_leaves(tree) -> list[np.ndarray]:
 
 def test_members_are_loaded_one_by_one(done):
     coord, types = np.array([[[0.0, 0, 0], [1.0, 0, 0], [0, 1.1, 0]]]), np.array([0, 1, 1])
-    energies = [dpjax.load(done[1], member=i).evaluate(coord, types)["energy"].item() for i in (0, 2)]
-    assert len(set(energies)) == 2
-    assert dpjax.load(f"{done[0].checkpoint}#2").evaluate(coord, types)["energy"].item() == energies[1]
+    energies = [dpjax.load(done[1], member=i).evaluate(coord, types)["energy"].item() for i in range(3)]
+    assert len(set(energies)) == 3
+    assert dpjax.load(f"{done[0].checkpoint}#2").evaluate(coord, types)["energy"].item() == energies[2]
     with pytest.raises(ModelError, match=r"an ensemble of 3 models and none was chosen. Name one, 0 to 2: .*#0"):
         dpjax.load(done[1])
     with pytest.raises(ModelError, match="and 3 was asked for"):
