@@ -8,9 +8,9 @@ from tests.contracts.bench import Bench
 from tests.contracts.cases import CASES
 
 CORE = ("se_e2_a", "se_atten", "se_e3_tebd")  # networks per type, type vectors with attention, pairs of neighbours
-# Fixtures and tests with programs of their own, as clusters have; they cost most.
-COMPILED_AGAIN = {"second_derivatives", "placed"}
-COMPILE_AGAIN = {
+# Fixtures and tests that trace or compile the model once more, as clusters do; they cost most.
+FIXTURES_WITH_PROGRAMS = {"second_derivatives", "placed"}
+TESTS_WITH_PROGRAMS = {
     "test_float32_stays_close_and_says_so",
     "test_the_core_refuses_to_become_float32_silently",
     "test_the_functional_core_gives_the_same_values",
@@ -45,7 +45,8 @@ def pytest_collection_modifyitems(items):
 def _compiles_again(item) -> bool:
     """Whether a test needs more than the program that the tests of a case share."""
     cluster = item.callspec.params.get("kind") == "cluster"
-    return cluster or item.originalname in COMPILE_AGAIN or not COMPILED_AGAIN.isdisjoint(item.fixturenames)
+    fixtures = not FIXTURES_WITH_PROGRAMS.isdisjoint(item.fixturenames)
+    return cluster or fixtures or item.originalname in TESTS_WITH_PROGRAMS
 
 
 def _applies(item) -> bool:
