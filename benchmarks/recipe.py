@@ -133,11 +133,11 @@ def lasting(content: dict, steps: int) -> dict:
 
 def curve(run: Run, pace: Pace) -> dict:
     """The name of the force error in the learning curve, and points of seconds since the launch, at this pace, and eV/angstrom."""
-    found = [name for name in COLUMNS if any(name in line.values for line in run.lines)]
-    if not found:
-        raise Failure(f"no column of the learning curve is one of {', '.join(COLUMNS)}")
-    points = [(pace.after(line.step), line.values[found[0]]) for line in run.lines if found[0] in line.values]
-    return {"measure": found[0], "curve": points}
+    for name in COLUMNS:
+        points = [(pace.after(line.step), line.values[name]) for line in run.lines if name in line.values]
+        if points:
+            return {"measure": name, "curve": points}
+    raise Failure(f"no column of the learning curve is one of {', '.join(COLUMNS)}")
 
 
 def tested(folder: Path, content: dict, threads: int) -> dict[str, float]:
